@@ -1,0 +1,2 @@
+// Package cachenode is the cache half of the sidecar: a Redis-compatible store whose partitions are spread over the ring.
+package cachenode
