@@ -1,0 +1,58 @@
+# Two commands to know: `make run` and `make test`. Both install what is missing (.ci/install).
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 10s
+ARGS     ?=
+
+# -buildvcs=false: a checkout that belongs to another user builds too. The version is passed in instead.
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+MAIN  := ./cmd/outrigger
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint race fuzz bench dist clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## build bin/outrigger
+	$(BUILD) -o bin/outrigger $(MAIN)
+
+run: ## a throwaway primary, replica and three sidecars to play with (ARGS='--nodes 1')
+	@.ci/install run
+	@$(MAKE) --no-print-directory build
+	@bin/outrigger dev $(ARGS)
+
+test: ## install what is missing, lint, then every test under the race detector
+	@.ci/install test
+	@$(MAKE) --no-print-directory lint
+	go test -race -timeout 15m ./...
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+race: ## every test under the race detector, three times over, in random order
+	go test -race -count 3 -shuffle on -timeout 45m ./...
+
+fuzz: ## every fuzz target in turn, FUZZTIME each
+	@for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+	    echo "$$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+	  done; \
+	done
+
+bench: ## whole-system workloads against PgBouncer and Redis, as ratios
+	@.ci/install bench
+	go run ./bench/run $(ARGS)
+
+dist: ## static binaries for linux/amd64 and linux/arm64 in dist/
+	@for arch in amd64 arm64; do \
+	  echo "dist/outrigger-linux-$$arch"; \
+	  GOOS=linux GOARCH=$$arch $(BUILD) -o dist/outrigger-linux-$$arch $(MAIN) || exit 1; \
+	done
+
+clean: ## remove bin/ and dist/
+	rm -rf bin dist
