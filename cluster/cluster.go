@@ -1,0 +1,203 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/outrigger-proxy/outrigger/cluster/ring"
+)
+
+// leaveTimeout bounds how long leaving waits for the others to be told.
+const leaveTimeout = 2 * time.Second
+
+// Cluster is this process's membership in the cluster.
+type Cluster struct {
+	// Constant after New.
+	cfg                     Config
+	activeMeta, leavingMeta []byte
+	changed                 chan struct{} // holds one token while members has news for the view
+	closed                  chan struct{}
+	started                 chan struct{} // closed when gossip is set
+	closeOnce               sync.Once
+
+	// Constant once Run has started gossiping.
+	subscribers []func(old, new *View)
+	gossip      *memberlist.Memberlist
+
+	leaving atomic.Bool
+	joined  atomic.Bool
+	view    atomic.Pointer[View]
+
+	mu      sync.Mutex
+	members map[string]Member
+}
+
+// New checks cfg. The view is that of a member alone until Run has found others.
+func New(cfg Config) (*Cluster, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("configure cluster: %w", err)
+	}
+	c := &Cluster{
+		cfg:     cfg,
+		changed: make(chan struct{}, 1),
+		closed:  make(chan struct{}),
+		started: make(chan struct{}),
+		members: map[string]Member{},
+	}
+	meta := metadata{
+		VersionMin: versionMin,
+		VersionMax: versionMax,
+		Cluster:    cfg.ClusterName,
+		PeerAddr:   cfg.PeerAddr,
+		Zone:       cfg.Zone,
+		State:      Active,
+		Instance:   rand.Uint64(),
+		Ring:       ring.Algorithm,
+	}
+	if c.activeMeta, err = meta.encode(); err != nil {
+		return nil, err
+	}
+	meta.State = Leaving
+	if c.leavingMeta, err = meta.encode(); err != nil {
+		return nil, err
+	}
+	me := Member{
+		Name:       cfg.Name,
+		GossipAddr: joinAddr(cfg.BindAddr, cfg.BindPort),
+		PeerAddr:   cfg.PeerAddr,
+		Zone:       cfg.Zone,
+		Instance:   meta.Instance,
+	}
+	c.members[me.Name] = me
+	c.view.Store(newView([]Member{me}, me.Name, nil))
+	return c, nil
+}
+
+// Name returns the name of this member's cluster.
+func (c *Cluster) Name() string { return c.cfg.ClusterName }
+
+// View returns the current state. It is never nil.
+func (c *Cluster) View() *View { return c.view.Load() }
+
+// Joined tells whether the search for others has come to a first end: one was found, or the names to join lead to nobody
+// but us, or there are none.
+func (c *Cluster) Joined() bool { return c.joined.Load() }
+
+// Subscribe has fn called after each change of the view, in order, one call at a time, until Run returns. It must be
+// called before Run.
+func (c *Cluster) Subscribe(fn func(old, new *View)) { c.subscribers = append(c.subscribers, fn) }
+
+// Run gossips until ctx ends, tells the others that we are gone, and returns nil; after Close it returns without a word
+// to anyone.
+func (c *Cluster) Run(ctx context.Context) error {
+	gossip, err := memberlist.Create(c.cfg.gossip(&delegate{c}))
+	if err != nil {
+		return fmt.Errorf("start gossip on %s: %w", joinAddr(c.cfg.BindAddr, c.cfg.BindPort), err)
+	}
+	c.gossip = gossip
+	close(c.started)
+
+	work, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { c.joinForever(work) })
+	running.Go(func() { c.publishViews(work) })
+
+	select {
+	case <-ctx.Done():
+		if err := gossip.Leave(leaveTimeout); err != nil {
+			c.cfg.Logger.Warn("left without telling everyone", "error", err)
+		}
+	case <-c.closed:
+	}
+	stop()
+	err = gossip.Shutdown()
+	running.Wait()
+	if err != nil {
+		return fmt.Errorf("stop gossip: %w", err)
+	}
+	return nil
+}
+
+// Leave announces that this member owns nothing any more: the others' rings, and our own, go on without it. It stays a
+// member and keeps gossiping until Run ends. Leave returns when the news has been sent.
+func (c *Cluster) Leave(ctx context.Context) error {
+	select {
+	case <-c.started:
+	case <-ctx.Done():
+		return fmt.Errorf("announce leaving: %w", context.Cause(ctx))
+	}
+	c.leaving.Store(true)
+	timeout := leaveTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(time.Millisecond, min(timeout, time.Until(deadline)))
+	}
+	if err := c.gossip.UpdateNode(timeout); err != nil {
+		return fmt.Errorf("announce leaving: %w", err)
+	}
+	return nil
+}
+
+// Close stops gossiping at once, as a crash would; Run returns.
+func (c *Cluster) Close() { c.closeOnce.Do(func() { close(c.closed) }) }
+
+// put and remove note what memberlist knows; publishViews makes views of it.
+func (c *Cluster) put(m Member) {
+	c.mu.Lock()
+	c.members[m.Name] = m
+	c.mu.Unlock()
+	c.markChanged()
+}
+
+func (c *Cluster) remove(name string) {
+	if name == c.cfg.Name {
+		return // a view always has ourselves
+	}
+	c.mu.Lock()
+	delete(c.members, name)
+	c.mu.Unlock()
+	c.markChanged()
+}
+
+func (c *Cluster) markChanged() {
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+// publishViews is the one goroutine that makes views and calls the subscribers.
+func (c *Cluster) publishViews(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.changed:
+		}
+		c.mu.Lock()
+		members := slices.Collect(maps.Values(c.members))
+		c.mu.Unlock()
+		old := c.View()
+		view := newView(members, c.cfg.Name, old)
+		if slices.Equal(view.Members, old.Members) {
+			continue
+		}
+		c.view.Store(view)
+		if len(view.Members) > 1 {
+			c.joined.Store(true)
+		}
+		c.cfg.Logger.InfoContext(ctx, "members changed", "members", len(view.Members), "active", len(view.Active),
+			"epoch", fmt.Sprintf("%016x", view.Epoch))
+		for _, fn := range c.subscribers {
+			fn(old, view)
+		}
+	}
+}

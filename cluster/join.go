@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// joinForever looks for members that we do not know yet, until ctx ends. It never gives up: pods start in any order, names
+// resolve late, and two members that both started alone must still merge.
+func (c *Cluster) joinForever(ctx context.Context) {
+	if len(c.cfg.Join) == 0 {
+		c.joined.Store(true)
+		return
+	}
+	lastError := ""
+	for {
+		err := c.joinOnce(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			lastError = ""
+		case err.Error() != lastError: // the same failure again is not news
+			lastError = err.Error()
+			c.cfg.Logger.InfoContext(ctx, "cannot join yet", "error", err)
+		}
+		wait := c.cfg.JoinInterval
+		if len(c.View().Members) == 1 {
+			wait /= 10
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// joinOnce resolves the configured names and joins each address that is not a member's. It returns the last failure, if
+// nothing has worked.
+func (c *Cluster) joinOnce(ctx context.Context) error {
+	var failure error
+	worked := false
+	for _, entry := range c.cfg.Join {
+		addrs, err := resolve(ctx, entry)
+		if err != nil {
+			failure = err
+			continue
+		}
+		for _, addr := range addrs {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			// An address that is our own counts: a name that resolves to nobody else makes us the first member.
+			if !c.knows(addr) {
+				if _, err := c.gossip.Join([]string{addr}); err != nil {
+					failure = err
+					continue
+				}
+			}
+			worked = true
+		}
+	}
+	if worked {
+		c.joined.Store(true)
+		return nil
+	}
+	return failure
+}
+
+func (c *Cluster) knows(addr string) bool {
+	return slices.ContainsFunc(c.View().Members, func(m Member) bool { return m.GossipAddr == addr })
+}
+
+// resolve turns "host" or "host:port" into "ip:port" addresses.
+func resolve(ctx context.Context, entry string) ([]string, error) {
+	host, port, err := net.SplitHostPort(entry)
+	if err != nil {
+		host, port = entry, strconv.Itoa(defaultGossipPort)
+	}
+	ips, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	for i, ip := range ips {
+		ips[i] = net.JoinHostPort(ip, port)
+	}
+	return ips, nil
+}
