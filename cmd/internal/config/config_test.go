@@ -1,0 +1,347 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const dsn = "postgres://app:s3cret@db:5432/app"
+
+// write puts content into a file and returns its path.
+func write(t testing.TB, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// load reads a file's content, variables, and flags given as name=value.
+func load(t testing.TB, content string, environ []string, args ...string) (*Config, error) {
+	t.Helper()
+	src := Sources{Environ: environ, Flags: Flags()}
+	if content != "" {
+		src.File = write(t, "outrigger.yaml", content)
+	}
+	for _, arg := range args {
+		name, value, _ := strings.Cut(arg, "=")
+		i := slices.IndexFunc(src.Flags, func(f *Flag) bool { return f.Name() == name })
+		if i < 0 {
+			t.Fatalf("no flag --%s", name)
+		}
+		if err := src.Flags[i].Set(value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Load(src)
+}
+
+func TestDefaults(t *testing.T) {
+	c, err := load(t, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"pg_listen": "127.0.0.1:6432", "cache_listen": "127.0.0.1:6379", "gossip_listen": "127.0.0.1:7946", "peer_listen": "127.0.0.1:7947",
+		"http_listen": "127.0.0.1:7948", "pool_mode": "transaction", "default_pool_size": "20", "max_client_conn": "10000",
+		"client_auth": "trust", "query_wait_timeout": "120s", "server_lifetime": "3600s", "server_idle_timeout": "600s",
+		"server_connect_timeout": "15s", "server_login_retry": "1s", "client_login_timeout": "60s", "max_prepared_statements": "500",
+		"drain_timeout": "25s", "cache": "on", "allow_insecure": "off",
+	} {
+		for s, got := range c.Values {
+			if s.Name == name && got != want {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+	}
+	if c.Loops < 1 || c.NodeName == "" {
+		t.Errorf("loops %d, node name %q: want both derived", c.Loops, c.NodeName)
+	}
+	if len(c.Warnings()) != 1 {
+		t.Errorf("warnings %q, want the one about serving the cache alone", c.Warnings())
+	}
+}
+
+func TestGood(t *testing.T) {
+	userlist := write(t, "userlist.txt", `"app" "x"`)
+	tests := []struct {
+		name    string
+		file    string
+		environ []string
+		args    []string
+		field   func(*Config) any
+		want    any
+	}{
+		{"file", "primary_url: " + dsn, nil, nil, func(c *Config) any { return c.PrimaryURL }, dsn},
+		{"environment over file", "zone: a", []string{"OUTRIGGER_ZONE=b"}, nil, func(c *Config) any { return c.Zone }, "b"},
+		{"flag over environment", "zone: a", []string{"OUTRIGGER_ZONE=b"}, []string{"zone=c"}, func(c *Config) any { return c.Zone }, "c"},
+		{"last variable wins", "", []string{"OUTRIGGER_ZONE=a", "OUTRIGGER_ZONE=b"}, nil, func(c *Config) any { return c.Zone }, "b"},
+		{"alias", "", []string{"PRIMARY_DB_URL=" + dsn}, nil, func(c *Config) any { return c.PrimaryURL }, dsn},
+		{"name over alias", "", []string{"OUTRIGGER_PRIMARY_URL=" + dsn, "PRIMARY_DB_URL=postgres://x@y"}, nil, func(c *Config) any { return c.PrimaryURL }, dsn},
+		{"alias of a list", "primary_url: " + dsn, []string{"READ_REPLICA_URL=postgres://a@b,postgres://c@d"}, nil,
+			func(c *Config) any { return c.ReplicaURLs }, []string{"postgres://a@b", "postgres://c@d"}},
+		{"list in one line", "admin_users: a, b,", nil, nil, func(c *Config) any { return c.AdminUsers }, []string{"a", "b"}},
+		{"list of lines", "admin_users:\n- a\n- b", nil, nil, func(c *Config) any { return c.AdminUsers }, []string{"a", "b"}},
+		{"flag repeated", "", nil, []string{"admin-users=a", "admin-users=b"}, func(c *Config) any { return c.AdminUsers }, []string{"a", "b"}},
+		{"empty list over a list", "admin_users: a", nil, []string{"admin-users="}, func(c *Config) any { return c.AdminUsers }, []string(nil)},
+		{"several addresses", "pg_listen: '127.0.0.1:1, [::1]:1'", nil, nil, func(c *Config) any { return c.PGListen }, []string{"127.0.0.1:1", "[::1]:1"}},
+		{"join without a port", "join: [pods.example, 10.0.0.1:7000, '::1']", nil, nil, func(c *Config) any { return c.Join },
+			[]string{"pods.example:7946", "10.0.0.1:7000", "[::1]:7946"}},
+		{"bare seconds", "server_lifetime: 90", nil, nil, func(c *Config) any { return c.ServerLifetime }, 90 * time.Second},
+		{"fractional seconds", "server_lifetime: 0.25", nil, nil, func(c *Config) any { return c.ServerLifetime }, 250 * time.Millisecond},
+		{"milliseconds", "server_lifetime: 500ms", nil, nil, func(c *Config) any { return c.ServerLifetime }, 500 * time.Millisecond},
+		{"never", "query_wait_timeout: 0", nil, nil, func(c *Config) any { return c.QueryWaitTimeout }, time.Duration(0)},
+		{"MiB", "max_memory: 64MiB", nil, nil, func(c *Config) any { return c.MaxMemory }, int64(64 << 20)},
+		{"gb", "max_memory: 2 gb", nil, nil, func(c *Config) any { return c.MaxMemory }, int64(2 << 30)},
+		{"bytes", "max_memory: 2000000", nil, nil, func(c *Config) any { return c.MaxMemory }, int64(2000000)},
+		{"yes", "allow_insecure: yes", nil, nil, func(c *Config) any { return c.AllowInsecure }, true},
+		{"false", "cache: false\nprimary_url: " + dsn, nil, nil, func(c *Config) any { return c.Cache }, false},
+		{"http off", "http_listen: off", nil, nil, func(c *Config) any { return c.HTTPListen }, ""},
+		{"empty file", "# nothing yet\n", nil, nil, func(c *Config) any { return c.PoolMode }, "transaction"},
+		{"null leaves it empty", "zone:", nil, nil, func(c *Config) any { return c.Zone }, ""},
+		{"yaml alias", "pg_listen: &a 127.0.0.1:1\nzone: *a", nil, nil, func(c *Config) any { return c.Zone }, "127.0.0.1:1"},
+		{"scram by default off loopback", "pg_listen: 0.0.0.0:6432\nprimary_url: " + dsn + "\nauth_file: " + userlist, nil, nil,
+			func(c *Config) any { return c.ClientAuth }, "scram-sha-256"},
+		{"insecure by wish", "pg_listen: 0.0.0.0:6432\nclient_auth: trust\nallow_insecure: on\ncache_listen: :6379\nprimary_url: " + dsn, nil, nil,
+			func(c *Config) any { return c.ClientAuth }, "trust"},
+		{"node name tells ports apart", "gossip_listen: 127.0.0.1:7999", nil, nil,
+			func(c *Config) any { return strings.HasSuffix(c.NodeName, "-7999") }, true},
+		{"kubernetes' own variables", "", []string{"OUTRIGGER_SERVICE_HOST=10.0.0.1", "OUTRIGGER_PORT_6432_TCP=tcp://10.0.0.1:6432"}, nil,
+			func(c *Config) any { return c.Zone }, ""},
+		{"free ports do not collide", "pg_listen: 127.0.0.1:0\ncache_listen: 127.0.0.1:0\nprimary_url: " + dsn, nil, nil,
+			func(c *Config) any { return c.CacheListen }, "127.0.0.1:0"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := load(t, tt.file, tt.environ, tt.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := tt.field(c); !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("got %#v, want %#v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestBad(t *testing.T) {
+	tests := []struct {
+		name    string
+		file    string
+		environ []string
+		args    []string
+		want    []string // each in the message
+	}{
+		{"unknown key", "primary_ulr: x", nil, nil, []string{"outrigger.yaml:1: primary_ulr: no such setting (did you mean primary_url?)"}},
+		{"unknown key like none", "frobnicate: x", nil, nil, []string{"outrigger.yaml:1", "lists the settings"}},
+		{"near variable", "", []string{"OUTRIGGER_PRIMARY_ULR=x"}, nil, []string{"OUTRIGGER_PRIMARY_ULR: no such setting", "OUTRIGGER_PRIMARY_URL?"}},
+		{"set twice", "zone: a\nzone: b", nil, nil, []string{"outrigger.yaml:2", "first in line 1"}},
+		{"not YAML", "zone: [a", nil, nil, []string{"is not YAML"}},
+		{"tab", "zone: a\n\tcache: off", nil, nil, []string{"outrigger.yaml:", "is not YAML"}},
+		{"a list", "- zone", nil, nil, []string{"outrigger.yaml:1", "not a list of settings"}},
+		{"two documents", "zone: a\n---\nzone: b", nil, nil, []string{"more than one YAML document"}},
+		{"map for a value", "zone: {a: b}", nil, nil, []string{"outrigger.yaml:1: zone: takes a value"}},
+		{"list for a value", "zone: [a, b]", nil, nil, []string{"takes one value, not a list"}},
+		{"bad duration", "", nil, []string{"drain-timeout=soon"}, []string{`--drain-timeout: drain_timeout: "soon" is not a duration such as 30s`}},
+		{"negative duration", "drain_timeout: -1", nil, nil, []string{"out of range"}},
+		{"endless duration", "drain_timeout: 1e300", nil, nil, []string{"out of range"}},
+		{"bad number", "", []string{"OUTRIGGER_DEFAULT_POOL_SIZE=many"}, nil, []string{"OUTRIGGER_DEFAULT_POOL_SIZE: default_pool_size:", "whole number from 1"}},
+		{"zero pool", "default_pool_size: 0", nil, nil, []string{"whole number from 1"}},
+		{"bad size", "max_memory: lots", nil, nil, []string{"is not a size"}},
+		{"small size", "max_memory: 1KiB", nil, nil, []string{"less than 1MiB"}},
+		{"overflowing size", "max_memory: 9999999999TiB", nil, nil, []string{"is not a size"}},
+		{"bad switch", "cache: maybe", nil, nil, []string{"not on or off"}},
+		{"bad name", "pool_mode: transactional", nil, nil, []string{"not one of transaction, session"}},
+		{"bad address", "pg_listen: localhost", nil, nil, []string{"not host:port"}},
+		{"bad port", "pg_listen: localhost:99999", nil, nil, []string{"no port from 0 to 65535"}},
+		{"missing file", "auth_file: /nonexistent/userlist.txt", nil, nil, []string{"auth_file: cannot read /nonexistent/userlist.txt: no such file"}},
+		{"directory", "auth_file: /", nil, nil, []string{"/ is a directory"}},
+		{"nothing to serve", "cache: off", nil, nil, []string{"nothing to serve", "PRIMARY_DB_URL"}},
+		{"replicas alone", "replica_urls: " + dsn, nil, nil, []string{"replica_urls: needs primary_url"}},
+		{"trust for everybody", "pg_listen: 0.0.0.0:6432\nclient_auth: trust\nprimary_url: " + dsn, nil, nil, []string{"outrigger.yaml:2: client_auth", "0.0.0.0:6432", "allow_insecure"}},
+		{"trust by a host name", "pg_listen: db.example:6432\nclient_auth: trust\nprimary_url: " + dsn, nil, nil, []string{"db.example:6432"}},
+		{"scram without users", "client_auth: scram-sha-256\nprimary_url: " + dsn, nil, nil, []string{"needs auth_file"}},
+		{"scram by default without users", "pg_listen: :6432\nprimary_url: " + dsn, nil, nil, []string{"needs auth_file", "not on loopback"}},
+		{"open cache", "cache_listen: 0.0.0.0:6379", nil, nil, []string{"outrigger.yaml:1: cache_listen", "cache_password_file"}},
+		{"TLS without certificate", "client_tls_sslmode: require", nil, nil, []string{"client_tls_sslmode: require needs a certificate"}},
+		{"certificate without key", "server_tls_cert_file: /etc/hostname", nil, nil, []string{"go together"}},
+		{"verify without authorities", "client_tls_sslmode: verify-full", nil, nil, []string{"verify-full needs client_tls_ca_file"}},
+		{"listeners collide", "cache_listen: 127.0.0.1:7946", nil, nil, []string{"127.0.0.1:7946 is taken by cache_listen"}},
+		{"gossip on a name", "gossip_listen: pod-1:7946", nil, nil, []string{"gossip_listen: ", "IP address"}},
+		{"join nonsense", "join: 'a b'", nil, nil, []string{"join: ", "not a host or host:port"}},
+		{"advertised name", "advertise_addr: pod-1", nil, nil, []string{"is not an IP address"}},
+		{"empty where needed", "pg_listen: ''", nil, nil, []string{"pg_listen: must not be empty"}},
+		{"no scheme", "primary_url: db:5432", nil, nil, []string{"is not a URL such as postgres://"}},
+		{"no host", "primary_url: postgres:///app", nil, nil, []string{"names no host"}},
+		{"no user", "primary_url: postgres://db/app", nil, nil, []string{"names no user"}},
+		{"unknown sslmode", "primary_url: " + dsn + "?sslmode=maybe", nil, nil, []string{"unknown sslmode"}},
+		{"all at once", "zone: [a, b]\ncache: maybe\nfrob: 1\n", []string{"OUTRIGGER_LOOPS=x"}, []string{"drain-timeout=y"},
+			[]string{"5 problems", "outrigger.yaml:1", "outrigger.yaml:2", "outrigger.yaml:3", "OUTRIGGER_LOOPS", "--drain-timeout"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := load(t, tt.file, tt.environ, tt.args...)
+			if !IsProblems(err) {
+				t.Fatalf("got %v, want problems", err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is missing from:\n%v", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestOneMistakeIsOneProblem(t *testing.T) {
+	for _, content := range []string{"primary_url: nonsense", "pg_listen: x", "cache_listen: x", "client_tls_cert_file: /nonexistent", "max_memory: x"} {
+		_, err := load(t, content, nil)
+		if ps, _ := errors.AsType[Problems](err); len(ps) != 1 {
+			t.Errorf("%s: %d problems, want 1:\n%v", content, len(ps), err)
+		}
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	for _, src := range []Sources{{File: "/nonexistent/o.yaml"}, {Environ: []string{"OUTRIGGER_CONFIG=/nonexistent/o.yaml"}}} {
+		if _, err := Load(src); !IsProblems(err) || !strings.Contains(err.Error(), "/nonexistent/o.yaml: cannot be read: no such file") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// Passwords with characters that should have been escaped break URLs in many places; none may be quoted in a message.
+func TestPasswordsAreNeverPrinted(t *testing.T) {
+	const secret = "hunter2"
+	for _, bad := range []string{
+		"postgres://app:" + secret + "/x@db:5432/app", "postgres://app:x/" + secret + "@db/app", "postgres://app:" + secret + "%zz@db/app",
+		"postgres://app:x#" + secret + "@db/app", "postgres://app:x?" + secret + "@db/app", "postgres://app: " + secret + "@db/app\x7f",
+		"mysql://app:" + secret + "@db/app", "app:" + secret + "@db", secret, "postgres://app:[" + secret + "@db/app",
+		"postgres://db/app?password=" + secret, "postgres://app@db/app?password=" + secret + "&sslmode=" + secret,
+		"postgres://app@db/app?password=%zz" + secret,
+	} {
+		for source, load := range map[string]func() (*Config, error){
+			"file":        func() (*Config, error) { return load(t, "primary_url: '"+bad+"'", nil) },
+			"raw file":    func() (*Config, error) { return load(t, "primary_url: @"+bad, nil) },
+			"environment": func() (*Config, error) { return load(t, "", []string{"OUTRIGGER_REPLICA_URLS=" + bad}) },
+		} {
+			if _, err := load(); err == nil || strings.Contains(err.Error(), secret) {
+				t.Errorf("%s %q: error %v", source, bad, err)
+			}
+		}
+	}
+	good := "postgres://app:" + secret + "@db/app,postgres://app@db/app?password=" + secret
+	c, err := load(t, "primary_url: postgres://app:"+secret+"@db/app", []string{"OUTRIGGER_REPLICA_URLS=" + good})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := c.YAML(); strings.Contains(out, secret) || strings.Count(out, "xxxxx") != 3 {
+		t.Errorf("printed configuration should mask 3 passwords:\n%s", out)
+	}
+}
+
+// What check prints is a configuration: read again, it gives the same one.
+func TestPrintedConfigurationReadsBack(t *testing.T) {
+	first, err := load(t, "zone: 'a: b # c'\nhttp_listen: off\nserver_login_retry: 1500ms\nadmin_users: [a, b]\nmax_memory: 2000000", []string{"PRIMARY_DB_URL=postgres://app@db/app"}, "pg-listen=127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := first.YAML()
+	for _, want := range []string{"from PRIMARY_DB_URL", "from --pg-listen", "outrigger.yaml:1", "# Cluster"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing from:\n%s", want, out)
+		}
+	}
+	second, err := load(t, out, nil)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, out)
+	}
+	if changed := Changed(first, second); len(changed) != 0 {
+		t.Errorf("changed: %v", changed)
+	}
+}
+
+func TestChanged(t *testing.T) {
+	a, errA := load(t, "zone: a\ndrain_timeout: 60", nil)
+	b, errB := load(t, "zone: b\ndrain_timeout: 1m", nil)
+	if err := errors.Join(errA, errB); err != nil {
+		t.Fatal(err)
+	}
+	if changed := Changed(a, b); len(changed) != 1 || changed[0].Name != "zone" || changed[0].Reloadable {
+		t.Errorf("changed %v, want zone alone, which takes a restart", changed)
+	}
+}
+
+func TestTable(t *testing.T) {
+	seen := map[any]string{}
+	var c Config
+	for _, s := range Settings() {
+		if first, again := seen[s.field(&c)]; again {
+			t.Errorf("%s and %s share a field", first, s.Name)
+		}
+		seen[s.field(&c)] = s.Name
+		if s.Help == "" || strings.HasSuffix(s.Help, ".") || s.Name != strings.ToLower(s.Name) || s.Group == "" {
+			t.Errorf("%+v: want a lowercase name, a group, and help without a period", s)
+		}
+		_ = s.text(&c) // panics on a type it does not know
+	}
+	for _, f := range Flags() {
+		if f.Type() == "" || f.Usage() == "" || strings.Contains(f.Name(), "_") {
+			t.Errorf("flag %+v", f)
+		}
+	}
+}
+
+func TestReadmeHasTheTable(t *testing.T) {
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), strings.TrimSpace(Markdown())) {
+		t.Errorf("README.md lacks this table:\n%s", Markdown())
+	}
+}
+
+func FuzzYAML(f *testing.F) {
+	for _, seed := range []string{"", "primary_url: " + dsn, "zone: [a, b]", "a: &a\n- *a", "- x", "zone: a\n---\n", "\t", "max_memory: 64MiB", "? zone\n: b", "zone: !!binary aGk=", "<<: {zone: a}"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		l := loader{config: &Config{origins: map[string]string{}}, broken: map[string]bool{}}
+		l.yaml("f", content)
+		for s := range l.config.Values { // whatever was read can be shown
+			_ = s.text(l.config)
+		}
+	})
+}
+
+func FuzzValues(f *testing.F) {
+	for _, seed := range []string{"30s", "1e9", "NaN", "64MiB", "-1", "[::1]:80", "off", dsn, "postgres://a:b@c?d=%zz"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if d, err := parseDuration(s); err == nil && d < 0 {
+			t.Errorf("parseDuration(%q) = %v", s, d)
+		}
+		if n, err := parseSize(s); err == nil {
+			if again, err := parseSize(formatSize(n)); err != nil || again != n {
+				t.Errorf("parseSize(%q) = %d, shown as %s, read as %d (%v)", s, n, formatSize(n), again, err)
+			}
+		}
+		if a, err := parseAddr(s); err == nil {
+			if again, err := parseAddr(a); err != nil || again != a {
+				t.Errorf("parseAddr(%q) = %q, read as %q (%v)", s, a, again, err)
+			}
+		}
+		if u, err := parsePostgresURL(s); err == nil {
+			_ = maskURL(u)
+		}
+	})
+}

@@ -1,0 +1,17 @@
+// Package config reads Outrigger's settings. One table (settings.go) says for each its name, kind, default and meaning;
+// the file's keys, the environment's variables, the flags, `outrigger check`, and the README's table all follow from it.
+//
+// Precedence: default < file (--config) < environment < flags. Every problem found is reported at once, with the place
+// it comes from and a hint.
+//
+// # Files
+//
+//	config.go    Config: what the program reads
+//	settings.go  the table
+//	kind.go      what a value may look like, and how it is read and shown
+//	load.go      the sources, in order
+//	file.go      the YAML file
+//	problem.go   what is wrong, where, and what to do about it
+//	validate.go  what no single value can tell
+//	print.go     the effective configuration without its secrets; the README's table
+package config

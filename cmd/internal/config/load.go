@@ -1,0 +1,180 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// Sources are where a configuration comes from, weakest first. Nothing else is read: not the process's environment
+// either, so that a test needs no process.
+type Sources struct {
+	File    string   // path of the YAML file; empty: none
+	Environ []string // as os.Environ gives it
+	Flags   []*Flag  // those that were not set are passed over
+}
+
+// Load reads, merges and validates. The error is Problems, with everything that is wrong.
+func Load(src Sources) (*Config, error) {
+	l := loader{config: &Config{origins: map[string]string{}}, broken: map[string]bool{}}
+	for _, s := range Settings() {
+		if err := s.kind.read([]string{s.Default}, s.field(l.config)); err != nil {
+			return nil, fmt.Errorf("default of %s: %w", s.Name, err)
+		}
+	}
+	file := src.File
+	if file == "" {
+		file, _ = lookup(src.Environ, "OUTRIGGER_CONFIG")
+	}
+	if file != "" {
+		l.file(file)
+	}
+	l.environ(src.Environ)
+	l.flags(src.Flags)
+	l.derive()
+	l.validate()
+	if len(l.problems) > 0 {
+		return nil, l.problems
+	}
+	return l.config, nil
+}
+
+// loader gathers values and problems.
+type loader struct {
+	config   *Config
+	problems Problems
+	broken   map[string]bool // settings whose value was not understood: validate has nothing to say about them
+}
+
+func (l *loader) problem(where, setting, message, hint string) {
+	l.problems = append(l.problems, Problem{Where: where, Setting: setting, Message: message, Hint: hint})
+}
+
+// set gives a setting a value from a source that comes later than all before.
+func (l *loader) set(s Setting, where string, texts []string) {
+	if err := s.kind.read(texts, s.field(l.config)); err != nil {
+		l.problem(where, s.Name, err.Error(), "")
+		l.broken[s.Name] = true
+		return
+	}
+	l.config.origins[s.Name] = where
+}
+
+// environ takes OUTRIGGER_<NAME> and the aliases; an alias gives way to the name.
+//
+// A variable that is nearly a setting is a typing error. Others are passed over: Kubernetes makes some of the same
+// prefix (OUTRIGGER_SERVICE_HOST) when a service has our name.
+func (l *loader) environ(environ []string) {
+	var names []string
+	for _, s := range Settings() {
+		names = append(names, s.EnvName())
+		for _, name := range append(slices.Clone(s.Env), s.EnvName()) {
+			if v, ok := lookup(environ, name); ok {
+				l.set(s, name, []string{v})
+			}
+		}
+	}
+	names = append(names, "OUTRIGGER_CONFIG")
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, "OUTRIGGER_") || slices.Contains(names, name) {
+			continue
+		}
+		if best, edits := nearest(name, names); edits <= 2 {
+			l.problem(name, "", "no such setting", "did you mean "+best+"?")
+		}
+	}
+}
+
+func lookup(environ []string, name string) (string, bool) {
+	for _, entry := range slices.Backward(environ) {
+		if n, v, _ := strings.Cut(entry, "="); n == name {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+func (l *loader) flags(flags []*Flag) {
+	for _, f := range flags {
+		if f.isSet {
+			l.set(f.setting, "--"+f.setting.FlagName(), f.texts)
+		}
+	}
+}
+
+// derive fills in the defaults that depend on other settings or on the machine.
+func (l *loader) derive() {
+	c := l.config
+	if c.ClientAuth == "" {
+		c.ClientAuth = "scram-sha-256"
+		if len(exposed(c.PGListen)) == 0 {
+			c.ClientAuth = "trust"
+		}
+	}
+	if c.Loops == 0 {
+		c.Loops = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	if c.NodeName == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			l.problem("", "node_name", "the host name is unknown: "+err.Error(), "set node_name")
+			return
+		}
+		c.NodeName = host
+		if port := portOf(c.GossipListen); port != defaultGossipPort {
+			c.NodeName += "-" + port
+		}
+	}
+}
+
+// Flag is a setting on the command line. It satisfies the flag libraries' Value interfaces.
+type Flag struct {
+	setting Setting
+	texts   []string
+	isSet   bool
+}
+
+// Flags makes one flag for each setting, to be registered with the command and then given to Load.
+func Flags() []*Flag {
+	var flags []*Flag
+	for _, s := range Settings() {
+		flags = append(flags, &Flag{setting: s})
+	}
+	return flags
+}
+
+func (f *Flag) Name() string  { return f.setting.FlagName() }
+func (f *Flag) Usage() string { return f.setting.Help }
+
+// IsBool tells whether the flag may stand alone, meaning "on".
+func (f *Flag) IsBool() bool { return f.setting.kind.name == boolean.name }
+
+// String shows the default, which is what help prints.
+func (f *Flag) String() string { return f.setting.Default }
+
+// Type is the word that help prints for the value.
+func (f *Flag) Type() string {
+	if strings.HasPrefix(f.setting.kind.name, "one of") {
+		return "name"
+	}
+	return strings.ReplaceAll(f.setting.kind.name, " ", "-")
+}
+
+// Set takes the value; it is read, and complained about, by Load with all others. A list's flag may be repeated.
+func (f *Flag) Set(s string) error {
+	if !f.setting.kind.isList {
+		f.texts = nil
+	}
+	f.texts, f.isSet = append(f.texts, s), true
+	return nil
+}
+
+// IsProblems tells whether err is about the configuration, which makes it the user's to mend.
+func IsProblems(err error) bool {
+	_, ok := errors.AsType[Problems](err)
+	return ok
+}
