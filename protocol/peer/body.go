@@ -1,0 +1,81 @@
+package peer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// ErrBody means that a body is malformed.
+var ErrBody = errors.New("malformed body of peer frame")
+
+// Greeting is the body of Hello, a msgpack map so that fields can be added.
+type Greeting struct {
+	Version  int    `msgpack:"version"`
+	Cluster  string `msgpack:"cluster"`
+	Node     string `msgpack:"node"`
+	Instance uint64 `msgpack:"instance"` // tells restarts of a node apart
+}
+
+// AppendGreeting appends g.
+func AppendGreeting(b []byte, g Greeting) ([]byte, error) {
+	body, err := msgpack.Marshal(&g)
+	if err != nil {
+		return b, fmt.Errorf("encode greeting: %w", err)
+	}
+	return append(b, body...), nil
+}
+
+// ParseGreeting reads the body of Hello.
+func ParseGreeting(body []byte) (Greeting, error) {
+	var g Greeting
+	if err := msgpack.Unmarshal(body, &g); err != nil {
+		return g, fmt.Errorf("decode greeting: %w", err)
+	}
+	return g, nil
+}
+
+// AppendPartitions appends the body of Offer, Accept and Done: partition numbers of two bytes.
+func AppendPartitions(b []byte, partitions []int) []byte {
+	for _, p := range partitions {
+		b = binary.BigEndian.AppendUint16(b, uint16(p))
+	}
+	return b
+}
+
+// ParsePartitions appends the partitions of body to list. limit is the number of partitions there are.
+func ParsePartitions(list []int, body []byte, limit int) ([]int, error) {
+	if len(body)%2 != 0 || len(body)/2 > limit {
+		return list, ErrBody
+	}
+	for ; len(body) > 0; body = body[2:] {
+		p := int(binary.BigEndian.Uint16(body))
+		if p >= limit {
+			return list, ErrBody
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// AppendMessage appends the body of Publish: the channel behind its length, then the payload.
+func AppendMessage(b, channel, payload []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(channel)))
+	b = append(b, channel...)
+	return append(b, payload...)
+}
+
+// ParseMessage reads the body of Publish.
+func ParseMessage(body []byte) (channel, payload []byte, err error) {
+	if len(body) < 4 {
+		return nil, nil, ErrBody
+	}
+	size := binary.BigEndian.Uint32(body)
+	body = body[4:]
+	if uint64(size) > uint64(len(body)) {
+		return nil, nil, ErrBody
+	}
+	return body[:size:size], body[size:], nil
+}

@@ -1,0 +1,145 @@
+// HOT PATH
+
+package peer
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// Version is the version of this protocol. Both sides of a connection must have the same.
+const Version = 1
+
+// Type says what a frame is. Values are part of the protocol: they are only ever added.
+type Type uint8
+
+const (
+	Hello     Type = 1  // who is there; first frame in both directions
+	Refuse    Type = 2  // why the other side's Hello is not accepted, as text; the connection closes
+	Command   Type = 3  // a command to execute, as RESP; answered by Reply
+	Reply     Type = 4  // what a Command, or a Publish, came to, as RESP
+	Replicate Type = 5  // entries that changed; answered by Ack
+	Ack       Type = 6  // done, or not (FlagWrongEpoch)
+	Pull      Type = 7  // keys that the sender needs, as entries without value; answered by Entries
+	Entries   Type = 8  // what the receiver of a Pull holds of these keys (FlagComplete)
+	Offer     Type = 9  // partitions that the sender holds and the receiver should (FlagForce); answered by Accept, or Ack when the epochs differ
+	Accept    Type = 10 // which of the offered partitions the sender of the frame wants; it holds the others already
+	Handoff   Type = 11 // entries of accepted partitions; answered by Ack
+	Done      Type = 12 // partitions of which everything has been handed over; answered by Ack
+	Publish   Type = 13 // a message for local subscribers; answered by Reply, the number of receivers
+
+	lastType = Publish
+)
+
+// Flags of frames. Their meaning depends on the type.
+const (
+	// Command
+	FlagRESP3     = 1 << 0 // the client speaks RESP3
+	FlagLocalOnly = 1 << 1 // the receiver's part of a command that runs on all nodes
+	databaseShift = 4      // the upper half holds the database, 0 to 15
+
+	// Ack
+	FlagWrongEpoch = 1 << 0 // refused: the receiver's ring is another one
+
+	// Entries
+	FlagComplete = 1 << 0 // the receiver of the Pull holds all of the partition: a key it does not send does not exist
+
+	// Offer
+	FlagForce = 1 << 0 // the receiver has missed writes to these partitions, whatever it believes
+)
+
+// CommandFlags packs what a Command carries besides its body.
+func CommandFlags(proto, database int, localOnly bool) uint8 {
+	flags := uint8(database) << databaseShift
+	if proto >= 3 {
+		flags |= FlagRESP3
+	}
+	if localOnly {
+		flags |= FlagLocalOnly
+	}
+	return flags
+}
+
+// Proto is the RESP version of a Command, 2 or 3.
+func (f *Frame) Proto() int { return 2 + int(f.Flags&FlagRESP3) }
+
+// Database is the database of a Command, 0 to 15.
+func (f *Frame) Database() int { return int(f.Flags >> databaseShift) }
+
+const (
+	// HeaderSize is what precedes a body: length u32, type u8, flags u8, id u64, epoch u64, big endian. The length counts
+	// everything behind itself.
+	HeaderSize = 22
+
+	lengthSize = 4
+
+	// MaxBody bounds a body in bytes: the longest string of Redis and room for what surrounds it.
+	MaxBody = 512<<20 + 1<<20
+)
+
+// Errors of Parse. After one the stream cannot be trusted.
+var (
+	ErrFrameLength = errors.New("peer frame has an impossible length")
+	ErrFrameType   = errors.New("peer frame has an unknown type")
+)
+
+// Frame is one message.
+type Frame struct {
+	Type  Type
+	Flags uint8
+	ID    uint64 // chosen by who asks, repeated by who answers
+	Epoch uint64 // of the sender's ring
+	Body  []byte
+}
+
+// Parse reads the frame at the front of b. n is its length, and Body is a slice of b. When b does not hold all of it, n is
+// 0 and b must grow to need bytes at least.
+func Parse(b []byte) (f Frame, n, need int, err error) {
+	if len(b) < lengthSize {
+		return f, 0, HeaderSize, nil
+	}
+	length := binary.BigEndian.Uint32(b)
+	if length < HeaderSize-lengthSize || length > MaxBody+HeaderSize-lengthSize {
+		return f, 0, 0, ErrFrameLength
+	}
+	if len(b) > lengthSize && (b[lengthSize] == 0 || Type(b[lengthSize]) > lastType) {
+		return f, 0, 0, ErrFrameType
+	}
+	n = lengthSize + int(length)
+	if len(b) < n {
+		return f, 0, n, nil
+	}
+	f = Frame{
+		Type:  Type(b[4]),
+		Flags: b[5],
+		ID:    binary.BigEndian.Uint64(b[6:]),
+		Epoch: binary.BigEndian.Uint64(b[14:]),
+		Body:  b[HeaderSize:n:n],
+	}
+	return f, n, 0, nil
+}
+
+// Append appends f.
+func Append(b []byte, f Frame) []byte {
+	start := len(b)
+	b = append(Begin(b, f.Type, f.Flags, f.ID, f.Epoch), f.Body...)
+	Finish(b, start)
+	return b
+}
+
+// Begin appends a header. The body is appended by the caller, who then calls Finish with the length that b had before.
+func Begin(b []byte, t Type, flags uint8, id, epoch uint64) []byte {
+	b = append(b, 0, 0, 0, 0, byte(t), flags)
+	b = binary.BigEndian.AppendUint64(b, id)
+	return binary.BigEndian.AppendUint64(b, epoch)
+}
+
+// Finish fills in the length of the frame that began at b[start] and ends with b. A body over MaxBody is the caller's
+// fault: it would be refused by the other side.
+func Finish(b []byte, start int) {
+	length := len(b) - start - lengthSize
+	if length > MaxBody+HeaderSize-lengthSize {
+		panic("peer: body over MaxBody")
+	}
+	binary.BigEndian.PutUint32(b[start:], uint32(length))
+}
