@@ -1,0 +1,179 @@
+package ops
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metric is a row of the table for a snapshot of type T.
+type metric[T any] struct {
+	name  string
+	kind  prometheus.ValueType
+	help  string
+	value func(T) float64
+	// state, when set, is the constant value of the label "state": several rows then share a name.
+	state string
+}
+
+const (
+	gauge   = prometheus.GaugeValue
+	counter = prometheus.CounterValue
+)
+
+func poolMetrics() []metric[Pool] {
+	return []metric[Pool]{
+		{"outrigger_pool_clients", gauge, "Clients of the pool by state.", func(p Pool) float64 { return float64(p.ClientsActive) }, "active"},
+		{"outrigger_pool_clients", gauge, "Clients of the pool by state.", func(p Pool) float64 { return float64(p.ClientsWaiting) }, "waiting"},
+		{"outrigger_pool_servers", gauge, "Server connections of the pool by state.", func(p Pool) float64 { return float64(p.ServersActive) }, "active"},
+		{"outrigger_pool_servers", gauge, "Server connections of the pool by state.", func(p Pool) float64 { return float64(p.ServersIdle) }, "idle"},
+		{"outrigger_pool_servers", gauge, "Server connections of the pool by state.", func(p Pool) float64 { return float64(p.ServersLogin) }, "login"},
+		{"outrigger_pool_max_wait_seconds", gauge, "How long the client that waits longest has waited.", func(p Pool) float64 { return p.MaxWait.Seconds() }, ""},
+		{"outrigger_pool_transactions_total", counter, "Transactions finished.", func(p Pool) float64 { return float64(p.Transactions) }, ""},
+		{"outrigger_pool_queries_total", counter, "Queries finished.", func(p Pool) float64 { return float64(p.Queries) }, ""},
+		{"outrigger_pool_received_bytes_total", counter, "Bytes from clients.", func(p Pool) float64 { return float64(p.Received) }, ""},
+		{"outrigger_pool_sent_bytes_total", counter, "Bytes to clients.", func(p Pool) float64 { return float64(p.Sent) }, ""},
+		{"outrigger_pool_transaction_seconds_total", counter, "Time that server connections spent in transactions.", func(p Pool) float64 { return p.TransactionTime.Seconds() }, ""},
+		{"outrigger_pool_wait_seconds_total", counter, "Time that clients waited for a server connection.", func(p Pool) float64 { return p.Waiting.Seconds() }, ""},
+		{"outrigger_pool_errors_total", counter, "Errors that the pooler gave to clients.", func(p Pool) float64 { return float64(p.Errors) }, ""},
+	}
+}
+
+func serverMetrics() []metric[Upstream] {
+	return []metric[Upstream]{
+		{"outrigger_server_up", gauge, "Whether the Postgres server answers.", func(s Upstream) float64 { return truth(s.Up) }, ""},
+		{"outrigger_server_lag_bytes", gauge, "WAL that the replica has not replayed; -1 when unknown.", func(s Upstream) float64 { return float64(max(s.LagBytes, -1)) }, ""},
+	}
+}
+
+func pgMetrics() []metric[PoolStats] {
+	return []metric[PoolStats]{
+		{"outrigger_pg_clients", gauge, "Postgres client connections.", func(s PoolStats) float64 { return float64(s.Clients) }, ""},
+		{"outrigger_pg_clients_limit", gauge, "max_client_conn.", func(s PoolStats) float64 { return float64(s.MaxClients) }, ""},
+	}
+}
+
+func cacheMetrics() []metric[CacheStats] {
+	return []metric[CacheStats]{
+		{"outrigger_cache_ready", gauge, "Whether this node has joined and received what it owns.", func(s CacheStats) float64 { return truth(s.Ready) }, ""},
+		{"outrigger_cache_clients", gauge, "Cache client connections.", func(s CacheStats) float64 { return float64(s.Clients) }, ""},
+		{"outrigger_cache_keys", gauge, "Keys that this node holds.", func(s CacheStats) float64 { return float64(s.Keys) }, ""},
+		{"outrigger_cache_memory_bytes", gauge, "Memory that the keys take, overhead included.", func(s CacheStats) float64 { return float64(s.Bytes) }, ""},
+		{"outrigger_cache_memory_limit_bytes", gauge, "max_memory.", func(s CacheStats) float64 { return float64(s.Budget) }, ""},
+		{"outrigger_cache_hits_total", counter, "Reads that found their key.", func(s CacheStats) float64 { return float64(s.Hits) }, ""},
+		{"outrigger_cache_misses_total", counter, "Reads that did not.", func(s CacheStats) float64 { return float64(s.Misses) }, ""},
+		{"outrigger_cache_evicted_total", counter, "Keys that went to make room.", func(s CacheStats) float64 { return float64(s.Evicted) }, ""},
+		{"outrigger_cache_expired_total", counter, "Keys whose time was up.", func(s CacheStats) float64 { return float64(s.Expired) }, ""},
+		{"outrigger_cache_commands_total", counter, "Commands from clients.", func(s CacheStats) float64 { return float64(s.Commands) }, ""},
+		{"outrigger_cache_forwarded_total", counter, "Commands that another member executed.", func(s CacheStats) float64 { return float64(s.Forwarded) }, ""},
+	}
+}
+
+func clusterMetrics() []metric[ClusterStats] {
+	return []metric[ClusterStats]{
+		{"outrigger_cluster_members", gauge, "Members that this node sees alive, itself included.", func(s ClusterStats) float64 { return float64(len(s.Members)) }, ""},
+		{"outrigger_cluster_partitions_owned", gauge, "Partitions of the cache that this node owns.", func(s ClusterStats) float64 { return float64(s.Owned) }, ""},
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// family is a table made ready: descriptors in the order of the rows.
+type family[T any] struct {
+	rows  []metric[T]
+	descs []*prometheus.Desc
+}
+
+func newFamily[T any](rows []metric[T], labels ...string) family[T] {
+	f := family[T]{rows: rows}
+	for _, row := range rows {
+		names := labels
+		if row.state != "" {
+			names = append(append([]string{}, labels...), "state")
+		}
+		f.descs = append(f.descs, prometheus.NewDesc(row.name, row.help, names, nil))
+	}
+	return f
+}
+
+func (f family[T]) describe(ch chan<- *prometheus.Desc) {
+	for _, d := range f.descs {
+		ch <- d
+	}
+}
+
+func (f family[T]) collect(ch chan<- prometheus.Metric, snapshot T, labels ...string) {
+	for i, row := range f.rows {
+		values := labels
+		if row.state != "" {
+			values = append(append([]string{}, labels...), row.state)
+		}
+		ch <- prometheus.MustNewConstMetric(f.descs[i], row.kind, row.value(snapshot), values...)
+	}
+}
+
+// collector turns snapshots of the halves into metrics when it is scraped.
+type collector struct {
+	sources Sources
+	pg      family[PoolStats]
+	pool    family[Pool]
+	server  family[Upstream]
+	cache   family[CacheStats]
+	cluster family[ClusterStats]
+	info    *prometheus.Desc
+	version string
+}
+
+func newRegistry(sources Sources, version string) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&collector{
+			sources: sources,
+			pg:      newFamily(pgMetrics()),
+			pool:    newFamily(poolMetrics(), "database", "user", "server"),
+			server:  newFamily(serverMetrics(), "server", "role"),
+			cache:   newFamily(cacheMetrics()),
+			cluster: newFamily(clusterMetrics()),
+			info:    prometheus.NewDesc("outrigger_build_info", "Always 1; the label tells the version.", []string{"version"}, nil),
+			version: version,
+		},
+	)
+	return registry
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	c.pg.describe(ch)
+	c.pool.describe(ch)
+	c.server.describe(ch)
+	c.cache.describe(ch)
+	c.cluster.describe(ch)
+	ch <- c.info
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(c.info, gauge, 1, c.version)
+	if c.sources.Pooler != nil {
+		s := c.sources.Pooler.PoolStats()
+		c.pg.collect(ch, s)
+		for _, p := range s.Pools {
+			c.pool.collect(ch, p, p.Database, p.User, p.Server)
+		}
+		for _, server := range s.Servers {
+			c.server.collect(ch, server, server.Address, server.Role)
+		}
+	}
+	if c.sources.Cache != nil {
+		c.cache.collect(ch, c.sources.Cache.CacheStats())
+	}
+	if c.sources.Cluster != nil {
+		c.cluster.collect(ch, c.sources.Cluster.ClusterStats())
+	}
+}

@@ -1,0 +1,81 @@
+package ops
+
+import "time"
+
+// Pooler is the Postgres half. Its methods are called at each request, by any goroutine.
+type Pooler interface {
+	PoolStats() PoolStats
+}
+
+// PoolStats is a snapshot of the pooler.
+type PoolStats struct {
+	Clients    int // connections, logged in or not
+	MaxClients int
+	Pools      []Pool
+	Servers    []Upstream
+}
+
+// Pool is one (database, user, server). Counts are cumulative since the start unless they say "now".
+type Pool struct {
+	Database, User, Server string
+
+	ClientsActive  int           // now, with a server
+	ClientsWaiting int           // now
+	ServersActive  int           // now, with a client
+	ServersIdle    int           // now
+	ServersLogin   int           // now, connecting
+	MaxWait        time.Duration // of the client that waits longest now
+
+	Transactions, Queries    uint64
+	Received, Sent           uint64 // bytes from clients, to clients
+	TransactionTime, Waiting time.Duration
+	Errors                   uint64 // made by the pooler
+}
+
+// Upstream is one Postgres server.
+type Upstream struct {
+	Address  string
+	Role     string // "primary", "replica"
+	Up       bool
+	LagBytes int64 // of a replica behind its primary; negative: unknown
+}
+
+// Cache is the cache half.
+type Cache interface {
+	CacheStats() CacheStats
+}
+
+// CacheStats is a snapshot of this node's share of the cache.
+type CacheStats struct {
+	Ready   bool // joined, and what it owns has arrived
+	Clients int
+	Keys    int64
+	Bytes   int64
+	Budget  int64
+
+	Hits, Misses, Evicted, Expired uint64
+	Commands, Forwarded            uint64 // from clients; of those, sent on to another member
+}
+
+// Cluster is the membership.
+type Cluster interface {
+	ClusterStats() ClusterStats
+}
+
+// ClusterStats is a snapshot of the membership as this node sees it.
+type ClusterStats struct {
+	Name    string
+	Node    string
+	Members []string
+	Epoch   uint64 // of the ring
+	Owned   int    // partitions that this node owns
+}
+
+// Sources are the halves; nil for one that this node does not run.
+type Sources struct {
+	Pooler  Pooler
+	Cache   Cache
+	Cluster Cluster
+
+	Draining func() bool // nil: never
+}
