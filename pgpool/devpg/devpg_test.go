@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -90,6 +91,17 @@ func TestReplicationKillPromote(t *testing.T) {
 	c := startCluster(t, Options{Replicas: 2})
 	exec1(t, c.PrimaryURL(), "create table t as select 1")
 	replicas := c.ReplicaURLs()
+	if err := c.WaitCaughtUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range c.Len() {
+		if n, err := c.Psql(t.Context(), i, "select count(*) from t"); err != nil || n != "1" {
+			t.Errorf("server %d has %q rows, %v", i, n, err)
+		}
+	}
+	if _, err := c.Psql(t.Context(), 0, "select nonsense"); err == nil || !strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("a wrong query gives %v", err)
+	}
 	if len(replicas) != 2 {
 		t.Fatalf("replica URLs %v, want 2", replicas)
 	}
