@@ -1,0 +1,35 @@
+// Package store is the memory of one cache node: 1024 partitions, each a hash table of its own, grouped into shards that
+// share a lock, an eviction policy and an expiry wheel.
+//
+//	store.go      Store: configuration, budget, statistics, expiry and eviction across shards
+//	tx.go         Tx: some shards held while a command works on their keys
+//	shard.go      a shard: items in, items out, accounting
+//	item.go       Item, 64 bytes without its bytes, in slabs whose chunks never move
+//	table.go      the hash table of a partition and its cursor
+//	dict.go       Dict: the fields of a hash, the members of a set
+//	queue.go      S3-FIFO: three queues measured in bytes, and the ghost's fingerprints
+//	wheel.go      the timing wheel that finds expired items
+//	partition.go  whole partitions: scan, count, drop, flush
+//	entry.go      Entry: one key with all it holds, as nodes exchange it; Apply takes the newer one
+//	dbkey.go      how the 16 databases share one flat key space
+//	class.go      what the Go allocator really uses for a size
+//
+// # Locks
+//
+// A shard has one mutex. Whoever needs several takes them in ascending order, which Begin does; nothing is called back
+// under a lock but the functions given to the Scan methods, and those must not come back to the store. Evicting and
+// expiring lock one shard at a time and are only called with none held.
+//
+// # Versions
+//
+// Every entry carries a version from a hybrid logical clock: milliseconds in the upper 48 bits, a counter in the lower
+// 16. A shard's clock never goes back and moves past every version it sees from other nodes, so a write is always newer
+// than what its node knew before. A deletion leaves a tombstone (bounded in time and number), a flush leaves a floor
+// per partition and database: older entries that arrive late are refused by both.
+//
+// # Memory
+//
+// A string's key and value are one allocation without pointers, so the garbage collector marks it and does not look
+// inside. What is charged to the budget is what the allocator hands out, plus the item, its share of the ghost, and the
+// tables. A command's growth is reserved before it runs: a SET never makes room by evicting what it has just stored.
+package store

@@ -1,0 +1,123 @@
+package store
+
+// Entry is one key with all it holds, as it travels between nodes.
+type Entry struct {
+	Key      []byte // stored form
+	Kind     Kind   // of a live entry
+	Version  uint64
+	ExpireAt int64 // unix milliseconds, 0 = never
+	Deleted  bool  // the key was deleted at Version
+	Raw      bool  // a string that was edited in place
+	Value    []byte
+	Fields   []Field // of a hash; members of a set have no value
+
+	arena []byte
+}
+
+// Field is one field of a hash or member of a set.
+type Field struct{ Name, Value []byte }
+
+// Entry copies what the store knows of key into e, tombstones included, reusing e's memory. It reports false when there
+// is nothing, or only something expired.
+func (s *Store) Entry(stored []byte, now int64, e *Entry) bool {
+	k := s.Key(stored)
+	sh := &s.shards[k.shard()]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	it := sh.find(&k)
+	if it == nil || it.kind != kindTombstone && it.expired(now) {
+		return false
+	}
+	e.Fill(it)
+	return true
+}
+
+// Fill copies an item into e, reusing e's memory. It is for visit functions of ScanPartition.
+func (e *Entry) Fill(it *Item) {
+	*e = Entry{arena: e.arena[:0], Fields: e.Fields[:0], Version: it.version}
+	e.Key = e.keep(it.Key())
+	if it.kind == kindTombstone {
+		e.Deleted = true
+		return
+	}
+	e.Kind, e.ExpireAt, e.Raw = it.kind, it.expireAt, it.Raw()
+	if !it.isDict() {
+		e.Value = e.keep(it.Value())
+		return
+	}
+	d := it.Dict()
+	for i := range d.Len() {
+		name, value := d.At(i)
+		e.Fields = append(e.Fields, Field{e.keep(name), e.keep(value)})
+	}
+}
+
+// keep copies b into the arena. A full arena is left to the slices cut from it and a new one is started.
+func (e *Entry) keep(b []byte) []byte {
+	if len(e.arena)+len(b) > cap(e.arena) {
+		e.arena = make([]byte, 0, max(2*cap(e.arena), len(b), 256))
+	}
+	start := len(e.arena)
+	e.arena = append(e.arena, b...)
+	return e.arena[start:len(e.arena):len(e.arena)]
+}
+
+// Apply takes over an entry of another node if it is newer than what is known here: than the item, the tombstone, and
+// the last flush. It copies what it keeps. ErrNoRoom means that there was no room for it.
+func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
+	size := len(e.Key) + len(e.Value)
+	growth := ItemGrowth(size)
+	for _, f := range e.Fields {
+		growth += FieldGrowth(len(f.Name) + len(f.Value))
+	}
+	if !s.reserve(growth) {
+		return false, ErrNoRoom
+	}
+	defer s.release(growth)
+
+	k := s.Key(e.Key)
+	sh := &s.shards[k.shard()]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.clock = max(sh.clock, e.Version)
+	db, _ := SplitKey(e.Key)
+	if e.Version <= sh.parts[k.local()].floor[db] {
+		return false, nil
+	}
+	it := sh.find(&k)
+	if it != nil && it.version >= e.Version {
+		return false, nil
+	}
+	if it != nil {
+		sh.drop(it)
+	}
+	switch {
+	case e.Deleted:
+		sh.entomb(&k, e.Version, now)
+		return true, nil
+	case e.ExpireAt != 0 && e.ExpireAt <= now:
+		return true, nil
+	case e.Kind == KindString:
+		it = sh.newString(&k, KindString, len(e.Value))
+		copy(it.Value(), e.Value)
+		it.setRaw(e.Raw)
+	case e.Kind == KindHash || e.Kind == KindSet:
+		it = sh.newDict(&k, e.Kind)
+		d := it.Dict()
+		for _, f := range e.Fields {
+			d.Set(f.Name, f.Value)
+		}
+		was := d.charged
+		d.charged = d.size()
+		sh.recharge(it, d.charged-was)
+	default:
+		return false, nil
+	}
+	it.version = e.Version
+	sh.setExpiry(it, e.ExpireAt, now)
+	return true, nil
+}
+
+// FieldGrowth is an upper bound of what one more field of so many bytes adds to the charge of a collection, tables
+// that double not counted.
+func FieldGrowth(bytes int) int64 { return int64(class(bytes) + 2*fieldSize + 8) }

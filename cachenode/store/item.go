@@ -1,0 +1,157 @@
+// HOT PATH
+
+package store
+
+import "unsafe"
+
+// Kind is what a key holds.
+type Kind uint8
+
+const (
+	kindFree Kind = iota
+	KindString
+	KindHash
+	KindSet
+	kindTombstone
+)
+
+func (k Kind) String() string {
+	switch k {
+	case KindString:
+		return "string"
+	case KindHash:
+		return "hash"
+	case KindSet:
+		return "set"
+	}
+	return "none"
+}
+
+// Item is one key with its value, or a tombstone. A pointer to it is valid while its shard is held.
+type Item struct {
+	// ptr is the first byte of key and value, or the *Dict of a collection: the one pointer the collector follows.
+	ptr      unsafe.Pointer
+	version  uint64
+	expireAt int64 // unix milliseconds, 0 = never
+	hash     uint32
+	keyLen   uint32
+	valLen   uint32 // of a string
+	self     uint32 // own index in the slab
+	next     uint32 // in the chain of its bucket, or in the free list
+
+	queuePrev, queueNext uint32
+	wheelPrev, wheelNext uint32
+
+	kind  Kind
+	queue queueID
+	freq  uint8 // hits since it was queued, at most 3
+	bits  uint8 // partition in the shard (4 bits), level in the wheel (3 bits), raw (1 bit)
+}
+
+const rawBit = 1 << 7
+
+// part is the index of the item's partition in the shard.
+func (it *Item) part() int { return int(it.bits & (partitionsPerShard - 1)) }
+
+func (it *Item) wheelLevel() int { return int(it.bits >> 4 & 7) }
+
+func (it *Item) setWheelLevel(l int) { it.bits = it.bits&^(7<<4) | uint8(l)<<4 }
+
+func (it *Item) setRaw(raw bool) {
+	it.bits &^= rawBit
+	if raw {
+		it.bits |= rawBit
+	}
+}
+
+// itemOverhead is charged for each item on top of its bytes: the Item itself and its share of the ghost's memory.
+const itemOverhead = int(unsafe.Sizeof(Item{})) + 8
+
+// Kind is what the item holds.
+func (it *Item) Kind() Kind { return it.kind }
+
+// Version is the entry's version.
+func (it *Item) Version() uint64 { return it.version }
+
+// ExpireAt is the unix time in milliseconds from which the item is gone, 0 for never.
+func (it *Item) ExpireAt() int64 { return it.expireAt }
+
+// Deleted tells a tombstone, which only scans of whole partitions meet.
+func (it *Item) Deleted() bool { return it.kind == kindTombstone }
+
+// Raw tells whether a string was edited in place: Redis never calls it int or embstr again.
+func (it *Item) Raw() bool { return it.bits&rawBit != 0 }
+
+// Key is the stored key.
+func (it *Item) Key() []byte {
+	if it.isDict() {
+		return it.Dict().key
+	}
+	return unsafe.Slice((*byte)(it.ptr), it.keyLen)
+}
+
+// Value is the value of a string.
+func (it *Item) Value() []byte {
+	return unsafe.Slice((*byte)(it.ptr), it.keyLen+it.valLen)[it.keyLen:]
+}
+
+// Dict is the content of a hash or set.
+func (it *Item) Dict() *Dict { return (*Dict)(it.ptr) }
+
+func (it *Item) isDict() bool { return it.kind == KindHash || it.kind == KindSet }
+
+func (it *Item) expired(now int64) bool { return it.expireAt != 0 && it.expireAt <= now }
+
+// capacity is what key and value may grow to in place: allocations are always rounded up to their class.
+func (it *Item) capacity() int { return class(int(it.keyLen) + int(it.valLen)) }
+
+// cost is what the item is charged with.
+func (it *Item) cost() int {
+	if it.isDict() {
+		return itemOverhead + it.Dict().charged
+	}
+	return itemOverhead + it.capacity()
+}
+
+const chunkItems = 256
+
+// slab holds a shard's items in chunks that never move, so an Item can be pointed at and named by a small index.
+// Index 0 means none.
+type slab struct {
+	chunks []*[chunkItems]Item
+	free   uint32 // first of the free list
+	fresh  uint32 // first index never used
+	live   int
+}
+
+func (s *slab) at(i uint32) *Item { return &s.chunks[i/chunkItems][i%chunkItems] }
+
+func (s *slab) alloc() *Item {
+	s.live++
+	if i := s.free; i != 0 {
+		it := s.at(i)
+		s.free = it.next
+		it.next = 0
+		return it
+	}
+	if s.fresh == 0 {
+		s.fresh = 1
+	}
+	i := s.fresh
+	if int(i/chunkItems) == len(s.chunks) {
+		s.chunks = append(s.chunks, new([chunkItems]Item))
+	}
+	s.fresh++
+	it := s.at(i)
+	it.self, it.next = i, 0
+	return it
+}
+
+func (s *slab) release(it *Item) {
+	s.live--
+	*it = Item{self: it.self, next: s.free}
+	s.free = it.self
+	if s.live == 0 && len(s.chunks) > 1 {
+		*s = slab{chunks: s.chunks[:1:1], fresh: 1}
+	}
+}

@@ -1,0 +1,167 @@
+package store
+
+import "math/rand/v2"
+
+func (s *Store) partition(p int) (*shard, *partition) {
+	sh := &s.shards[p/partitionsPerShard]
+	return sh, &sh.parts[p%partitionsPerShard]
+}
+
+// ScanPartition visits about count items of partition p, tombstones included, expired items not, and returns the cursor
+// to go on with, 0 at the end. What is there from begin to end of a scan is visited, whatever else changes; some of it
+// perhaps twice. visit runs with the shard held: it must be short and must not use the store.
+func (s *Store) ScanPartition(p int, cursor uint64, count int, now int64, visit func(*Item)) (next uint64) {
+	sh, part := s.partition(p)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if part.items == 0 {
+		return 0
+	}
+	for buckets := 0; buckets < 10*count; buckets++ {
+		for i := part.heads[cursor&uint64(len(part.heads)-1)]; i != 0; {
+			it := sh.slab.at(i)
+			i = it.next
+			if !it.expired(now) {
+				visit(it)
+				count--
+			}
+		}
+		cursor = nextCursor(cursor, len(part.heads))
+		if cursor == 0 || count <= 0 {
+			break
+		}
+	}
+	return cursor
+}
+
+// CountPartition is the number of keys in partition p, tombstones not counted.
+func (s *Store) CountPartition(p int) (keys int) {
+	sh, part := s.partition(p)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, n := range part.perDB {
+		keys += int(n)
+	}
+	return keys
+}
+
+// CountDB is the number of keys of one database in the partitions that owns accepts; nil accepts all.
+func (s *Store) CountDB(db int, owns func(p int) bool) (keys int) {
+	for p := range Partitions {
+		if owns != nil && !owns(p) {
+			continue
+		}
+		sh, part := s.partition(p)
+		sh.mu.Lock()
+		keys += int(part.perDB[db])
+		sh.mu.Unlock()
+	}
+	return keys
+}
+
+// DropPartition forgets partition p without a trace: it has moved to another node. It returns the number of keys.
+func (s *Store) DropPartition(p int) (keys int) {
+	sh, part := s.partition(p)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.clear(part, -1)
+}
+
+// FlushPartition deletes the keys of one database in partition p, all databases for -1, and refuses what was written
+// before now from then on.
+func (s *Store) FlushPartition(p, db int, now int64) (keys int) {
+	sh, part := s.partition(p)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	version := sh.nextVersion(now)
+	for i := range part.floor {
+		if db < 0 || db == i {
+			part.floor[i] = version
+		}
+	}
+	return sh.clear(part, db)
+}
+
+// clear drops the items of one database, of all for -1.
+func (sh *shard) clear(part *partition, db int) (keys int) {
+	for b := 0; b < len(part.heads); b++ {
+		for i := part.heads[b]; i != 0; {
+			it := sh.slab.at(i)
+			i = it.next
+			if of, _ := SplitKey(it.Key()); db >= 0 && of != db {
+				continue
+			}
+			if it.kind != kindTombstone {
+				keys++
+			}
+			// The table must not shrink under the loop, so it is taken care of below.
+			sh.detach(it)
+		}
+	}
+	sh.charge(part.rebuild(&sh.slab))
+	return keys
+}
+
+// detach removes an item from all but the table, and marks it free.
+func (sh *shard) detach(it *Item) {
+	sh.dequeue(it)
+	sh.unschedule(it)
+	sh.count(it, -1)
+	sh.charge(-it.cost())
+	it.kind = kindFree
+}
+
+// rebuild drops the items marked free from the table, releases them, and fits the table to the rest.
+func (t *table) rebuild(s *slab) (grown int) {
+	for b := range t.heads {
+		for p := &t.heads[b]; *p != 0; {
+			it := s.at(*p)
+			if it.kind != kindFree {
+				p = &it.next
+				continue
+			}
+			*p = it.next
+			t.items--
+			s.release(it)
+		}
+	}
+	buckets := 0
+	if t.items > 0 {
+		for buckets = minBuckets; buckets < t.items; buckets *= 2 {
+		}
+	}
+	if buckets != len(t.heads) {
+		grown = t.resize(s, buckets)
+	}
+	return grown
+}
+
+// RandomKey appends a key of db, drawn from the partitions that owns accepts (nil: all), without its database prefix.
+func (s *Store) RandomKey(dst []byte, db int, owns func(p int) bool, now int64) (key []byte, ok bool) {
+	start := randomPartition()
+	for i := range Partitions {
+		p := (start + i) % Partitions
+		if owns != nil && !owns(p) {
+			continue
+		}
+		sh, part := s.partition(p)
+		sh.mu.Lock()
+		if part.perDB[db] > 0 {
+			at := rand.IntN(len(part.heads))
+			for b := range part.heads {
+				for j := part.heads[(at+b)%len(part.heads)]; j != 0; {
+					it := sh.slab.at(j)
+					j = it.next
+					of, name := SplitKey(it.Key())
+					if of == db && it.kind != kindTombstone && !it.expired(now) {
+						dst = append(dst, name...)
+						sh.mu.Unlock()
+						return dst, true
+					}
+				}
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return dst, false
+}

@@ -1,0 +1,185 @@
+// HOT PATH
+
+package store
+
+// queueID names the queue that an item waits in.
+type queueID uint8
+
+const (
+	queueNone queueID = iota
+	queueSmall
+	queueMain
+	queueTombs
+	queueCount
+)
+
+// queue is a doubly linked list through the items: in at the head, out at the tail. Its size is kept in bytes.
+type queue struct {
+	head, tail uint32
+	bytes      int
+	items      int
+}
+
+func (q *queue) push(s *slab, it *Item, cost int) {
+	it.queuePrev, it.queueNext = 0, q.head
+	if q.head != 0 {
+		s.at(q.head).queuePrev = it.self
+	} else {
+		q.tail = it.self
+	}
+	q.head = it.self
+	q.bytes += cost
+	q.items++
+}
+
+func (q *queue) remove(s *slab, it *Item, cost int) {
+	if it.queuePrev != 0 {
+		s.at(it.queuePrev).queueNext = it.queueNext
+	} else {
+		q.head = it.queueNext
+	}
+	if it.queueNext != 0 {
+		s.at(it.queueNext).queuePrev = it.queuePrev
+	} else {
+		q.tail = it.queuePrev
+	}
+	it.queuePrev, it.queueNext = 0, 0
+	q.bytes -= cost
+	q.items--
+}
+
+const (
+	maxFreq = 3
+
+	// promoteFreq is the number of hits in the small queue that lets an item into the main one (Yang et al., "FIFO
+	// queues are all you need for cache eviction", SOSP 2023, section 4).
+	promoteFreq = 2
+
+	// smallShare is the small queue's part of the bytes: one in ten.
+	smallShare = 10
+
+	// maxReinsert bounds how many items one eviction may give a second chance, so that a write never pays for a long
+	// walk over items that were all hit.
+	maxReinsert = 128
+)
+
+// victim finds the item that S3-FIFO gives up next, nil if nothing can be given up. Items that were hit are moved on
+// the way. The ghost remembers a victim of the small queue.
+func (sh *shard) victim() *Item {
+	small, main := &sh.queues[queueSmall], &sh.queues[queueMain]
+	for moved := 0; ; moved++ {
+		if small.tail != 0 && (main.tail == 0 || small.bytes*smallShare >= small.bytes+main.bytes) {
+			it := sh.slab.at(small.tail)
+			if it.freq >= promoteFreq && moved < maxReinsert {
+				it.freq = 0
+				sh.move(it, queueMain)
+				continue
+			}
+			sh.ghost.add(it.hash, sh.slab.live)
+			return it
+		}
+		if main.tail == 0 {
+			// A full budget of nothing but tombstones: the oldest goes.
+			if t := sh.queues[queueTombs].tail; t != 0 {
+				return sh.slab.at(t)
+			}
+			return nil
+		}
+		it := sh.slab.at(main.tail)
+		if it.freq == 0 || moved >= maxReinsert {
+			return it
+		}
+		it.freq--
+		sh.move(it, queueMain)
+	}
+}
+
+// ghost remembers the fingerprints of keys that left the small queue, about as many as the shard has items: one that
+// comes back while it is remembered goes to the main queue at once. It is a set-associative table; an entry is a
+// fingerprint with the number of the eviction that made it and dies of age, so nothing is ever swept.
+type ghost struct {
+	slots []uint64 // fingerprint<<32 | number
+	count uint32   // evictions so far
+}
+
+const (
+	ghostWays     = 4
+	ghostMinSlots = 64
+)
+
+func (g *ghost) add(hash uint32, items int) {
+	if len(g.slots) < items {
+		g.grow(items)
+	}
+	g.count++
+	set := g.set(hash)
+	oldest := 0
+	for i := range set {
+		if uint32(set[i]>>32) == hash && set[i] != 0 {
+			oldest = i
+			break
+		}
+		if g.age(set[i]) > g.age(set[oldest]) {
+			oldest = i
+		}
+	}
+	set[oldest] = uint64(hash)<<32 | uint64(g.count)
+}
+
+// take tells whether hash is remembered, and forgets it.
+func (g *ghost) take(hash uint32) bool {
+	if len(g.slots) == 0 {
+		return false
+	}
+	set := g.set(hash)
+	for i, e := range set {
+		if uint32(e>>32) == hash && e != 0 && g.age(e) <= uint32(len(g.slots)) {
+			set[i] = 0
+			return true
+		}
+	}
+	return false
+}
+
+func (g *ghost) set(hash uint32) []uint64 {
+	sets := uint32(len(g.slots) / ghostWays)
+	// The lower bits choose the bucket in the item table; a multiplication mixes the upper ones in.
+	i := (hash * 0x9e3779b1) >> 7 & (sets - 1)
+	return g.slots[i*ghostWays : i*ghostWays+ghostWays]
+}
+
+// age is how many evictions ago e was made; an empty slot is older than any.
+func (g *ghost) age(e uint64) uint32 {
+	if e == 0 {
+		return 1<<32 - 1
+	}
+	return g.count - uint32(e)
+}
+
+func (g *ghost) grow(items int) {
+	old := g.slots
+	size := max(ghostMinSlots, len(old))
+	for size < items {
+		size *= 2
+	}
+	// Half the power of two above would do; staying at or below the items charged keeps the memory honest.
+	if size > items && size > ghostMinSlots {
+		size /= 2
+	}
+	if size == len(old) {
+		return
+	}
+	g.slots = make([]uint64, size)
+	for _, e := range old {
+		if e == 0 {
+			continue
+		}
+		set := g.set(uint32(e >> 32))
+		for i := range set {
+			if set[i] == 0 {
+				set[i] = e
+				break
+			}
+		}
+	}
+}

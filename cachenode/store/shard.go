@@ -1,0 +1,236 @@
+// HOT PATH
+
+package store
+
+import (
+	"sync"
+	"unsafe"
+)
+
+const (
+	shardCount         = 64 // a Tx names the shards it holds in the bits of a word
+	partitionsPerShard = Partitions / shardCount
+)
+
+// shard is a lock and all that it guards: whole partitions, their items, who is evicted and who expires.
+type shard struct {
+	mu    sync.Mutex
+	store *Store // constant
+
+	// All below is guarded by mu.
+	slab   slab
+	parts  [partitionsPerShard]partition
+	queues [queueCount]queue
+	ghost  ghost
+	wheel  wheel
+	clock  uint64 // the last version given or seen
+	bytes  int    // charged: items and tables
+	stats  Stats
+
+	_ [64]byte // the next shard's mutex lives on another cache line
+}
+
+// partition is one of the ring's slices of the key space.
+type partition struct {
+	table
+	perDB   [Databases]int32  // keys, without tombstones
+	expires [Databases]int32  // those of them with a time to live
+	floor   [Databases]uint64 // entries up to this version were flushed
+}
+
+func (sh *shard) part(it *Item) *partition { return &sh.parts[it.part()] }
+
+func (sh *shard) charge(delta int) {
+	if delta != 0 {
+		sh.bytes += delta
+		sh.store.used.Add(int64(delta))
+	}
+}
+
+// nextVersion is newer than every version the shard has given or seen.
+func (sh *shard) nextVersion(now int64) uint64 {
+	sh.clock = max(sh.clock+1, uint64(now)<<16)
+	return sh.clock
+}
+
+// find returns the item of key, tombstones included, live or expired.
+func (sh *shard) find(k *Key) *Item {
+	return sh.parts[k.local()].find(&sh.slab, k.hash, k.Bytes)
+}
+
+// live returns the item of key unless it is missing, deleted or expired; an expired one is reclaimed on the spot.
+func (sh *shard) live(k *Key, now int64) *Item {
+	it := sh.find(k)
+	if it == nil || it.kind == kindTombstone {
+		return nil
+	}
+	if it.expired(now) {
+		sh.stats.Expired++
+		sh.drop(it)
+		return nil
+	}
+	return it
+}
+
+// newString makes a string item with uninitialised content of valLen bytes.
+func (sh *shard) newString(k *Key, kind Kind, valLen int) *Item {
+	it := sh.slab.alloc()
+	it.hash, it.bits, it.kind = k.hash, uint8(k.local()), kind
+	it.keyLen, it.valLen = uint32(len(k.Bytes)), uint32(valLen)
+	it.ptr = newBytes(it.capacity())
+	copy(it.Key(), k.Bytes)
+	sh.link(it)
+	return it
+}
+
+func (sh *shard) newDict(k *Key, kind Kind) *Item {
+	it := sh.slab.alloc()
+	it.hash, it.bits, it.kind = k.hash, uint8(k.local()), kind
+	it.ptr = unsafe.Pointer(sh.store.newDict(k.Bytes, kind))
+	sh.link(it)
+	return it
+}
+
+func (sh *shard) link(it *Item) {
+	sh.charge(sh.part(it).insert(&sh.slab, it) + it.cost())
+	sh.count(it, 1)
+	sh.enqueue(it)
+}
+
+// drop removes an item wholly.
+func (sh *shard) drop(it *Item) {
+	sh.dequeue(it)
+	sh.unschedule(it)
+	sh.count(it, -1)
+	sh.charge(sh.part(it).remove(&sh.slab, it) - it.cost())
+	sh.slab.release(it)
+	if sh.slab.live == 0 {
+		sh.ghost = ghost{}
+	}
+}
+
+// resize gives a string item room for valLen bytes of value: in place when its allocation has the room. What was there
+// is kept up to the shorter length.
+func (sh *shard) resize(it *Item, valLen int) {
+	was := it.capacity()
+	now := class(int(it.keyLen) + valLen)
+	if now != was {
+		p := newBytes(now)
+		copy(unsafe.Slice((*byte)(p), now), unsafe.Slice((*byte)(it.ptr), int(it.keyLen)+min(valLen, int(it.valLen))))
+		it.ptr = p
+		sh.recharge(it, now-was)
+	}
+	it.valLen = uint32(valLen)
+}
+
+// recharge books that an item's cost has changed by delta.
+func (sh *shard) recharge(it *Item, delta int) {
+	sh.charge(delta)
+	if it.queue != queueNone {
+		sh.queues[it.queue].bytes += delta
+	}
+}
+
+func newBytes(n int) unsafe.Pointer {
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Pointer(unsafe.SliceData(make([]byte, n)))
+}
+
+func (sh *shard) count(it *Item, by int32) {
+	if it.kind == kindTombstone {
+		return
+	}
+	db, _ := SplitKey(it.Key())
+	sh.part(it).perDB[db] += by
+}
+
+func (sh *shard) countExpiry(it *Item, by int32) {
+	if it.kind == kindTombstone {
+		return
+	}
+	db, _ := SplitKey(it.Key())
+	sh.part(it).expires[db] += by
+}
+
+// enqueue puts a new item where its past says: seen not long ago, into the main queue.
+func (sh *shard) enqueue(it *Item) {
+	switch {
+	case it.kind == kindTombstone:
+		it.queue = queueTombs
+	case !sh.store.policy.evicts(it):
+		it.queue = queueNone
+		return
+	case sh.ghost.take(it.hash):
+		it.queue = queueMain
+	default:
+		it.queue = queueSmall
+	}
+	it.freq = 0
+	sh.queues[it.queue].push(&sh.slab, it, it.cost())
+}
+
+func (sh *shard) dequeue(it *Item) {
+	if it.queue != queueNone {
+		sh.queues[it.queue].remove(&sh.slab, it, it.cost())
+		it.queue = queueNone
+	}
+}
+
+func (sh *shard) move(it *Item, to queueID) {
+	cost := it.cost()
+	sh.queues[it.queue].remove(&sh.slab, it, cost)
+	it.queue = to
+	sh.queues[to].push(&sh.slab, it, cost)
+}
+
+// setExpiry changes when an item expires, 0 for never.
+func (sh *shard) setExpiry(it *Item, at, now int64) {
+	if it.expireAt == at {
+		return
+	}
+	sh.unschedule(it)
+	it.expireAt = at
+	if at != 0 {
+		sh.wheel.add(&sh.slab, it, now)
+		sh.countExpiry(it, 1)
+	}
+	if sh.store.policy == VolatileS3FIFO && it.kind != kindTombstone {
+		sh.dequeue(it)
+		sh.enqueue(it)
+	}
+}
+
+func (sh *shard) unschedule(it *Item) {
+	if !it.linked() {
+		return
+	}
+	sh.wheel.remove(&sh.slab, it)
+	it.expireAt = 0
+	sh.countExpiry(it, -1)
+}
+
+// bury turns an item into a tombstone, or drops it where tombstones are not kept.
+func (sh *shard) bury(it *Item, version uint64, now int64) {
+	if sh.store.tombstoneTTL <= 0 {
+		sh.drop(it)
+		return
+	}
+	key := Key{Bytes: append([]byte(nil), it.Key()...), hash: it.hash, part: uint16(it.part())}
+	sh.drop(it)
+	sh.entomb(&key, version, now)
+}
+
+// entomb records that a key without an item was deleted. The oldest tombstone makes room when there are too many.
+func (sh *shard) entomb(k *Key, version uint64, now int64) {
+	if sh.store.tombstoneTTL <= 0 {
+		return
+	}
+	if q := &sh.queues[queueTombs]; q.items >= sh.store.maxTombstones {
+		sh.drop(sh.slab.at(q.tail))
+	}
+	it := sh.newString(k, kindTombstone, 0)
+	it.version = version
+	sh.setExpiry(it, now+sh.store.tombstoneTTL, now)
+}

@@ -1,0 +1,218 @@
+// HOT PATH
+
+package store
+
+import "math/bits"
+
+// Key is a stored key with where it lives. Bytes is not copied: it must stay as it is while the Key is used.
+type Key struct {
+	Bytes []byte
+	hash  uint32
+	part  uint16
+}
+
+// Partition is the key's partition, as the ring numbers them.
+func (k Key) Partition() int { return int(k.part) }
+
+func (k Key) shard() int { return int(k.part) / partitionsPerShard }
+func (k Key) local() int { return int(k.part) % partitionsPerShard }
+
+// Tx is a command at work: the shards of its keys are held from Begin to End, so what it does is atomic. The zero Tx is
+// ready; one Tx serves many commands, one after the other. Items, and slices of their bytes, are valid until End.
+type Tx struct {
+	// Track makes the Tx note the keys it changes in Changed.
+	Track   bool
+	Changed []Key // reset by Begin; a key may appear twice
+
+	store  *Store
+	held   uint64 // bit per shard
+	now    int64
+	growth int64 // reserved
+	wrote  bool
+}
+
+// Begin locks the shards of keys. now is the time in unix milliseconds that decides what is expired. growth is an upper
+// bound of what the command will add to the charge (see ItemGrowth); where there is no room for it, nothing is locked
+// and Begin reports false.
+func (tx *Tx) Begin(s *Store, keys []Key, now, growth int64) bool {
+	if growth > 0 && !s.reserve(growth) {
+		return false
+	}
+	tx.store, tx.now, tx.held, tx.growth, tx.wrote = s, now, 0, growth, false
+	tx.Changed = tx.Changed[:0]
+	for i := range keys {
+		tx.held |= 1 << keys[i].shard()
+	}
+	for m := tx.held; m != 0; m &= m - 1 {
+		s.shards[bits.TrailingZeros64(m)].mu.Lock()
+	}
+	return true
+}
+
+// End unlocks and gives the reservation back. When the command has outgrown it, room is made now.
+func (tx *Tx) End() {
+	for m := tx.held; m != 0; m &= m - 1 {
+		tx.store.shards[bits.TrailingZeros64(m)].mu.Unlock()
+	}
+	tx.held = 0
+	if tx.growth > 0 {
+		tx.store.release(tx.growth)
+	}
+	if tx.wrote {
+		tx.store.reserve(0)
+	}
+}
+
+// Now is the time given to Begin.
+func (tx *Tx) Now() int64 { return tx.now }
+
+func (tx *Tx) shard(k *Key) *shard { return &tx.store.shards[k.shard()] }
+
+// Get finds a key for reading: it counts as a hit or a miss, and a hit protects the item from eviction.
+func (tx *Tx) Get(k *Key) *Item {
+	sh := tx.shard(k)
+	it := sh.live(k, tx.now)
+	if it == nil {
+		sh.stats.Misses++
+		return nil
+	}
+	sh.stats.Hits++
+	if it.freq < maxFreq {
+		it.freq++
+	}
+	return it
+}
+
+// Peek finds a key without counting.
+func (tx *Tx) Peek(k *Key) *Item { return tx.shard(k).live(k, tx.now) }
+
+// SetString stores a copy of value under k, whatever was there, to expire at expireAt (0 = never).
+func (tx *Tx) SetString(k *Key, value []byte, expireAt int64) *Item {
+	it := tx.stringItem(k, len(value))
+	it.setRaw(false)
+	copy(it.Value(), value)
+	tx.shard(k).setExpiry(it, expireAt, tx.now)
+	tx.written(k, it)
+	return it
+}
+
+// Resize makes k a string of n bytes and returns the item, whose value the caller may write to until End. Bytes that
+// were there stay, new ones are zero. The expiry stays. It counts as an edit in place.
+func (tx *Tx) Resize(k *Key, n int) *Item {
+	was := 0
+	if it := tx.Peek(k); it != nil && it.kind == KindString {
+		was = int(it.valLen)
+	}
+	it := tx.stringItem(k, n)
+	if n > was {
+		clear(it.Value()[was:])
+	}
+	it.setRaw(true)
+	tx.written(k, it)
+	return it
+}
+
+// stringItem finds or makes a string item whose value has n bytes.
+func (tx *Tx) stringItem(k *Key, n int) *Item {
+	sh := tx.shard(k)
+	it := sh.find(k)
+	if it != nil && it.kind == KindString && !it.expired(tx.now) {
+		if it.freq < maxFreq {
+			it.freq++
+		}
+		sh.resize(it, n)
+		return it
+	}
+	if it != nil {
+		sh.drop(it)
+	}
+	return sh.newString(k, KindString, n)
+}
+
+// Create makes k an empty hash or set, whatever was there. The caller fills it and calls Update.
+func (tx *Tx) Create(k *Key, kind Kind) *Item {
+	sh := tx.shard(k)
+	if it := sh.find(k); it != nil {
+		sh.drop(it)
+	}
+	return sh.newDict(k, kind)
+}
+
+// Update books that the Dict of it has changed. A Dict that has become empty is deleted, as in Redis.
+func (tx *Tx) Update(k *Key, it *Item) {
+	d := it.Dict()
+	if d.Len() == 0 {
+		tx.Delete(k)
+		return
+	}
+	size := d.size()
+	delta := size - d.charged
+	d.charged = size
+	tx.shard(k).recharge(it, delta)
+	tx.written(k, it)
+}
+
+// Expire changes when the item of k expires, 0 for never. A time that has passed deletes it.
+func (tx *Tx) Expire(k *Key, it *Item, at int64) {
+	if at != 0 && at <= tx.now {
+		tx.Delete(k)
+		return
+	}
+	tx.shard(k).setExpiry(it, at, tx.now)
+	tx.written(k, it)
+}
+
+// Delete removes k and tells whether it was there. Where other nodes may still send older values, it leaves a tombstone.
+func (tx *Tx) Delete(k *Key) bool {
+	sh := tx.shard(k)
+	it := sh.live(k, tx.now)
+	if it == nil {
+		return false
+	}
+	sh.bury(it, sh.nextVersion(tx.now), tx.now)
+	tx.changed(k)
+	return true
+}
+
+// Rename moves the item of from, which must be there, to the key to, replacing what is there.
+func (tx *Tx) Rename(from, to *Key) {
+	it := tx.Peek(from)
+	expireAt := it.expireAt
+	if it.isDict() {
+		// The Dict changes its owner, so that a large one is not copied.
+		d, kind := it.Dict(), it.kind
+		moved := tx.Create(to, kind)
+		fresh := moved.Dict()
+		d.key, fresh.key = fresh.key, d.key
+		d.charged, fresh.charged = fresh.charged, d.charged
+		it.ptr, moved.ptr = moved.ptr, it.ptr
+		tx.shard(to).setExpiry(moved, expireAt, tx.now)
+		tx.Update(to, moved)
+	} else {
+		raw := it.Raw()
+		tx.SetString(to, it.Value(), expireAt).setRaw(raw)
+	}
+	tx.Delete(from)
+}
+
+func (tx *Tx) written(k *Key, it *Item) {
+	sh := tx.shard(k)
+	it.version = sh.nextVersion(tx.now)
+	tx.wrote = true
+	tx.changed(k)
+}
+
+func (tx *Tx) changed(k *Key) {
+	if tx.Track {
+		tx.Changed = append(tx.Changed, *k)
+	}
+}
+
+func (s *Store) newDict(key []byte, kind Kind) *Dict {
+	d := &Dict{key: append(make([]byte, 0, class(len(key))), key...), seed: s.seed}
+	if kind == KindHash {
+		d.encoding = encodingListpack
+	}
+	d.charged = d.size()
+	return d
+}
