@@ -15,6 +15,7 @@
 //
 //	devpg.go     Options, Start, Stop, addresses
 //	node.go      one server: configuration, start, stop, kill, promote
+//	programs.go  psql and pgbench, for callers without a driver
 //	child.go     a child process with an owner
 //	find.go      where the PostgreSQL programs and the unprivileged user are
 //	dir.go       the temporary directory and the sweep of abandoned ones

@@ -41,7 +41,7 @@ type clusterHealth struct {
 func (h health) ready() bool { return h.Status == statusOK || h.Status == statusDegraded }
 
 // health asks the halves. Ready means: the primary answers, the cache has joined and holds what it owns, no drain.
-func (s Sources) health() health {
+func (s *Sources) health() health {
 	h := health{
 		Status:   statusOK,
 		Primary:  serverHealth{Status: statusOff},
@@ -73,7 +73,7 @@ func (s Sources) health() health {
 	return h
 }
 
-func (s Sources) addServers(h *health) {
+func (s *Sources) addServers(h *health) {
 	h.Primary.Status = statusDown
 	for _, server := range s.Pooler.PoolStats().Servers {
 		one := serverHealth{Status: statusOK, Address: server.Address}

@@ -118,7 +118,7 @@ func (f family[T]) collect(ch chan<- prometheus.Metric, snapshot T, labels ...st
 
 // collector turns snapshots of the halves into metrics when it is scraped.
 type collector struct {
-	sources Sources
+	sources *Sources
 	pg      family[PoolStats]
 	pool    family[Pool]
 	server  family[Upstream]
@@ -128,7 +128,7 @@ type collector struct {
 	version string
 }
 
-func newRegistry(sources Sources, version string) *prometheus.Registry {
+func newRegistry(sources *Sources, version string) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),

@@ -52,7 +52,7 @@ func TestReady(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			New(Config{Logger: slog.New(slog.DiscardHandler)}, tt.sources).handler().ServeHTTP(w, httptest.NewRequest("GET", "/health/ready", nil))
+			New(Config{Logger: slog.New(slog.DiscardHandler)}, &tt.sources).handler().ServeHTTP(w, httptest.NewRequest("GET", "/health/ready", nil))
 			var got struct{ Status string }
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 				t.Fatal(err)
@@ -76,7 +76,7 @@ func TestMetrics(t *testing.T) {
 		cache:   CacheStats{Ready: true, Keys: 4, Hits: 8},
 		cluster: ClusterStats{Members: []string{"a", "b"}},
 	}
-	server := New(Config{Version: "v1", Logger: slog.New(slog.DiscardHandler)}, Sources{Pooler: h, Cache: h, Cluster: h})
+	server := New(Config{Version: "v1", Logger: slog.New(slog.DiscardHandler)}, &Sources{Pooler: h, Cache: h, Cluster: h})
 	w := httptest.NewRecorder()
 	server.handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != 200 {
@@ -134,11 +134,11 @@ func appendRows[T, R any](rows []R, table []metric[T], convert func(metric[T]) R
 }
 
 func TestServe(t *testing.T) {
-	s := New(Config{Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}, Sources{})
+	s := New(Config{Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}, &Sources{})
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}
-	if err := New(Config{Listen: s.Addr().String(), Logger: slog.New(slog.DiscardHandler)}, Sources{}).Listen(); err == nil {
+	if err := New(Config{Listen: s.Addr().String(), Logger: slog.New(slog.DiscardHandler)}, &Sources{}).Listen(); err == nil {
 		t.Error("two listeners on one address")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -164,7 +164,7 @@ func TestServe(t *testing.T) {
 }
 
 func TestPprofIsForLoopback(t *testing.T) {
-	handler := New(Config{Logger: slog.New(slog.DiscardHandler)}, Sources{}).handler()
+	handler := New(Config{Logger: slog.New(slog.DiscardHandler)}, &Sources{}).handler()
 	for remote, want := range map[string]int{"127.0.0.1:1": 200, "[::1]:1": 200, "[::ffff:127.0.0.1]:1": 200, "10.0.0.1:1": 404, "nonsense": 404} {
 		r := httptest.NewRequest("GET", "/debug/pprof/cmdline", nil)
 		r.RemoteAddr = remote

@@ -25,13 +25,13 @@ type Config struct {
 // Server is the operator's HTTP listener.
 type Server struct {
 	cfg      Config
-	sources  Sources
+	sources  *Sources
 	http     *http.Server
 	listener net.Listener // after Listen
 }
 
-// New makes a server; Listen and then Run make it serve.
-func New(cfg Config, sources Sources) *Server {
+// New makes a server; Listen and then Run make it serve. sources may be filled in until Run.
+func New(cfg Config, sources *Sources) *Server {
 	s := &Server{cfg: cfg, sources: sources}
 	s.http = &http.Server{
 		Handler:           s.handler(),
@@ -53,6 +53,17 @@ func (s *Server) Listen() error {
 	}
 	s.listener = l
 	return nil
+}
+
+// Close gives the address back; requests in flight are cut.
+func (s *Server) Close() error {
+	err := s.http.Close()
+	if s.listener != nil { // which http knows only since Run
+		if errListener := s.listener.Close(); !errors.Is(errListener, net.ErrClosed) {
+			err = errors.Join(err, errListener)
+		}
+	}
+	return err
 }
 
 // Addr is where it listens.
