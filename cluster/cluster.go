@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -60,7 +59,7 @@ func New(cfg Config) (*Cluster, error) {
 		PeerAddr:   cfg.PeerAddr,
 		Zone:       cfg.Zone,
 		State:      Active,
-		Instance:   rand.Uint64(),
+		Instance:   uint64(time.Now().UnixNano()),
 		Ring:       ring.Algorithm,
 	}
 	if c.activeMeta, err = meta.encode(); err != nil {

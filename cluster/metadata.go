@@ -40,7 +40,7 @@ type metadata struct {
 	PeerAddr   string
 	Zone       string
 	State      State
-	Instance   uint64 // drawn at start: a restart under the same name is another instance, which holds no data
+	Instance   uint64 // Unix nanoseconds of the start: a restart under the same name is another instance, which holds no data
 	Ring       string // ring.Algorithm
 }
 

@@ -14,7 +14,7 @@ type Member struct {
 	PeerAddr   string // "host:port" of its peer listener
 	Zone       string
 	State      State
-	Instance   uint64 // another number after each restart: an instance that is new holds no data
+	Instance   uint64 // when it started, in Unix nanoseconds: a restart is another instance, which holds no data
 }
 
 // View is one state of the cluster as this member sees it. It is immutable.
@@ -49,6 +49,23 @@ func (v *View) Find(name string) *Member {
 		return nil
 	}
 	return &v.Members[i]
+}
+
+// Has tells whether m is in the view, and not only another instance under its name.
+func (v *View) Has(m *Member) bool {
+	same := v.Find(m.Name)
+	return same != nil && same.Instance == m.Instance
+}
+
+// Oldest returns the member that started first.
+func (v *View) Oldest() *Member {
+	oldest := &v.Members[0]
+	for i := range v.Members {
+		if v.Members[i].Instance < oldest.Instance {
+			oldest = &v.Members[i]
+		}
+	}
+	return oldest
 }
 
 // newView makes a view of members, which must hold self and is kept. The ring of old is reused where it is still right,

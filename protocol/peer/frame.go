@@ -20,10 +20,10 @@ const (
 	Reply     Type = 4  // what a Command, or a Publish, came to, as RESP
 	Replicate Type = 5  // entries that changed; answered by Ack
 	Ack       Type = 6  // done, or not (FlagWrongEpoch)
-	Pull      Type = 7  // keys that the sender needs, as entries without value; answered by Entries
-	Entries   Type = 8  // what the receiver of a Pull holds of these keys (FlagComplete)
-	Offer     Type = 9  // partitions that the sender holds and the receiver should (FlagForce); answered by Accept, or Ack when the epochs differ
-	Accept    Type = 10 // which of the offered partitions the sender of the frame wants; it holds the others already
+	Pull      Type = 7  // a key that the sender needs; answered by Entries
+	Entries   Type = 8  // what the receiver of a Pull knows of the key, if anything (FlagComplete)
+	Offer     Type = 9  // partitions that the sender holds and the receiver should (FlagForce); answered by Accept, or by Ack when the epochs differ
+	Accept    Type = 10 // one byte for each partition of the Offer, in order: Busy, Want or Have
 	Handoff   Type = 11 // entries of accepted partitions; answered by Ack
 	Done      Type = 12 // partitions of which everything has been handed over; answered by Ack
 	Publish   Type = 13 // a message for local subscribers; answered by Reply, the number of receivers
@@ -46,6 +46,13 @@ const (
 
 	// Offer
 	FlagForce = 1 << 0 // the receiver has missed writes to these partitions, whatever it believes
+)
+
+// What an Accept says of an offered partition.
+const (
+	Busy byte = iota // somebody else is handing it over
+	Want             // send it
+	Have             // it is here already
 )
 
 // CommandFlags packs what a Command carries besides its body.
@@ -121,25 +128,32 @@ func Parse(b []byte) (f Frame, n, need int, err error) {
 
 // Append appends f.
 func Append(b []byte, f Frame) []byte {
+	return append(AppendHeader(b, f.Type, f.Flags, f.ID, f.Epoch, len(f.Body)), f.Body...)
+}
+
+// AppendHeader appends the header of a frame whose body of size bytes the caller appends.
+func AppendHeader(b []byte, t Type, flags uint8, id, epoch uint64, size int) []byte {
 	start := len(b)
-	b = append(Begin(b, f.Type, f.Flags, f.ID, f.Epoch), f.Body...)
-	Finish(b, start)
+	b = Begin(b, t, flags, id, epoch)
+	setLength(b[start:], size+HeaderSize-lengthSize)
 	return b
 }
 
-// Begin appends a header. The body is appended by the caller, who then calls Finish with the length that b had before.
+// Begin appends the header of a frame whose body's size is not known yet. The body is appended by the caller, who then
+// calls Finish with the length that b had before.
 func Begin(b []byte, t Type, flags uint8, id, epoch uint64) []byte {
 	b = append(b, 0, 0, 0, 0, byte(t), flags)
 	b = binary.BigEndian.AppendUint64(b, id)
 	return binary.BigEndian.AppendUint64(b, epoch)
 }
 
-// Finish fills in the length of the frame that began at b[start] and ends with b. A body over MaxBody is the caller's
-// fault: it would be refused by the other side.
-func Finish(b []byte, start int) {
-	length := len(b) - start - lengthSize
+// Finish fills in the length of the frame that began at b[start] and ends with b.
+func Finish(b []byte, start int) { setLength(b[start:], len(b)-start-lengthSize) }
+
+// setLength writes a frame's length. A body over MaxBody is the caller's fault: the other side would refuse it.
+func setLength(frame []byte, length int) {
 	if length > MaxBody+HeaderSize-lengthSize {
 		panic("peer: body over MaxBody")
 	}
-	binary.BigEndian.PutUint32(b[start:], uint32(length))
+	binary.BigEndian.PutUint32(frame, uint32(length))
 }
