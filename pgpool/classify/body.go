@@ -1,0 +1,209 @@
+// HOT PATH
+
+package classify
+
+// body walks to the end of a statement that is of the given class by its first words, and returns the class that its
+// contents make it.
+func (s *scanner) body(class Class) Class {
+	b := bodyState{class: class, prologue: s.tok.word == kwWith, setConfig: -1}
+	for ; s.tok.kind != kindEOF; s.advance() {
+		if s.tok.kind == kindSemi {
+			if b.depth == 0 {
+				break
+			}
+			b.raise(Write) // inside parentheses: CREATE RULE
+			s.odd = s.odd || class < Write
+		}
+		s.look(&b)
+	}
+	s.odd = s.odd || b.depth != 0
+	return b.class
+}
+
+// group walks over one pair of parentheses, from the opening one to the closing one.
+func (s *scanner) group() Class {
+	b := bodyState{class: Read, depth: 1, setConfig: -1}
+	for s.advance(); s.tok.kind != kindEOF; s.advance() {
+		s.look(&b)
+		if s.tok.kind == kindClose && b.depth <= 0 {
+			break
+		}
+	}
+	return b.class
+}
+
+// bodyState is what body and group remember between tokens.
+type bodyState struct {
+	class     Class
+	depth     int  // of parentheses
+	prologue  bool // between WITH and the query that follows its list
+	setConfig int  // depth inside the call of set_config, -1 outside
+}
+
+func (b *bodyState) raise(c Class) { b.class = max(b.class, c) }
+
+// look judges the current token with those before it.
+func (s *scanner) look(b *bodyState) {
+	switch s.tok.kind {
+	case kindWord:
+		s.lookWord(b)
+	case kindQuoted:
+		s.lookRelation(b, s.src[s.tok.start+1:max(s.tok.end-1, s.tok.start+1)])
+	case kindOpen:
+		if (s.p1.kind == kindWord || s.p1.kind == kindQuoted) && !s.isName(b) {
+			s.call(b)
+		}
+		if b.depth == 0 && s.p1.kind == kindClose {
+			b.prologue = false
+		}
+		b.depth++
+	case kindClose:
+		b.depth--
+		s.odd = s.odd || b.depth < 0
+		if b.setConfig >= 0 && b.depth == b.setConfig {
+			b.setConfig = -1
+			if s.p1.word == kwTrue && s.p2.kind == kindComma {
+				s.flag(SetLocal)
+			} else {
+				s.flag(StateSet)
+			}
+		}
+	}
+}
+
+// lookWord judges an unquoted word.
+func (s *scanner) lookWord(b *bodyState) {
+	switch s.tok.word {
+	case kwNone:
+		if w := s.src[s.tok.start:s.tok.end]; len(w) > 3 && w[2] == '_' && w[0]|0x20 == 'p' && w[1]|0x20 == 'g' {
+			s.lookRelation(b, w)
+		}
+	case kwSelect, kwValues, kwTable:
+		if b.depth == 0 {
+			b.prologue = false
+		}
+	case kwInto:
+		b.raise(Write)
+	case kwTemp:
+		if s.p1.word == kwInto || s.p2.word == kwInto { // SELECT … INTO [LOCAL] TEMP
+			s.flag(StateTemp)
+		}
+	case kwUpdate:
+		if s.p1.word == kwFor || (s.p1.word == kwKey && s.p2.word == kwNo && s.p3.word == kwFor) {
+			b.raise(Lock)
+		} else if s.p1.kind != kindDot {
+			b.raise(Write)
+		}
+	case kwShare:
+		if s.p1.word == kwFor || (s.p1.word == kwKey && s.p2.word == kwFor) {
+			b.raise(Lock)
+		}
+	case kwInsert, kwDelete, kwMerge:
+		if s.p1.kind != kindDot {
+			b.raise(Write)
+		}
+	case kwHold:
+		if s.p1.word == kwWith {
+			s.flag(StateCursor)
+			b.raise(Session)
+		}
+	case kwSearch, kwCycle:
+		if b.prologue && b.depth == 0 {
+			b.raise(Write) // the end of the list is hard to tell
+		}
+	case kwAtomic:
+		if s.p1.word == kwBegin { // a function's body: its semicolons are its own
+			s.odd = true
+		}
+	}
+}
+
+// lookRelation finds the views that tell of the server itself, and temporary schemas.
+func (s *scanner) lookRelation(b *bodyState, name []byte) {
+	if len(name) < 4 || len(name) > maxName {
+		return
+	}
+	var buf [maxName]byte
+	if isServerRelation(lower(buf[:], name)) {
+		b.raise(Write)
+	}
+}
+
+// isName tells whether the name in front of the current parenthesis is no call: a type, an alias with columns, a member
+// of a WITH list. What precedes it decides.
+func (s *scanner) isName(b *bodyState) bool {
+	switch s.p2.kind {
+	case kindCast, kindClose: // x::numeric(10,2); (SELECT …) alias(a, b), count(*) OVER (…)
+		return true
+	case kindComma:
+		return b.prologue && b.depth == 0 && s.p3.kind == kindClose
+	}
+	switch s.p2.word {
+	case kwAs:
+		return true
+	case kwWith, kwRecursive:
+		return b.prologue && b.depth == 0
+	}
+	return false
+}
+
+// call judges the function whose opening parenthesis is the current token.
+func (s *scanner) call(b *bodyState) {
+	name := s.src[s.p1.start:s.p1.end]
+	if s.p1.kind == kindQuoted {
+		name = name[1 : len(name)-1]
+	} else if s.p1.word.precedesParenthesis(s.p2.word) && s.p2.kind != kindDot {
+		return
+	}
+	if len(name) > maxName {
+		b.raise(Write)
+		return
+	}
+	var buf [maxName]byte
+	low := name
+	if s.p1.kind == kindWord {
+		low = lower(buf[:], name)
+	}
+	e := effectOf(low)
+	if e.flags != 0 {
+		s.flag(e.flags)
+	}
+	if e.setConfig {
+		if b.setConfig >= 0 {
+			s.flag(StateSet)
+		}
+		b.setConfig = b.depth
+	}
+	if e.reads && (s.p2.kind != kindDot || s.isCatalog(s.p3)) {
+		return
+	}
+	b.raise(Write)
+}
+
+// isCatalog tells whether t is the schema of the built-in functions.
+func (s *scanner) isCatalog(t token) bool {
+	name := s.src[t.start:t.end]
+	switch t.kind {
+	case kindQuoted:
+		return string(name) == `"pg_catalog"`
+	case kindWord:
+		var buf [maxName]byte
+		return len(name) <= maxName && string(lower(buf[:], name)) == "pg_catalog"
+	}
+	return false
+}
+
+// maxName is NAMEDATALEN - 1: the server cuts longer names.
+const maxName = 63
+
+// lower folds ASCII letters of name, which is no longer than dst, into dst.
+func lower(dst, name []byte) []byte {
+	dst = dst[:len(name)]
+	for i, c := range name {
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		dst[i] = c
+	}
+	return dst
+}

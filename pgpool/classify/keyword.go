@@ -1,0 +1,276 @@
+// HOT PATH
+
+package classify
+
+import "strings"
+
+// keyword is a word that classification looks for. Words that always mean the same here share one.
+type keyword uint8
+
+const (
+	kwNone keyword = iota
+	kwAbort
+	kwAll
+	kwAnalyze
+	kwAnd
+	kwAs
+	kwAtomic
+	kwAuthorization
+	kwBegin
+	kwBy
+	kwChain
+	kwCharacteristics
+	kwCommit
+	kwConstraints
+	kwCopy
+	kwCreate
+	kwCycle
+	kwDeallocate
+	kwDefault
+	kwDelete
+	kwDiscard
+	kwEnd
+	kwExecute
+	kwExplain
+	kwFor
+	kwFrom
+	kwGroup
+	kwGrouping
+	kwHold
+	kwInsert
+	kwInto
+	kwKey
+	kwListen
+	kwLoad
+	kwLocal
+	kwLock
+	kwMaterialized
+	kwMerge
+	kwNo
+	kwNot
+	kwOnly
+	kwOr
+	kwOrder
+	kwPartition
+	kwPrepare
+	kwPrepared
+	kwRead
+	kwRecursive
+	kwRelease
+	kwReplace
+	kwReset
+	kwRole
+	kwRollback
+	kwSample // BERNOULLI, SYSTEM
+	kwSearch
+	kwSelect
+	kwServerSetting // settings that tell of the server's role
+	kwSession
+	kwSet
+	kwSets
+	kwShare
+	kwShow
+	kwSavepoint
+	kwStart
+	kwStdout
+	kwSyntax // other words that may stand in front of a parenthesis and cannot name a function
+	kwTable
+	kwTablesample
+	kwTemp
+	kwTime
+	kwTo
+	kwTransaction
+	kwTrue
+	kwUnlisten
+	kwUpdate
+	kwValues
+	kwVarying
+	kwVerbose
+	kwWith
+	kwWriteMode // WRITE
+	kwWriteVerb // first words of statements that only write
+	kwZone
+)
+
+// keywordWords spells the keywords.
+var keywordWords = [...]struct {
+	keyword keyword
+	words   string // separated by spaces, in lower case
+}{
+	{kwAbort, "abort"},
+	{kwAll, "all"},
+	{kwAnalyze, "analyze analyse"},
+	{kwAnd, "and"},
+	{kwAs, "as"},
+	{kwAtomic, "atomic"},
+	{kwAuthorization, "authorization"},
+	{kwBegin, "begin"},
+	{kwSample, "bernoulli system"},
+	{kwBy, "by"},
+	{kwChain, "chain"},
+	{kwCharacteristics, "characteristics"},
+	{kwCommit, "commit"},
+	{kwConstraints, "constraints"},
+	{kwCopy, "copy"},
+	{kwCreate, "create"},
+	{kwCycle, "cycle"},
+	{kwDeallocate, "deallocate"},
+	{kwDefault, "default"},
+	{kwDelete, "delete"},
+	{kwDiscard, "discard"},
+	{kwEnd, "end"},
+	{kwExecute, "execute"},
+	{kwExplain, "explain"},
+	{kwFor, "for"},
+	{kwFrom, "from"},
+	{kwGroup, "group"},
+	{kwGrouping, "grouping"},
+	{kwHold, "hold"},
+	{kwInsert, "insert"},
+	{kwInto, "into"},
+	{kwKey, "key"},
+	{kwListen, "listen"},
+	{kwLoad, "load"},
+	{kwLocal, "local global"},
+	{kwLock, "lock"},
+	{kwMaterialized, "materialized"},
+	{kwMerge, "merge"},
+	{kwNo, "no"},
+	{kwNot, "not"},
+	{kwOnly, "only"},
+	{kwOr, "or"},
+	{kwOrder, "order"},
+	{kwPartition, "partition"},
+	{kwPrepare, "prepare"},
+	{kwPrepared, "prepared"},
+	{kwRead, "read"},
+	{kwRecursive, "recursive"},
+	{kwRelease, "release"},
+	{kwReplace, "replace"},
+	{kwReset, "reset"},
+	{kwRole, "role"},
+	{kwRollback, "rollback"},
+	{kwSavepoint, "savepoint"},
+	{kwSearch, "search"},
+	{kwSelect, "select"},
+	{kwSession, "session"},
+	{kwSet, "set"},
+	{kwSets, "sets"},
+	{kwShare, "share"},
+	{kwShow, "show"},
+	{kwStart, "start"},
+	{kwStdout, "stdout stdin"},
+	{kwTable, "table"},
+	{kwTablesample, "tablesample"},
+	{kwTemp, "temp temporary"},
+	{kwTime, "time"},
+	{kwTo, "to"},
+	{kwTransaction, "transaction work"},
+	{kwServerSetting, "transaction_read_only default_transaction_read_only in_hot_standby"},
+	{kwTrue, "true"},
+	{kwUnlisten, "unlisten"},
+	{kwUpdate, "update"},
+	{kwValues, "values"},
+	{kwVarying, "varying"},
+	{kwVerbose, "verbose"},
+	{kwWith, "with"},
+	{kwWriteMode, "write"},
+	{kwZone, "zone"},
+	{kwWriteVerb, "alter checkpoint close cluster comment declare drop fetch grant import move notify " +
+		"reassign refresh reindex revoke security truncate vacuum"},
+	// Reserved words, and words that the grammar keeps from naming functions (col_name_keyword in gram.y). The last
+	// line could name one, but nobody does.
+	{kwSyntax, "any array asymmetric between both case cast check coalesce distinct else except exists extract " +
+		"greatest having in intersect interval lateral leading least limit normalize nullif offset on overlay " +
+		"position returning row some substring symmetric then trailing treat trim union using when where " +
+		"window xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlparse xmlpi xmlroot xmlserialize " +
+		"xmltable bit char character dec decimal float national nchar numeric timestamp varchar " +
+		"ilike is join like similar cube rollup"},
+}
+
+// keywordSlots is the size of the hash table, with room enough that most words meet an empty slot at once.
+const keywordSlots = 1 << 10
+
+type keywordSlot struct {
+	word    string
+	keyword keyword
+}
+
+// keywordTable finds a word by keywordHash, and by linear probing from there.
+var keywordTable = func() *[keywordSlots]keywordSlot {
+	t := new([keywordSlots]keywordSlot)
+	for _, k := range keywordWords {
+		for word := range strings.FieldsSeq(k.words) {
+			h := keywordHash([]byte(word))
+			for t[h].word != "" {
+				h = (h + 1) % keywordSlots
+			}
+			t[h] = keywordSlot{word, k.keyword}
+		}
+	}
+	return t
+}()
+
+// keywordHash is the same for a word in any case. w has two bytes or more.
+func keywordHash(w []byte) uint {
+	n := uint(len(w))
+	return (n*61 + uint(w[0]|0x20)*31 + uint(w[1]|0x20)*7 + uint(w[n/2]|0x20)*3 + uint(w[n-1]|0x20)*131) % keywordSlots
+}
+
+// longestKeyword is default_transaction_read_only.
+const longestKeyword = 29
+
+// lookupKeyword recognises a word in any case.
+func lookupKeyword(w []byte) keyword {
+	if len(w) < 2 || len(w) > longestKeyword {
+		return kwNone
+	}
+	for h := keywordHash(w); ; h = (h + 1) % keywordSlots {
+		slot := &keywordTable[h]
+		if slot.word == "" {
+			return kwNone
+		}
+		if equalFold(w, slot.word) {
+			return slot.keyword
+		}
+	}
+}
+
+// equalFold compares w with a word in lower case.
+func equalFold(w []byte, word string) bool {
+	if len(w) != len(word) {
+		return false
+	}
+	for i, c := range w {
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// precedesParenthesis tells whether w, with the word prev before it, is syntax in front of a parenthesis and not the
+// name of a function.
+func (w keyword) precedesParenthesis(prev keyword) bool {
+	switch w {
+	case kwSyntax, kwAll, kwAnd, kwAs, kwFor, kwFrom, kwGroup, kwGrouping, kwInto, kwNot, kwOnly, kwOr, kwSelect, kwTable,
+		kwTime, kwTo, kwValues, kwWith, kwDefault:
+		return true
+	case kwBy:
+		return prev == kwOrder || prev == kwGroup || prev == kwPartition
+	case kwMaterialized:
+		return prev == kwAs || prev == kwNot
+	case kwSets:
+		return prev == kwGrouping
+	case kwSample:
+		return prev == kwTablesample
+	case kwZone:
+		return prev == kwTime
+	case kwVarying:
+		return prev == kwSyntax
+	}
+	return false
+}

@@ -1,0 +1,323 @@
+// HOT PATH
+
+package classify
+
+// kind is a lexical class of PostgreSQL (scan.l), as fine as classification needs it.
+type kind uint8
+
+const (
+	kindEOF kind = iota
+	kindWord
+	kindQuoted // "identifier"
+	kindString // every form of string constant
+	kindNumber
+	kindParam  // $1
+	kindOpen   // (
+	kindClose  // )
+	kindSemi   // ;
+	kindComma  // ,
+	kindDot    // .
+	kindEquals // =
+	kindCast   // ::
+	kindOther  // one character of an operator, brackets, or garbage
+)
+
+// token is a piece of the statement: src[start:end].
+type token struct {
+	start, end int32
+	kind       kind
+	word       keyword // for kindWord: which one, if it is one that matters
+}
+
+// lexer cuts a statement into tokens. It never fails: what it cannot read with certainty sets odd.
+type lexer struct {
+	src  []byte
+	pos  int
+	hint Hint
+	odd  bool // a construct without an end, or one whose end depends on a setting of the session
+}
+
+// Classes of characters.
+const (
+	isSpace uint8 = 1 << iota
+	isDigit
+	isIdentStart
+	isIdent
+)
+
+// charClass follows space, ident_start and ident_cont of scan.l.
+var charClass = func() (t [256]uint8) {
+	for c := range t {
+		switch {
+		case c == ' ' || (c >= '\t' && c <= '\r'):
+			t[c] = isSpace
+		case c >= '0' && c <= '9':
+			t[c] = isDigit | isIdent
+		case c == '$':
+			t[c] = isIdent
+		case c == '_' || c >= 0x80 || (c|0x20 >= 'a' && c|0x20 <= 'z'):
+			t[c] = isIdentStart | isIdent
+		}
+	}
+	return t
+}()
+
+// peek returns the byte i behind the current one, 0 behind the end.
+func (l *lexer) peek(i int) byte {
+	if l.pos+i < len(l.src) {
+		return l.src[l.pos+i]
+	}
+	return 0
+}
+
+// next returns the next token; at the end it returns kindEOF for ever.
+func (l *lexer) next() token {
+	l.skipBlank()
+	start := l.pos
+	if start == len(l.src) {
+		return token{start: int32(start), end: int32(start)}
+	}
+	c := l.src[start]
+	t := token{start: int32(start)}
+	switch class := charClass[c]; {
+	case class&isIdentStart != 0:
+		t.kind, t.word = l.wordOrPrefix(c)
+	case class&isDigit != 0:
+		l.number()
+		t.kind = kindNumber
+	default:
+		t.kind = l.symbol(c)
+	}
+	t.end = int32(l.pos)
+	return t
+}
+
+// symbol reads a token that starts with something else than a letter or a digit.
+func (l *lexer) symbol(c byte) kind {
+	switch c {
+	case '\'':
+		l.quoted('\'', false)
+		return kindString
+	case '"':
+		l.quoted('"', false)
+		return kindQuoted
+	case '$':
+		return l.dollar()
+	case ':':
+		if l.peek(1) == ':' {
+			l.pos += 2
+			return kindCast
+		}
+	}
+	l.pos++
+	switch c {
+	case '(':
+		return kindOpen
+	case ')':
+		return kindClose
+	case ';':
+		return kindSemi
+	case ',':
+		return kindComma
+	case '.':
+		return kindDot
+	case '=':
+		return kindEquals
+	}
+	return kindOther
+}
+
+// wordOrPrefix reads an identifier, or the string that its first letter announces: E” B” X” N” U&” U&"".
+func (l *lexer) wordOrPrefix(c byte) (kind, keyword) {
+	switch next := l.peek(1); {
+	case next == '\'':
+		switch c | 0x20 {
+		case 'e':
+			l.pos++
+			l.quoted('\'', true)
+			return kindString, 0
+		case 'b', 'x', 'n':
+			l.pos++
+			l.quoted('\'', false)
+			return kindString, 0
+		}
+	case next == '&' && c|0x20 == 'u':
+		switch l.peek(2) {
+		case '\'':
+			l.pos += 2
+			l.quoted('\'', false)
+			return kindString, 0
+		case '"': // a name in escapes: it may name anything
+			l.pos += 2
+			l.quoted('"', false)
+			l.odd = true
+			return kindQuoted, 0
+		}
+	}
+	src, end := l.src, l.pos+1
+	for end < len(src) && charClass[src[end]]&isIdent != 0 {
+		end++
+	}
+	word := src[l.pos:end]
+	l.pos = end
+	return kindWord, lookupKeyword(word)
+}
+
+// quoted reads up to the closing quote; a doubled one belongs to the text. In a plain string a backslash before a quote
+// ends the string or not by standard_conforming_strings, so that it is left open what follows.
+func (l *lexer) quoted(quote byte, escapes bool) {
+	for l.pos++; l.pos < len(l.src); l.pos++ {
+		switch l.src[l.pos] {
+		case quote:
+			if l.peek(1) != quote {
+				l.pos++
+				return
+			}
+			l.pos++
+		case '\\':
+			if escapes {
+				l.pos++
+			} else if quote == '\'' && l.peek(1) == '\'' {
+				l.odd = true
+			}
+		}
+	}
+	l.pos = len(l.src)
+	l.odd = true
+}
+
+// dollar reads $1, or a string between two $tag$.
+func (l *lexer) dollar() kind {
+	start := l.pos
+	l.pos++
+	if charClass[l.peek(0)]&isDigit != 0 {
+		for charClass[l.peek(0)]&isDigit != 0 {
+			l.pos++
+		}
+		return kindParam
+	}
+	end := l.pos
+	if end < len(l.src) && charClass[l.src[end]]&isIdentStart != 0 {
+		for end < len(l.src) && charClass[l.src[end]]&isIdent != 0 && l.src[end] != '$' {
+			end++
+		}
+	}
+	if end == len(l.src) || l.src[end] != '$' {
+		return kindOther
+	}
+	tag := l.src[start : end+1]
+	for l.pos = end + 1; l.pos+len(tag) <= len(l.src); l.pos++ {
+		if l.src[l.pos] == '$' && string(l.src[l.pos:l.pos+len(tag)]) == string(tag) {
+			l.pos += len(tag)
+			return kindString
+		}
+	}
+	l.pos = len(l.src)
+	l.odd = true
+	return kindString
+}
+
+// number reads digits with fraction and exponent. Letters that follow are left: old servers read "1into" as two tokens.
+func (l *lexer) number() {
+	if l.peek(0) == '0' && (l.peek(1)|0x20 == 'x' || l.peek(1)|0x20 == 'o' || l.peek(1)|0x20 == 'b') &&
+		charClass[l.peek(2)]&isDigit != 0 {
+		l.pos += 2
+	}
+	l.digits()
+	if l.peek(0) == '.' {
+		l.pos++
+		l.digits()
+	}
+	if l.peek(0)|0x20 == 'e' {
+		n := 1
+		if c := l.peek(1); c == '+' || c == '-' {
+			n = 2
+		}
+		if charClass[l.peek(n)]&isDigit != 0 {
+			l.pos += n
+			l.digits()
+		}
+	}
+}
+
+func (l *lexer) digits() {
+	for charClass[l.peek(0)]&isDigit != 0 || (l.peek(0) == '_' && charClass[l.peek(1)]&isDigit != 0) {
+		l.pos++
+	}
+}
+
+// skipBlank passes white space and comments.
+func (l *lexer) skipBlank() {
+	src, pos := l.src, l.pos
+	for pos < len(src) {
+		c := src[pos]
+		if charClass[c]&isSpace != 0 {
+			pos++
+			continue
+		}
+		if pos+1 == len(src) || (c != '-' && c != '/') {
+			break
+		}
+		if c == '-' && src[pos+1] == '-' {
+			for pos < len(src) && src[pos] != '\n' && src[pos] != '\r' {
+				pos++
+			}
+		} else if c == '/' && src[pos+1] == '*' {
+			l.pos = pos
+			l.blockComment()
+			pos = l.pos
+		} else {
+			break
+		}
+	}
+	l.pos = pos
+}
+
+// blockComment passes a comment, in which comments nest, and reads the hint that it may be.
+func (l *lexer) blockComment() {
+	start := l.pos + 2
+	depth := 1
+	for l.pos = start; l.pos < len(l.src); l.pos++ {
+		switch c := l.src[l.pos]; {
+		case c == '*' && l.peek(1) == '/':
+			l.pos++
+			if depth--; depth == 0 {
+				if h := parseHint(l.src[start : l.pos-1]); h != HintNone {
+					l.hint = h
+				}
+				l.pos++
+				return
+			}
+		case c == '/' && l.peek(1) == '*':
+			l.pos++
+			depth++
+		}
+	}
+	l.odd = true
+}
+
+// parseHint reads "outrigger: primary" and "outrigger: replica".
+func parseHint(comment []byte) Hint {
+	const prefix = "outrigger:"
+	comment = trimBlank(comment)
+	if len(comment) < len(prefix) || string(comment[:len(prefix)]) != prefix {
+		return HintNone
+	}
+	switch string(trimBlank(comment[len(prefix):])) {
+	case "primary":
+		return HintPrimary
+	case "replica":
+		return HintReplica
+	}
+	return HintNone
+}
+
+func trimBlank(b []byte) []byte {
+	for len(b) > 0 && charClass[b[0]]&isSpace != 0 {
+		b = b[1:]
+	}
+	for len(b) > 0 && charClass[b[len(b)-1]]&isSpace != 0 {
+		b = b[:len(b)-1]
+	}
+	return b
+}

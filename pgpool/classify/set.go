@@ -1,0 +1,109 @@
+// HOT PATH
+
+package classify
+
+// set reads SET. The forms that are words instead of a name are told apart: each has another reach.
+func (s *scanner) set() Class {
+	s.advance()
+	local := false
+	switch s.tok.word {
+	case kwTransaction, kwConstraints:
+		s.flag(SetLocal)
+		return s.skip(Session)
+	case kwRole:
+		return s.role(false)
+	case kwLocal:
+		local = true
+		s.advance()
+	case kwSession:
+		s.advance()
+		switch s.tok.word {
+		case kwAuthorization:
+			return s.role(false)
+		case kwCharacteristics:
+			s.flag(StateSet)
+			return s.skip(Session)
+		}
+	}
+	if s.tok.word == kwRole || s.tok.word == kwAuthorization {
+		return s.role(local)
+	}
+	if local && s.tok.word == kwSession { // SET LOCAL SESSION AUTHORIZATION
+		return s.role(local)
+	}
+	state := StateSet
+	if local {
+		state = SetLocal
+	}
+	s.flag(state)
+	name, ok := s.settingName()
+	if !ok {
+		return s.skip(Session)
+	}
+	s.advance()
+	if s.tok.word == kwDefault {
+		s.result.Name = name
+		if !local {
+			s.result.Flags = s.result.Flags&^StateSet | StateReset
+		}
+		return s.skip(Session)
+	}
+	value := Span{int(s.tok.start), int(s.tok.start)}
+	for s.tok.kind != kindSemi && s.tok.kind != kindEOF {
+		value.End = int(s.tok.end)
+		s.advance()
+	}
+	if value.End > value.Start {
+		s.result.Name, s.result.Value = name, value
+	}
+	return Session
+}
+
+func (s *scanner) role(local bool) Class {
+	if local {
+		s.flag(SetLocal)
+	} else {
+		s.flag(StateRole)
+	}
+	return s.skip(Session)
+}
+
+// settingName passes name or prefix.name and stops at the = or TO behind it. ok is false when something else comes.
+func (s *scanner) settingName() (name Span, ok bool) {
+	name = Span{int(s.tok.start), int(s.tok.end)}
+	for {
+		if s.tok.kind != kindWord && s.tok.kind != kindQuoted {
+			return name, false
+		}
+		name.End = int(s.tok.end)
+		s.advance()
+		if s.tok.kind != kindDot || s.tok.start != s.p1.end {
+			break
+		}
+		s.advance()
+		if s.tok.start != s.p1.end {
+			return name, false
+		}
+	}
+	return name, s.tok.kind == kindEquals || s.tok.word == kwTo
+}
+
+// reset reads RESET name and RESET ALL.
+func (s *scanner) reset() Class {
+	s.advance()
+	switch s.tok.word {
+	case kwRole, kwSession:
+		s.flag(StateRole)
+		return s.skip(Session)
+	}
+	s.flag(StateReset)
+	if s.tok.word == kwAll {
+		return s.skip(Session)
+	}
+	if s.tok.kind == kindWord || s.tok.kind == kindQuoted {
+		if name, _ := s.settingName(); s.tok.kind == kindSemi || s.tok.kind == kindEOF {
+			s.result.Name = name
+		}
+	}
+	return s.skip(Session)
+}
