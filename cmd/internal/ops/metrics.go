@@ -28,13 +28,18 @@ func poolMetrics() []metric[Pool] {
 		{"outrigger_pool_servers", gauge, "Server connections of the pool by state.", func(p Pool) float64 { return float64(p.ServersIdle) }, "idle"},
 		{"outrigger_pool_servers", gauge, "Server connections of the pool by state.", func(p Pool) float64 { return float64(p.ServersLogin) }, "login"},
 		{"outrigger_pool_max_wait_seconds", gauge, "How long the client that waits longest has waited.", func(p Pool) float64 { return p.MaxWait.Seconds() }, ""},
-		{"outrigger_pool_transactions_total", counter, "Transactions finished.", func(p Pool) float64 { return float64(p.Transactions) }, ""},
-		{"outrigger_pool_queries_total", counter, "Queries finished.", func(p Pool) float64 { return float64(p.Queries) }, ""},
-		{"outrigger_pool_received_bytes_total", counter, "Bytes from clients.", func(p Pool) float64 { return float64(p.Received) }, ""},
-		{"outrigger_pool_sent_bytes_total", counter, "Bytes to clients.", func(p Pool) float64 { return float64(p.Sent) }, ""},
-		{"outrigger_pool_transaction_seconds_total", counter, "Time that server connections spent in transactions.", func(p Pool) float64 { return p.TransactionTime.Seconds() }, ""},
-		{"outrigger_pool_wait_seconds_total", counter, "Time that clients waited for a server connection.", func(p Pool) float64 { return p.Waiting.Seconds() }, ""},
-		{"outrigger_pool_errors_total", counter, "Errors that the pooler gave to clients.", func(p Pool) float64 { return float64(p.Errors) }, ""},
+	}
+}
+
+func databaseMetrics() []metric[Database] {
+	return []metric[Database]{
+		{"outrigger_database_assignments_total", counter, "Times that a client was given a server connection.", func(d Database) float64 { return float64(d.Assignments) }, ""},
+		{"outrigger_database_transactions_total", counter, "Transactions finished.", func(d Database) float64 { return float64(d.Transactions) }, ""},
+		{"outrigger_database_queries_total", counter, "Queries finished.", func(d Database) float64 { return float64(d.Queries) }, ""},
+		{"outrigger_database_received_bytes_total", counter, "Bytes from clients.", func(d Database) float64 { return float64(d.Received) }, ""},
+		{"outrigger_database_sent_bytes_total", counter, "Bytes to clients.", func(d Database) float64 { return float64(d.Sent) }, ""},
+		{"outrigger_database_transaction_seconds_total", counter, "Time that server connections spent in transactions.", func(d Database) float64 { return d.TransactionTime.Seconds() }, ""},
+		{"outrigger_database_wait_seconds_total", counter, "Time that clients waited for a server connection.", func(d Database) float64 { return d.WaitTime.Seconds() }, ""},
 	}
 }
 
@@ -47,7 +52,6 @@ func serverMetrics() []metric[Upstream] {
 
 func pgMetrics() []metric[PoolStats] {
 	return []metric[PoolStats]{
-		{"outrigger_pg_clients", gauge, "Postgres client connections.", func(s PoolStats) float64 { return float64(s.Clients) }, ""},
 		{"outrigger_pg_clients_limit", gauge, "max_client_conn.", func(s PoolStats) float64 { return float64(s.MaxClients) }, ""},
 	}
 }
@@ -59,6 +63,8 @@ func cacheMetrics() []metric[CacheStats] {
 		{"outrigger_cache_keys", gauge, "Keys that this node holds.", func(s CacheStats) float64 { return float64(s.Keys) }, ""},
 		{"outrigger_cache_memory_bytes", gauge, "Memory that the keys take, overhead included.", func(s CacheStats) float64 { return float64(s.Bytes) }, ""},
 		{"outrigger_cache_memory_limit_bytes", gauge, "max_memory.", func(s CacheStats) float64 { return float64(s.Budget) }, ""},
+		{"outrigger_cache_partitions_owned", gauge, "Partitions that this node owns.", func(s CacheStats) float64 { return float64(s.Owned) }, ""},
+		{"outrigger_cache_partitions_missing", gauge, "Partitions that this node should hold and that have not arrived.", func(s CacheStats) float64 { return float64(s.Missing) }, ""},
 		{"outrigger_cache_hits_total", counter, "Reads that found their key.", func(s CacheStats) float64 { return float64(s.Hits) }, ""},
 		{"outrigger_cache_misses_total", counter, "Reads that did not.", func(s CacheStats) float64 { return float64(s.Misses) }, ""},
 		{"outrigger_cache_evicted_total", counter, "Keys that went to make room.", func(s CacheStats) float64 { return float64(s.Evicted) }, ""},
@@ -71,7 +77,6 @@ func cacheMetrics() []metric[CacheStats] {
 func clusterMetrics() []metric[ClusterStats] {
 	return []metric[ClusterStats]{
 		{"outrigger_cluster_members", gauge, "Members that this node sees alive, itself included.", func(s ClusterStats) float64 { return float64(len(s.Members)) }, ""},
-		{"outrigger_cluster_partitions_owned", gauge, "Partitions of the cache that this node owns.", func(s ClusterStats) float64 { return float64(s.Owned) }, ""},
 	}
 }
 
@@ -118,14 +123,15 @@ func (f family[T]) collect(ch chan<- prometheus.Metric, snapshot T, labels ...st
 
 // collector turns snapshots of the halves into metrics when it is scraped.
 type collector struct {
-	sources *Sources
-	pg      family[PoolStats]
-	pool    family[Pool]
-	server  family[Upstream]
-	cache   family[CacheStats]
-	cluster family[ClusterStats]
-	info    *prometheus.Desc
-	version string
+	sources  *Sources
+	pg       family[PoolStats]
+	pool     family[Pool]
+	database family[Database]
+	server   family[Upstream]
+	cache    family[CacheStats]
+	cluster  family[ClusterStats]
+	info     *prometheus.Desc
+	version  string
 }
 
 func newRegistry(sources *Sources, version string) *prometheus.Registry {
@@ -134,14 +140,15 @@ func newRegistry(sources *Sources, version string) *prometheus.Registry {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{
-			sources: sources,
-			pg:      newFamily(pgMetrics()),
-			pool:    newFamily(poolMetrics(), "database", "user", "server"),
-			server:  newFamily(serverMetrics(), "server", "role"),
-			cache:   newFamily(cacheMetrics()),
-			cluster: newFamily(clusterMetrics()),
-			info:    prometheus.NewDesc("outrigger_build_info", "Always 1; the label tells the version.", []string{"version"}, nil),
-			version: version,
+			sources:  sources,
+			pg:       newFamily(pgMetrics()),
+			pool:     newFamily(poolMetrics(), "database", "user", "server", "role"),
+			database: newFamily(databaseMetrics(), "database"),
+			server:   newFamily(serverMetrics(), "server", "role"),
+			cache:    newFamily(cacheMetrics()),
+			cluster:  newFamily(clusterMetrics()),
+			info:     prometheus.NewDesc("outrigger_build_info", "Always 1; the label tells the version.", []string{"version"}, nil),
+			version:  version,
 		},
 	)
 	return registry
@@ -151,6 +158,7 @@ func newRegistry(sources *Sources, version string) *prometheus.Registry {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.pg.describe(ch)
 	c.pool.describe(ch)
+	c.database.describe(ch)
 	c.server.describe(ch)
 	c.cache.describe(ch)
 	c.cluster.describe(ch)
@@ -164,7 +172,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		s := c.sources.Pooler.PoolStats()
 		c.pg.collect(ch, s)
 		for _, p := range s.Pools {
-			c.pool.collect(ch, p, p.Database, p.User, p.Server)
+			c.pool.collect(ch, p, p.Database, p.User, p.Server, p.Role)
+		}
+		for _, d := range s.Databases {
+			c.database.collect(ch, d, d.Name)
 		}
 		for _, server := range s.Servers {
 			c.server.collect(ch, server, server.Address, server.Role)

@@ -71,8 +71,9 @@ func TestReady(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	h := half{
-		pool: PoolStats{Clients: 5, Pools: []Pool{{Database: "d", User: "u", Server: "s:1", ClientsWaiting: 2, Queries: 9}},
-			Servers: []Upstream{{Address: "s:1", Role: "primary", Up: true, LagBytes: -1}}},
+		pool: PoolStats{MaxClients: 5, Pools: []Pool{{Database: "d", User: "u", Server: "s:1", Role: "primary", ClientsWaiting: 2}},
+			Databases: []Database{{Name: "d", Queries: 9}},
+			Servers:   []Upstream{{Address: "s:1", Role: "primary", Up: true, LagBytes: -1}}},
 		cache:   CacheStats{Ready: true, Keys: 4, Hits: 8},
 		cluster: ClusterStats{Members: []string{"a", "b"}},
 	}
@@ -83,9 +84,9 @@ func TestMetrics(t *testing.T) {
 		t.Fatalf("code %d: %s", w.Code, w.Body)
 	}
 	for _, want := range []string{
-		"outrigger_pg_clients 5",
-		`outrigger_pool_clients{database="d",server="s:1",state="waiting",user="u"} 2`,
-		`outrigger_pool_queries_total{database="d",server="s:1",user="u"} 9`,
+		"outrigger_pg_clients_limit 5",
+		`outrigger_pool_clients{database="d",role="primary",server="s:1",state="waiting",user="u"} 2`,
+		`outrigger_database_queries_total{database="d"} 9`,
 		`outrigger_server_up{role="primary",server="s:1"} 1`,
 		"outrigger_cache_hits_total 8",
 		"outrigger_cluster_members 2",
@@ -107,6 +108,7 @@ func TestMetricTables(t *testing.T) {
 	}
 	var rows []row
 	rows = appendRows(rows, poolMetrics(), func(m metric[Pool]) row { return row{m.name, m.help, m.state, m.kind == counter} })
+	rows = appendRows(rows, databaseMetrics(), func(m metric[Database]) row { return row{m.name, m.help, m.state, m.kind == counter} })
 	rows = appendRows(rows, serverMetrics(), func(m metric[Upstream]) row { return row{m.name, m.help, m.state, m.kind == counter} })
 	rows = appendRows(rows, pgMetrics(), func(m metric[PoolStats]) row { return row{m.name, m.help, m.state, m.kind == counter} })
 	rows = appendRows(rows, cacheMetrics(), func(m metric[CacheStats]) row { return row{m.name, m.help, m.state, m.kind == counter} })

@@ -9,27 +9,28 @@ type Pooler interface {
 
 // PoolStats is a snapshot of the pooler.
 type PoolStats struct {
-	Clients    int // connections, logged in or not
 	MaxClients int
 	Pools      []Pool
+	Databases  []Database
 	Servers    []Upstream
 }
 
-// Pool is one (database, user, server). Counts are cumulative since the start unless they say "now".
+// Pool is the connections to one server for one database and user, as they are now.
 type Pool struct {
-	Database, User, Server string
+	Database, User, Server, Role string
 
-	ClientsActive  int           // now, with a server
-	ClientsWaiting int           // now
-	ServersActive  int           // now, with a client
-	ServersIdle    int           // now
-	ServersLogin   int           // now, connecting
-	MaxWait        time.Duration // of the client that waits longest now
+	ClientsActive, ClientsWaiting            int // with a server or idle; waiting for one
+	ServersActive, ServersIdle, ServersLogin int
+	MaxWait                                  time.Duration // of the client that waits longest
+}
 
-	Transactions, Queries    uint64
-	Received, Sent           uint64 // bytes from clients, to clients
-	TransactionTime, Waiting time.Duration
-	Errors                   uint64 // made by the pooler
+// Database counts since the start.
+type Database struct {
+	Name string
+
+	Assignments, Transactions, Queries uint64
+	Received, Sent                     uint64 // bytes from and to clients
+	TransactionTime, WaitTime          time.Duration
 }
 
 // Upstream is one Postgres server.
@@ -53,6 +54,8 @@ type CacheStats struct {
 	Bytes   int64
 	Budget  int64
 
+	Owned, Missing int // partitions: owned; not arrived yet
+
 	Hits, Misses, Evicted, Expired uint64
 	Commands, Forwarded            uint64 // from clients; of those, sent on to another member
 }
@@ -68,7 +71,6 @@ type ClusterStats struct {
 	Node    string
 	Members []string
 	Epoch   uint64 // of the ring
-	Owned   int    // partitions that this node owns
 }
 
 // Sources are the halves; nil for one that this node does not run.
