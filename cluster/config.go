@@ -29,7 +29,7 @@ type Config struct {
 	// Join lists "host" or "host:port" of members to find. Names are resolved again at every try, and tries never end, so
 	// members that started apart find each other later.
 	Join         []string
-	JoinInterval time.Duration // between two tries; 5 s, and a tenth of it while no other member is known
+	JoinInterval time.Duration // between two tries, and between two full exchanges of state; 5 s. A tenth of it while no other member is known
 
 	SecretKey []byte // 16, 24 or 32 bytes encrypt the gossip; none
 
@@ -114,7 +114,8 @@ func (cfg Config) gossip(d *delegate) *memberlist.Config {
 	g.SuspicionMaxTimeoutMult = 2
 	// A slow member doubles its own patience at most, or its crashed neighbours would live on for seconds.
 	g.AwarenessMaxMultiplier = 2
-	g.PushPullInterval = 10 * time.Second
+	// A member that came back under its name while its former self was not yet dead was refused: this is when it is heard.
+	g.PushPullInterval = cfg.JoinInterval
 	// A pod that comes back under its name with another address must not be locked out.
 	g.DeadNodeReclaimTime = time.Second
 	g.Delegate, g.Alive, g.Merge, g.Events, g.Conflict = d, d, d, d, d
