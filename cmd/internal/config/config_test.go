@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -299,13 +300,26 @@ func TestTable(t *testing.T) {
 	}
 }
 
+var update = flag.Bool("update", false, "write the table of settings into README.md")
+
 func TestReadmeHasTheTable(t *testing.T) {
-	readme, err := os.ReadFile("../../../README.md")
+	const path, begin, end = "../../../README.md", "-update` -->\n\n", "\n\n<!-- end of settings -->"
+	readme, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(readme), strings.TrimSpace(Markdown())) {
-		t.Errorf("README.md lacks this table:\n%s", Markdown())
+	before, rest, ok1 := strings.Cut(string(readme), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatal("README.md has lost the marks around its table of settings")
+	}
+	want := before + begin + strings.TrimSpace(Markdown()) + end + after
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if string(readme) != want {
+		t.Error("README.md's table of settings is out of date: go test ./cmd/internal/config -update")
 	}
 }
 

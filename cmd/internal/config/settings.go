@@ -31,7 +31,8 @@ const (
 
 var (
 	sslModes = enum("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-	policies = enum("noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl")
+	policies = enum("noeviction", "allkeys-s3fifo", "allkeys-lru", "allkeys-lfu", "allkeys-random",
+		"volatile-s3fifo", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl")
 )
 
 // Settings returns the table. Names are a contract: files, variables, flags and scripts rely on them.
@@ -44,15 +45,15 @@ func Settings() []Setting {
 		{"primary_url", pg, "", "Postgres URL of the primary, whose user and password are used for server connections; without it the node serves the cache alone", []string{"PRIMARY_DB_URL"}, false, pgURL, func(c *Config) any { return &c.PrimaryURL }},
 		{"replica_urls", pg, "", "Postgres URLs of the replicas that take reads", []string{"READ_REPLICA_URL"}, false, pgURLs, func(c *Config) any { return &c.ReplicaURLs }},
 		{"pg_listen", pg, "127.0.0.1:6432", "where Postgres clients connect, one or several addresses", nil, false, addrs, func(c *Config) any { return &c.PGListen }},
-		{"pool_mode", pg, "transaction", "when a server connection goes back to the pool: after each transaction, or with the session", nil, false, enum("transaction", "session"), func(c *Config) any { return &c.PoolMode }},
+		{"pool_mode", pg, "transaction", "when a server connection goes back to the pool: after each transaction, or with the session", nil, reload, enum("transaction", "session"), func(c *Config) any { return &c.PoolMode }},
 		{"default_pool_size", pg, "20", "server connections per database, user and server", nil, reload, count(1, 100_000), func(c *Config) any { return &c.DefaultPoolSize }},
 		{"max_client_conn", pg, "10000", "client connections at once; more are refused with 53300", nil, reload, count(1, 10_000_000), func(c *Config) any { return &c.MaxClientConn }},
-		{"client_auth", pg, "", "how clients log in: trust or scram-sha-256; default trust on loopback, else scram-sha-256", nil, false, enum("trust", "scram-sha-256"), func(c *Config) any { return &c.ClientAuth }},
+		{"client_auth", pg, "", "how clients log in: trust or scram-sha-256; default trust on loopback, else scram-sha-256", nil, reload, enum("trust", "scram-sha-256"), func(c *Config) any { return &c.ClientAuth }},
 		{"auth_file", pg, "", "users and their passwords or SCRAM secrets, in the format of PgBouncer's userlist.txt", nil, reload, file, func(c *Config) any { return &c.AuthFile }},
-		{"client_tls_sslmode", pg, "disable", "TLS for clients: disable, allow, prefer, require, verify-ca, verify-full", nil, false, sslModes, func(c *Config) any { return &c.ClientTLS.SSLMode }},
-		{"client_tls_key_file", pg, "", "private key shown to clients", nil, false, file, func(c *Config) any { return &c.ClientTLS.KeyFile }},
-		{"client_tls_cert_file", pg, "", "certificate shown to clients", nil, false, file, func(c *Config) any { return &c.ClientTLS.CertFile }},
-		{"client_tls_ca_file", pg, "", "authorities that sign clients' certificates", nil, false, file, func(c *Config) any { return &c.ClientTLS.CAFile }},
+		{"client_tls_sslmode", pg, "disable", "TLS for clients: disable, allow, prefer, require, verify-ca, verify-full", nil, reload, sslModes, func(c *Config) any { return &c.ClientTLS.SSLMode }},
+		{"client_tls_key_file", pg, "", "private key shown to clients", nil, reload, file, func(c *Config) any { return &c.ClientTLS.KeyFile }},
+		{"client_tls_cert_file", pg, "", "certificate shown to clients", nil, reload, file, func(c *Config) any { return &c.ClientTLS.CertFile }},
+		{"client_tls_ca_file", pg, "", "authorities that sign clients' certificates", nil, reload, file, func(c *Config) any { return &c.ClientTLS.CAFile }},
 		{"server_tls_sslmode", pg, "prefer", "TLS to the servers: disable, allow, prefer, require, verify-ca, verify-full; sslmode in a URL comes first", nil, false, sslModes, func(c *Config) any { return &c.ServerTLS.SSLMode }},
 		{"server_tls_key_file", pg, "", "private key shown to the servers", nil, false, file, func(c *Config) any { return &c.ServerTLS.KeyFile }},
 		{"server_tls_cert_file", pg, "", "certificate shown to the servers", nil, false, file, func(c *Config) any { return &c.ServerTLS.CertFile }},
@@ -72,7 +73,7 @@ func Settings() []Setting {
 		{"cache_listen", cache, "127.0.0.1:6379", "where Redis clients connect", nil, false, addr, func(c *Config) any { return &c.CacheListen }},
 		{"cache_password_file", cache, "", "file with the password that AUTH and HELLO ask for", nil, false, file, func(c *Config) any { return &c.CachePasswordFile }},
 		{"max_memory", cache, "256MiB", "bytes that this node's share of the cache may take, overhead included", nil, false, size(1 << 20), func(c *Config) any { return &c.MaxMemory }},
-		{"max_memory_policy", cache, "allkeys-lru", "what goes when max_memory is reached, by Redis's names", nil, false, policies, func(c *Config) any { return &c.MaxMemoryPolicy }},
+		{"max_memory_policy", cache, "allkeys-s3fifo", "what goes when max_memory is reached: noeviction, allkeys-s3fifo, volatile-s3fifo; Redis's names mean the nearest of these", nil, false, policies, func(c *Config) any { return &c.MaxMemoryPolicy }},
 
 		{"join", cluster, "", "gossip addresses of any members of the cluster, host or host:port; none starts a new one", nil, false, members, func(c *Config) any { return &c.Join }},
 		{"gossip_listen", cluster, "127.0.0.1:7946", "where members gossip, UDP and TCP", nil, false, addr, func(c *Config) any { return &c.GossipListen }},
