@@ -31,6 +31,9 @@ type Credentials struct {
 	salts  string        // the salt and iterations that client has seen last
 }
 
+// User is who logs in.
+func (c *Credentials) User() string { return c.user }
+
 // NewCredentials takes a password, or an MD5 hash in the form of pg_shadow, which can answer MD5 challenges only. The
 // password may be empty for servers that ask for none.
 func NewCredentials(user, password string) *Credentials {

@@ -35,6 +35,9 @@ func NewListener(ln net.Listener, log *slog.Logger, handle func(ctx context.Cont
 // Addr is the address listened on.
 func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 
+// Close closes a listener that will not be run.
+func (l *Listener) Close() error { return l.ln.Close() }
+
 // Failures counts failed accepts, for instance for want of descriptors.
 func (l *Listener) Failures() uint64 { return l.failures.Load() }
 

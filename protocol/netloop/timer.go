@@ -37,6 +37,9 @@ func (t *Timer) Stop() {
 	}
 }
 
+// Active tells whether the timer is set.
+func (t *Timer) Active() bool { return t.slot >= 0 }
+
 // timerHeap is a binary heap by due time whose elements know their place, so that any of them can be moved or removed.
 type timerHeap []*Timer
 

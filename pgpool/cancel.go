@@ -1,0 +1,109 @@
+package pgpool
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/binary"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// register gives the client the key that its cancel requests must carry.
+func (p *Pooler) register(c *client) {
+	var b [4]byte
+	rand.Read(b[:]) // never fails
+	c.secret = binary.BigEndian.Uint32(b[:])
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		p.last++
+		if _, taken := p.keys[p.last]; p.last != 0 && !taken {
+			break
+		}
+	}
+	c.pid = p.last
+	p.keys[c.pid] = c
+}
+
+// clientGone forgets a client's key.
+func (p *Pooler) clientGone(c *client) {
+	p.mu.Lock()
+	delete(p.keys, c.pid)
+	p.mu.Unlock()
+	p.nclients.Add(-1)
+}
+
+// cancel handles a cancel request. A wrong key is ignored: the protocol has no answer to it.
+func (p *Pooler) cancel(pid uint32, key []byte) {
+	p.mu.Lock()
+	c := p.keys[pid]
+	p.mu.Unlock()
+	if c == nil {
+		return
+	}
+	var secret [4]byte
+	binary.BigEndian.PutUint32(secret[:], c.secret)
+	if subtle.ConstantTimeCompare(secret[:], key) == 1 {
+		// Not yet adopted means that nothing can be running.
+		if w := c.home.Load(); w != nil {
+			w.loop.Post(c.cancelled)
+		}
+	}
+}
+
+// cancelled handles a cancel request for c: a unit that waits is answered here, one that runs is cancelled on its server.
+func (c *client) cancelled() {
+	switch {
+	case c.closing:
+	case c.pool != nil:
+		c.pool.waiting.remove(c)
+		c.pool = nil
+		c.replay = nil
+		c.drop = unitLen(c.conn.Held())
+		b := pgwire.AppendErrorResponse(c.conn.Buffer(256), &pgwire.Error{Code: "57014", Message: "canceling statement due to user request",
+			Detail: "It was waiting for a server connection and had not begun."})
+		c.conn.SetBuffer(pgwire.AppendReadyForQuery(b, pgwire.Idle))
+		c.conn.Redeliver()
+	case c.server != nil && c.server.owed.n > 0:
+		c.w.pooler.cancelServer(c.server)
+	}
+}
+
+// cancelServer cancels what a server does. Until the request is through, the server keeps its client (settle), so that
+// the signal cannot hit anybody else's query.
+func (p *Pooler) cancelServer(s *server) {
+	server, loop, pid, key := &p.servers[s.pool.index], s.pool.w.loop, s.pid, s.key
+	if s.cancels > 0 {
+		return // one is under way
+	}
+	started := p.task(func(ctx context.Context) {
+		if err := server.sendCancel(ctx, pid, key); err != nil {
+			p.log.Warn("cancel request failed", "server", server.Addr, "error", err)
+		}
+		loop.Post(func() {
+			s.cancels--
+			if s.owed.n == 0 && s.body == 0 && !s.conn.Closing() {
+				s.settle()
+			}
+		})
+	})
+	if started {
+		s.cancels++
+	}
+}
+
+// unitLen is the size of the unit at the start of b, or of all of b if it does not end there.
+func unitLen(b []byte) int {
+	for pos := 0; len(b)-pos >= pgwire.HeaderLen; {
+		typ, size, ok := pgwire.Header(b[pos:])
+		if !ok || len(b)-pos < size {
+			break
+		}
+		pos += size
+		if typ == pgwire.Query || typ == pgwire.Sync || typ == pgwire.FunctionCall {
+			return pos
+		}
+	}
+	return len(b)
+}

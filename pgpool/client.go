@@ -1,0 +1,442 @@
+// HOT PATH
+
+package pgpool
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// client is a session of an application, owned by its worker's loop.
+//
+// It gathers a unit – all messages up to the one that yields ReadyForQuery – before it asks for a server, so that the
+// whole of it can be classified. Once it has a server, messages go there as they come.
+type client struct {
+	// constant once adopted
+	w           *worker
+	group       *group
+	conn        *netloop.Conn
+	pid         uint32 // with secret: what a cancel request must carry
+	secret      uint32
+	user        string
+	startSet    *settings
+	connectedAt time.Time
+
+	home   atomic.Pointer[worker] // w, for cancel requests
+	server *server                // who it has, or
+	pool   *pool                  // where it waits for one, or neither
+	prev   *client                // neighbours in pool.waiting
+	next   *client
+	since  time.Time // when it began to wait
+
+	set     *settings             // its session's settings
+	stmts   map[string]*statement // its named prepared statements
+	unnamed *statement            // its unnamed one
+	status  byte                  // transaction state as it was last told
+	pin     pinReason             // why it keeps its server between transactions
+	floor   floor                 // replicas must have come this far before it reads there
+
+	inFlight int // units sent whose ReadyForQuery has not come
+	scan     scan
+	body     int  // bytes still to come of a message that is passed on in pieces
+	bodyTo   bool // they go to the server; otherwise nowhere
+	bodyEnd  bool // they end the unit
+	midUnit  bool // part of a unit is sent
+	granted  bool // the server was given for the unit that comes next
+	copyIn   bool // the server reads CopyData
+	stalled  bool // the server is too slow, or owes too much: nothing more is sent
+	closing  bool
+	drop     int        // bytes of a cancelled unit, to be skipped
+	bound    *setChange // what the messages since the last Sync do to the settings
+	replay   []byte     // a unit that is to be repeated, ahead of what conn holds
+	unit     *statement // what the unit at hand runs, as far as scanned
+}
+
+// Data takes what the client sent.
+func (c *client) Data(_ *netloop.Conn, b []byte) int {
+	if len(c.replay) > 0 {
+		return 0
+	}
+	done := min(c.drop, len(b))
+	c.drop -= done
+	for done < len(b) && !c.closing {
+		n := c.step(b[done:])
+		if n == 0 {
+			break
+		}
+		done += n
+	}
+	return done
+}
+
+// step consumes one message, or the next piece of a long one. It returns 0 when it can do nothing now: bytes are missing,
+// or a server is.
+func (c *client) step(b []byte) int {
+	if c.body > 0 {
+		return c.piece(b)
+	}
+	if c.pool != nil || c.stalled || len(b) < pgwire.HeaderLen {
+		return 0
+	}
+	typ, size, ok := pgwire.Header(b)
+	if !ok {
+		c.violation("message length out of bounds")
+		return 0
+	}
+	if !c.midUnit {
+		if c.server == nil {
+			if n, handled := c.withoutServer(typ, size, b); handled {
+				return n
+			}
+		}
+		if !c.begin(b) {
+			return 0
+		}
+	}
+	return c.send(typ, size, b)
+}
+
+// piece passes on, or drops, bytes of a message that began in an earlier call.
+func (c *client) piece(b []byte) int {
+	if c.stalled {
+		return 0
+	}
+	n := min(c.body, len(b))
+	if s := c.server; s != nil && c.bodyTo {
+		s.conn.Write(b[:n])
+		s.pool.stats.received += uint64(n)
+		c.brake(s)
+	}
+	c.body -= n
+	if c.body == 0 {
+		c.sent(c.bodyEnd)
+		c.bodyEnd = false
+	}
+	return n
+}
+
+// withoutServer handles messages between units that need no server.
+func (c *client) withoutServer(typ byte, size int, b []byte) (n int, handled bool) {
+	switch typ {
+	case pgwire.Terminate:
+		c.close(nil)
+		return 0, true
+	case pgwire.CopyData, pgwire.CopyDone, pgwire.CopyFail: // left over from a COPY that failed; servers ignore it too
+		n = min(size, len(b))
+		c.body, c.bodyTo = size-n, false
+		return n, true
+	case pgwire.Flush:
+		return size, len(b) >= size
+	case pgwire.Sync:
+		if len(b) < size {
+			return 0, true
+		}
+		c.conn.SetBuffer(pgwire.AppendReadyForQuery(c.conn.Buffer(8), pgwire.Idle))
+		return size, true
+	}
+	return 0, false
+}
+
+// begin makes sure that there is a server for the unit that starts at b. It reports false when the client must wait: for
+// the rest of the unit, or for a server.
+func (c *client) begin(b []byte) bool {
+	if s := c.server; s != nil {
+		if s.pool.isReplica() && !c.granted {
+			return false // only the unit it was given for runs on a replica: the next one is routed anew
+		}
+		return true
+	}
+	read, whole := c.scanUnit(b)
+	if !whole {
+		return false
+	}
+	c.scan = scan{}
+	return c.acquire(read)
+}
+
+// acquire gets a server for the unit at hand, at once or later. It reports whether there is one now.
+func (c *client) acquire(read bool) bool {
+	p := c.group.route(c, read)
+	if p.waiting.n == 0 {
+		if s := p.take(); s != nil {
+			c.link(s)
+			return true
+		}
+	}
+	p.wait(c)
+	return false
+}
+
+// link gives the client a server, in the state that its session expects.
+func (c *client) link(s *server) {
+	c.server, s.client = s, c
+	c.granted = true
+	s.lentAt = c.w.loop.Now()
+	s.pool.stats.assigned++
+	s.tentative = s.pool.isReplica()
+	s.unit = s.unit[:0]
+	if !s.set.equal(c.set) {
+		s.run(change(s.set, c.set))
+		s.set = c.set
+	}
+}
+
+// send passes on the message at b. The client has a server.
+func (c *client) send(typ byte, size int, b []byte) int {
+	s := c.server
+	switch typ {
+	case pgwire.Query, pgwire.Parse:
+		if len(b) < size {
+			if size <= maxText {
+				c.conn.Expect(size)
+				return 0
+			}
+			// Too long to look into: it may do anything.
+			c.keep(pinLongStatement)
+		}
+	case pgwire.Bind, pgwire.Describe, pgwire.Close:
+		if len(b) < size && len(b) < maxNames {
+			c.conn.Expect(min(size, maxNames))
+			return 0
+		}
+	case pgwire.Terminate:
+		c.close(nil)
+		return 0
+	case pgwire.CopyData, pgwire.Execute, pgwire.Sync, pgwire.Flush, pgwire.CopyDone, pgwire.CopyFail, pgwire.FunctionCall:
+	default:
+		c.violation("unknown message type")
+		return 0
+	}
+	n := min(size, len(b))
+	frame := b[:n]
+	if s.tentative {
+		s.unit = append(s.unit, frame...) // a unit on a replica is whole
+	}
+	s.pool.stats.received += uint64(n)
+	ends := false
+	switch typ {
+	case pgwire.Query:
+		ends = true
+		c.sendQuery(s, frame, n == size)
+	case pgwire.Parse:
+		c.sendParse(s, frame, n == size)
+	case pgwire.Bind:
+		c.sendBind(s, frame, size)
+	case pgwire.Describe:
+		c.sendDescribe(s, frame)
+	case pgwire.Close:
+		c.sendClose(s, frame)
+	case pgwire.Execute:
+		s.conn.Write(frame)
+		s.expect(expectation{kind: kindExecute})
+	case pgwire.Sync:
+		s.conn.Write(frame)
+		if !c.copyIn { // in copy-in mode the server ignores it
+			ends = true
+			s.expect(expectation{kind: kindSync, set: c.bound})
+			c.bound = nil
+			c.inFlight++
+		}
+	case pgwire.FunctionCall:
+		ends = true
+		s.wrote = true
+		s.conn.Write(frame)
+		s.expect(expectation{kind: kindFunction})
+		c.inFlight++
+	case pgwire.CopyDone, pgwire.CopyFail:
+		c.copyIn = false
+		s.conn.Write(frame)
+	default: // Flush, CopyData
+		s.conn.Write(frame)
+	}
+	c.brake(s)
+	c.midUnit = c.midUnit || typ != pgwire.CopyData && typ != pgwire.CopyDone && typ != pgwire.CopyFail
+	if n < size {
+		c.body, c.bodyTo, c.bodyEnd = size-n, true, ends
+	} else {
+		c.sent(ends)
+	}
+	return n
+}
+
+// sent notes that a message is sent whole, and perhaps with it the unit.
+func (c *client) sent(unit bool) {
+	if unit {
+		c.midUnit = false
+		c.granted = false
+	}
+	if s := c.server; s != nil && !c.midUnit && s.owed.n == 0 {
+		c.w.settleLater(s) // all was answered before all was sent, as when a COPY fails early
+	}
+}
+
+// brake stops reading the client while its server takes no more, or owes too much.
+func (c *client) brake(s *server) {
+	if s.conn.Congested() || s.owed.n >= maxOwed {
+		c.stalled = true
+		c.conn.PauseReading()
+	}
+}
+
+// resume goes on after brake.
+func (c *client) resume() {
+	if !c.stalled {
+		return
+	}
+	if s := c.server; s != nil && (s.conn.Congested() || s.owed.n >= maxOwed/2) {
+		return
+	}
+	c.stalled = false
+	c.conn.ResumeReading()
+	c.pump()
+}
+
+// pump works off what is to be repeated, then what the connection holds.
+func (c *client) pump() {
+	for len(c.replay) > 0 && !c.closing {
+		n := c.step(c.replay)
+		if n == 0 {
+			return
+		}
+		c.replay = c.replay[n:]
+	}
+	c.replay = nil
+	if len(c.conn.Held()) > 0 && !c.conn.Closing() {
+		c.conn.Redeliver()
+	}
+}
+
+// released is called when the server went back to the pool.
+func (c *client) released() {
+	if c.stalled {
+		c.stalled = false
+		c.conn.ResumeReading()
+	}
+	if c.w.draining {
+		c.refuse(errShutdown)
+		return
+	}
+	c.pump()
+}
+
+// repeat runs unit again, which a replica could not run, on another server.
+func (c *client) repeat(unit []byte) {
+	c.replay = append([]byte(nil), unit...)
+	c.midUnit, c.granted, c.inFlight = false, false, 0
+	if c.stalled {
+		c.stalled = false
+		c.conn.ResumeReading()
+	}
+	if c.acquire(false) {
+		c.pump()
+	}
+}
+
+// refusedAsWrite remembers that the unit at hand is no read.
+func (c *client) refusedAsWrite() {
+	if c.unit != nil {
+		c.unit.primaryOnly = true
+	}
+}
+
+// keeps tells whether the client keeps its server although its transaction is over.
+func (c *client) keeps() bool {
+	return c.pin != notPinned || c.w.tuning().mode == SessionMode
+}
+
+// keep pins the client to its server.
+func (c *client) keep(why pinReason) {
+	if c.pin == notPinned {
+		c.pin = why
+		c.w.pins++
+	}
+}
+
+// discarded is called when DISCARD ALL has wiped the session.
+func (c *client) discarded() {
+	clear(c.stmts)
+	c.unnamed = nil
+	c.set = c.startSet
+	if c.pin != notPinned {
+		c.pin = notPinned
+		c.w.pins--
+	}
+}
+
+// refuse tells the client why it ends, and ends it.
+func (c *client) refuse(e *pgwire.Error) {
+	if c.closing {
+		return
+	}
+	c.closing = true
+	c.conn.SetBuffer(pgwire.AppendErrorResponse(c.conn.Buffer(256), e))
+	c.conn.CloseAfterFlush()
+}
+
+func (c *client) violation(what string) {
+	c.refuse(&pgwire.Error{Severity: "FATAL", Code: "08P01", Message: "protocol violation: " + what,
+		Hint: "This port speaks PostgreSQL protocol version 3."})
+}
+
+func (c *client) close(err error) {
+	c.closing = true
+	c.conn.Close(err)
+}
+
+// Drained resumes the server that was stopped because this client reads too slowly.
+func (c *client) Drained(*netloop.Conn) {
+	if s := c.server; s != nil && s.paused {
+		s.paused = false
+		s.conn.ResumeReading()
+	}
+}
+
+// Closed gives up what the client has. Its server is used again only if nothing of the client is left in it.
+func (c *client) Closed(*netloop.Conn, error) {
+	c.closing = true
+	c.w.forget(c)
+	if c.pin != notPinned {
+		c.w.pins--
+	}
+	if c.pool != nil {
+		c.pool.waiting.remove(c)
+		c.pool = nil
+	}
+	s := c.server
+	if s == nil {
+		return
+	}
+	clean := s.owed.n == 0 && s.status == pgwire.Idle && !c.midUnit && c.body == 0 && !c.copyIn && s.cancels == 0
+	keeps := c.keeps()
+	s.unlink()
+	switch {
+	case !clean:
+		if s.owed.n > 0 {
+			c.w.pooler.cancelServer(s) // do not let a long query run on for nobody
+		}
+		s.conn.Close(errClientGone)
+	case keeps:
+		s.inReset = true
+		s.run("DISCARD ALL")
+		s.stmts.clear()
+		s.set = nil
+	default:
+		s.pool.put(s)
+	}
+}
+
+// nameOf returns the client's name for the statement of an answer.
+func (c *client) nameOf(e *expectation) string {
+	if e.name != "" {
+		return e.name
+	}
+	for name, st := range c.stmts {
+		if st == e.stmt {
+			return name
+		}
+	}
+	return ""
+}

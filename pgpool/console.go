@@ -1,0 +1,209 @@
+package pgpool
+
+import (
+	"slices"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
+)
+
+// consoleSource shows the pooler to the console and to the metrics. Each question is put to all workers, which answer
+// between two ticks.
+type consoleSource struct{ p *Pooler }
+
+// each runs fn on every worker's loop, one after the other, and waits.
+func (p *Pooler) each(fn func(w *worker)) {
+	for _, w := range p.workers {
+		done := make(chan struct{})
+		if w.loop.Post(func() { fn(w); close(done) }) {
+			<-done
+		}
+	}
+}
+
+// Role names a server's role as far as is known.
+func (p *Pooler) role(index int) string {
+	switch {
+	case p.upstream.Primary() == index:
+		return "primary"
+	case p.upstream.Usable(index):
+		return "replica"
+	}
+	return "unknown"
+}
+
+func (c consoleSource) Version() string { return "Outrigger " + c.p.cfg.Version }
+
+func (c consoleSource) Reload() error {
+	if c.p.cfg.Reload == nil {
+		return nil
+	}
+	return c.p.cfg.Reload()
+}
+
+// Pools returns a row for each database and server.
+func (c consoleSource) Pools() []admin.Pool {
+	type key struct {
+		database string
+		index    int
+	}
+	rows := make(map[key]*admin.Pool)
+	c.p.each(func(w *worker) {
+		for database, g := range w.groups {
+			for _, pl := range g.pools {
+				k := key{database, pl.index}
+				r := rows[k]
+				if r == nil {
+					srv := &c.p.servers[pl.index]
+					r = &admin.Pool{Database: database, User: srv.Credentials.User(), PoolMode: w.tuning().mode.String(),
+						Server: srv.Addr, Role: c.p.role(pl.index)}
+					rows[k] = r
+				}
+				pl.describe(r)
+			}
+			for cl := range w.clients {
+				if cl.group == g && cl.pool == nil && (cl.server == nil || !cl.server.pool.isReplica()) {
+					if r := rows[key{database, c.p.upstream.Primary()}]; r != nil {
+						r.ClientsActive++
+					}
+				}
+			}
+		}
+	})
+	var out []admin.Pool
+	for _, r := range rows {
+		out = append(out, *r)
+	}
+	slices.SortFunc(out, func(a, b admin.Pool) int {
+		if a.Database != b.Database {
+			return cmpString(a.Database, b.Database)
+		}
+		return cmpString(a.Server, b.Server)
+	})
+	return out
+}
+
+func cmpString(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// describe adds the pool to a row that sums up all workers'.
+func (p *pool) describe(r *admin.Pool) {
+	for s := range p.all {
+		switch {
+		case s.inReset:
+			r.ServersTested++
+		case s.client == nil:
+			r.ServersIdle++
+		case s.cancels > 0:
+			r.ServersBeingCanceled++
+		default:
+			r.ServersActive++
+			if p.isReplica() {
+				r.ClientsActive++
+			}
+		}
+	}
+	r.ServersLogin += p.dialing
+	r.ClientsWaiting += p.waiting.n
+	if c := p.waiting.head; c != nil {
+		r.MaxWait = max(r.MaxWait, time.Since(c.since))
+	}
+}
+
+// Clients returns a row for each client that has logged in.
+func (c consoleSource) Clients() []admin.Client {
+	var out []admin.Client
+	c.p.each(func(w *worker) {
+		for cl := range w.clients {
+			row := admin.Conn{User: cl.user, Database: cl.group.shared.database, State: "active", Addr: cl.conn.RemoteAddr(),
+				ConnectTime: cl.connectedAt, ID: uint64(cl.pid), PreparedStatements: len(cl.stmts)}
+			if cl.pool != nil {
+				row.State = "waiting"
+				row.Wait = time.Since(cl.since)
+			}
+			if s := cl.server; s != nil {
+				row.Link, row.RemotePID, row.RequestTime = s.id, s.pid, s.lentAt
+			}
+			if v, ok := cl.set.find("application_name"); ok {
+				row.ApplicationName = v.value
+			}
+			if cl.conn.IsTLS() {
+				row.TLS = "TLS"
+			}
+			out = append(out, admin.Client{Conn: row})
+		}
+	})
+	slices.SortFunc(out, func(a, b admin.Client) int { return int(a.ID) - int(b.ID) })
+	return out
+}
+
+// Servers returns a row for each server connection.
+func (c consoleSource) Servers() []admin.Server {
+	var out []admin.Server
+	c.p.each(func(w *worker) {
+		for database, g := range w.groups {
+			for _, pl := range g.pools {
+				for s := range pl.all {
+					row := admin.Conn{User: c.p.servers[pl.index].Credentials.User(), Database: database, State: "idle",
+						Addr: s.conn.RemoteAddr(), ConnectTime: s.born, RequestTime: s.lentAt, ID: s.id, RemotePID: s.pid,
+						PreparedStatements: len(s.stmts.last), CloseNeeded: time.Now().After(s.expires)}
+					switch {
+					case s.client != nil:
+						row.State, row.Link = "active", uint64(s.client.pid)
+					case s.inReset:
+						row.State = "tested"
+					}
+					if s.conn.IsTLS() {
+						row.TLS = "TLS"
+					}
+					out = append(out, admin.Server{Conn: row, Role: c.p.role(pl.index), XactCount: s.xacts, QueryCount: s.queries})
+				}
+			}
+		}
+	})
+	slices.SortFunc(out, func(a, b admin.Server) int { return int(a.ID) - int(b.ID) })
+	return out
+}
+
+// Stats returns a row for each database.
+func (c consoleSource) Stats() []admin.Stat {
+	totals := make(map[string]*admin.Counters)
+	c.p.each(func(w *worker) {
+		for database, g := range w.groups {
+			t := totals[database]
+			if t == nil {
+				t = &admin.Counters{}
+				totals[database] = t
+			}
+			for _, pl := range g.pools {
+				st := &pl.stats
+				t.ServerAssignments += st.assigned
+				t.Xacts += st.xacts
+				t.Queries += st.queries
+				t.Received += st.received
+				t.Sent += st.sent
+				t.XactTime += time.Duration(st.xactTime) * time.Microsecond
+				t.QueryTime += time.Duration(st.xactTime) * time.Microsecond
+				t.WaitTime += time.Duration(st.waitTime) * time.Microsecond
+				t.ServerParses += st.parses
+			}
+		}
+	})
+	var out []admin.Stat
+	for database, t := range totals {
+		// The averages are over the whole time: what scrapes us takes differences itself.
+		out = append(out, admin.Stat{Database: database, Total: *t, Period: *t, PeriodLength: time.Since(c.p.started)})
+	}
+	slices.SortFunc(out, func(a, b admin.Stat) int { return cmpString(a.Database, b.Database) })
+	return out
+}
+
+// Console returns what the admin console shows, for metrics.
+func (p *Pooler) Console() admin.Source { return consoleSource{p} }

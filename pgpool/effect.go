@@ -1,0 +1,118 @@
+// HOT PATH
+
+package pgpool
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/classify"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// pinReason is why a client keeps its server between transactions: it left state there that nothing else can restore.
+type pinReason uint8
+
+const (
+	notPinned pinReason = iota
+	pinSetting
+	pinPrepare
+	pinListen
+	pinTemp
+	pinAdvisoryLock
+	pinCursor
+	pinLoad
+	pinRole
+	pinSeed
+	pinOther
+	pinLongStatement
+)
+
+func (r pinReason) String() string {
+	return [...]string{"", "setting changed inside a transaction or by a function", "SQL PREPARE", "LISTEN", "temporary object",
+		"session advisory lock", "cursor WITH HOLD", "LOAD", "SET ROLE or SESSION AUTHORIZATION", "setseed",
+		"state kept by a function", "statement too long to look into"}[r]
+}
+
+// pins tells which state pins. Sequences do not, although currval and lastval may then meet another server: every
+// nextval would cost its client a server for good.
+var pins = [...]struct {
+	flag classify.Flags
+	why  pinReason
+}{
+	{classify.StateSet | classify.StateReset, pinSetting},
+	{classify.StatePrepare, pinPrepare},
+	{classify.StateListen, pinListen},
+	{classify.StateTemp, pinTemp},
+	{classify.StateAdvisoryLock, pinAdvisoryLock},
+	{classify.StateCursor, pinCursor},
+	{classify.StateLoad, pinLoad},
+	{classify.StateRole, pinRole},
+	{classify.StateSeed, pinSeed},
+	{classify.StateOther, pinOther},
+}
+
+// effect notes what running st does beyond its answer: that it may write, and what it leaves in the session. A simple SET
+// outside a transaction comes back as the change it makes to the settings, which follow the client from server to
+// server; any other state pins.
+func (c *client) effect(s *server, st *statement) *setChange {
+	if st.class.Class != classify.Read {
+		s.wrote = true
+	}
+	if !st.class.Flags.Has(classify.StateMask) {
+		return nil
+	}
+	if c.status == pgwire.Idle && c.inFlight == 0 && c.pin == notPinned {
+		if set := st.settingChange(); set != nil {
+			return set
+		}
+	}
+	for _, p := range pins {
+		if st.class.Flags.Has(p.flag) {
+			c.keep(p.why)
+			return nil
+		}
+	}
+	return nil
+}
+
+// settingChange returns the change that a single SET or RESET makes, or nil if st is not just that.
+func (s *statement) settingChange() *setChange {
+	r := &s.class
+	if r.Statements != 1 || r.Class != classify.Session {
+		return nil
+	}
+	name := strings.ToLower(s.body[r.Name.Start:r.Name.End])
+	if strings.HasPrefix(name, `"`) {
+		name = strings.ReplaceAll(strings.Trim(name, `"`), `""`, `"`)
+	}
+	switch r.Flags & classify.StateMask {
+	case classify.StateSet:
+		if value := s.body[r.Value.Start:r.Value.End]; name != "" && value != "" {
+			return &setChange{set: setting{name: name, value: value, sql: true}}
+		}
+	case classify.StateReset:
+		return &setChange{set: setting{name: name}, reset: name != "", resetAll: name == ""}
+	}
+	return nil
+}
+
+// read tells whether a replica may run it.
+func (s *statement) read() bool {
+	r := &s.class
+	switch {
+	case s.primaryOnly || r.Hint == classify.HintPrimary:
+		return false
+	case r.Hint == classify.HintReplica:
+		return r.Flags == 0 // what turns out to be a write is repeated on the primary
+	}
+	return r.Class == classify.Read
+}
+
+// textOf returns the SQL at the start of a Query's or Parse's body.
+func textOf(body []byte) []byte {
+	if i := bytes.IndexByte(body, 0); i >= 0 {
+		return body[:i]
+	}
+	return body
+}

@@ -1,0 +1,320 @@
+package pgpool
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// serve takes a connection from accept to the event loop: the cold path.
+func (p *Pooler) serve(ctx context.Context, nc net.Conn) {
+	t := p.tuning.Load()
+	if t.ClientLogin > 0 {
+		nc.SetDeadline(time.Now().Add(t.ClientLogin))
+	}
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	conn, err := p.login(ctx, nc, t)
+	if err == nil {
+		return // adopted, or served to its end
+	}
+	if e, ok := errors.AsType[*pgwire.Error](err); ok {
+		own := *e
+		own.Severity = "FATAL"
+		conn.Write(pgwire.AppendErrorResponse(nil, &own)) // it may be gone; nothing more can be done for it
+		p.log.Info("client refused", "client", nc.RemoteAddr().String(), "error", err)
+	} else if !errors.Is(err, io.EOF) {
+		p.log.Info("client login failed", "client", nc.RemoteAddr().String(), "error", err)
+	}
+	conn.Close()
+}
+
+// login returns the connection to close, with the TLS that was put around it, and why; nil when it is no longer ours.
+func (p *Pooler) login(ctx context.Context, nc net.Conn, t *tuning) (net.Conn, error) {
+	nc, st, err := p.startup(nc, t)
+	if err != nil {
+		return nc, err
+	}
+	if st.Kind == pgwire.KindCancelRequest {
+		p.cancel(st.PID, st.Key)
+		return nc, io.EOF
+	}
+	if st.Version > pgwire.Version30 || len(st.ProtocolOptions) > 0 {
+		if _, err := nc.Write(pgwire.AppendNegotiateProtocolVersion(nil, pgwire.Version30, st.ProtocolOptions)); err != nil {
+			return nc, err
+		}
+	}
+	if n := p.nclients.Add(1); t.MaxClients > 0 && n > int64(t.MaxClients) {
+		p.nclients.Add(-1)
+		return nc, &pgwire.Error{Code: "53300", Message: "too many clients: max_client_conn is " + fmt.Sprint(t.MaxClients)}
+	}
+	owned := false
+	defer func() {
+		if !owned {
+			p.nclients.Add(-1)
+		}
+	}()
+	user := st.User()
+	database := st.Get("database")
+	if database == "outrigger" || database == "pgbouncer" {
+		return nc, p.console(ctx, nc, t, user)
+	}
+	if database == "" {
+		database = p.servers[0].Database
+	}
+	set, err := startSettings(&st, t.IgnoreStartup)
+	if err != nil {
+		return nc, err
+	}
+	if err := t.Clients.Authenticate(nc, user); err != nil {
+		return nc, err
+	}
+	w := p.workers[p.turn.Add(1)%uint64(len(p.workers))]
+	shared, err := p.shared(ctx, w, database)
+	if err != nil {
+		return nc, connectError(err)
+	}
+	c := &client{user: strings.Clone(user), startSet: set, set: set, connectedAt: time.Now()}
+	p.register(c)
+	if _, err := nc.Write(welcome(*shared.welcome.Load(), c)); err != nil {
+		p.unregister(c)
+		return nc, err
+	}
+	if err := w.loop.Adopt(nc, func(conn *netloop.Conn) netloop.Handler { return w.adopt(c, shared, conn) }); err != nil {
+		p.unregister(c)
+		return nc, err
+	}
+	owned = true
+	return nil, nil
+}
+
+// startup reads first packets until there is one that is no request for encryption.
+func (p *Pooler) startup(nc net.Conn, t *tuning) (net.Conn, pgwire.Startup, error) {
+	askedTLS, askedGSS := false, false
+	for {
+		st, err := pgwire.ReadStartup(nc)
+		if err != nil {
+			return nc, st, err
+		}
+		switch {
+		case st.Kind == pgwire.KindSSLRequest && !askedTLS:
+			askedTLS = true
+			answer := byte('N')
+			if t.ClientTLS != nil {
+				answer = 'S'
+			}
+			if _, err := nc.Write([]byte{answer}); err != nil {
+				return nc, st, err
+			}
+			if t.ClientTLS != nil {
+				session := netloop.TLSServer(nc, t.ClientTLS)
+				if err := session.Handshake(); err != nil {
+					return nc, st, fmt.Errorf("TLS handshake: %w", err)
+				}
+				nc = session
+			}
+		case st.Kind == pgwire.KindGSSENCRequest && !askedGSS:
+			askedGSS = true
+			if _, err := nc.Write([]byte{'N'}); err != nil {
+				return nc, st, err
+			}
+		case st.Kind == pgwire.KindCancelRequest:
+			return nc, st, nil
+		case st.Kind != pgwire.KindStartup:
+			return nc, st, &pgwire.Error{Code: "08P01", Message: "encryption was asked for twice"}
+		default:
+			if _, encrypted := nc.(*tls.Conn); t.RequireTLS && !encrypted {
+				return nc, st, &pgwire.Error{Code: "28000", Message: "this pooler takes only encrypted connections",
+					Hint: "Use sslmode=require, or set client_tls_sslmode to allow."}
+			}
+			return nc, st, nil
+		}
+	}
+}
+
+// startSettings turns startup parameters into what the session starts with.
+func startSettings(st *pgwire.Startup, ignored []string) (*settings, error) {
+	var list []setting
+	add := func(name, value string) {
+		if !slices.ContainsFunc(ignored, func(s string) bool { return strings.EqualFold(s, name) }) {
+			list = append(list, setting{name: name, value: value})
+		}
+	}
+	for _, v := range st.Params {
+		switch v.Name {
+		case "user", "database":
+		case "replication":
+			if v.Value != "" && v.Value != "0" && v.Value != "false" && v.Value != "off" {
+				return nil, &pgwire.Error{Code: "0A000", Message: "replication connections cannot go through the pooler",
+					Hint: "Connect to the primary directly."}
+			}
+		case "options":
+			opts, err := pgwire.ParseOptions(v.Value)
+			if err != nil {
+				return nil, err
+			}
+			for _, o := range opts {
+				add(o.Name, o.Value)
+			}
+		default:
+			add(v.Name, v.Value)
+		}
+	}
+	return newSettings(list), nil
+}
+
+// welcome is what follows AuthenticationOk: what the servers report, with the client's own settings in place.
+func welcome(reported map[string]string, c *client) []byte {
+	var b []byte
+	names := make([]string, 0, len(reported))
+	for name := range reported {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		value := reported[name]
+		if own, ok := c.startSet.find(name); ok {
+			value = own.value
+		} else if name == "application_name" {
+			value = ""
+		}
+		b = pgwire.AppendParameterStatus(b, name, value)
+	}
+	b = pgwire.AppendBackendKeyData(b, c.pid, binary.BigEndian.AppendUint32(nil, c.secret))
+	return pgwire.AppendReadyForQuery(b, pgwire.Idle)
+}
+
+// firstDials are logins to databases that have not been seen yet: one for each, however many clients ask for it.
+type firstDials struct {
+	mu      sync.Mutex
+	running map[string]*firstDial // under mu
+}
+
+type firstDial struct {
+	done   chan struct{}
+	shared *sharedGroup
+	err    error
+}
+
+// shared returns what the workers share of a database. The first client to ask waits until a server has let us in: the
+// database exists, and what servers report at login is known.
+func (p *Pooler) shared(ctx context.Context, w *worker, database string) (*sharedGroup, error) {
+	p.mu.Lock()
+	g := p.groups[database]
+	p.mu.Unlock()
+	if g != nil {
+		return g, nil
+	}
+	p.first.mu.Lock()
+	d := p.first.running[database]
+	if d == nil {
+		d = &firstDial{done: make(chan struct{})}
+		if p.first.running == nil {
+			p.first.running = make(map[string]*firstDial)
+		}
+		p.first.running[database] = d
+		if !p.task(func(ctx context.Context) { p.dialFirst(ctx, w, database, d) }) {
+			d.err = context.Canceled
+			close(d.done)
+		}
+	}
+	p.first.mu.Unlock()
+	select {
+	case <-d.done:
+		return d.shared, d.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (p *Pooler) dialFirst(ctx context.Context, w *worker, database string, d *firstDial) {
+	defer func() {
+		p.first.mu.Lock()
+		delete(p.first.running, database)
+		p.first.mu.Unlock()
+		close(d.done)
+	}()
+	ctx, cancel := context.WithTimeout(ctx, p.tuning.Load().ServerConnect)
+	defer cancel()
+	var session auth.Session
+	index := p.upstream.Primary()
+	for k := range p.servers { // any server will do while the primary is away
+		i := (index + k) % len(p.servers)
+		var err error
+		if session, err = p.servers[i].dial(ctx, database); err == nil {
+			index, d.err = i, nil
+			break
+		}
+		if d.err == nil {
+			d.err = err
+		}
+		if _, ok := errors.AsType[*pgwire.Error](err); ok {
+			break // it is there and refuses
+		}
+	}
+	if d.err != nil {
+		return
+	}
+	g := &sharedGroup{database: database}
+	for range p.servers {
+		g.slots = append(g.slots, &slots{})
+	}
+	g.welcome.Store(&session.Params)
+	g.slots[index].take(1)
+	p.mu.Lock()
+	p.groups[database] = g
+	p.mu.Unlock()
+	d.shared = g
+	// An error means that the loop has stopped, and everything with it.
+	_ = w.loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
+		to := w.group(g).pools[index]
+		s := to.arrived(c, session)
+		to.put(s)
+		w.startHouse()
+		return s
+	})
+}
+
+// console serves the admin console until the client leaves.
+func (p *Pooler) console(ctx context.Context, nc net.Conn, t *tuning, user string) error {
+	role := admin.NoRole
+	switch {
+	case slices.Contains(t.AdminUsers, user):
+		role = admin.Admin
+	case slices.Contains(t.StatsUsers, user):
+		role = admin.Stats
+	}
+	if err := t.Clients.Authenticate(nc, user); err != nil {
+		return err
+	}
+	if role == admin.NoRole {
+		return &pgwire.Error{Code: "28000", Message: fmt.Sprintf("user %q may not use the console", user), Hint: "List it in admin_users or stats_users."}
+	}
+	nc.SetDeadline(time.Time{})
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := admin.Serve(nc, role, consoleSource{p}); err != nil {
+		return err
+	}
+	return io.EOF
+}
+
+// unregister forgets a client that was not adopted after all.
+func (p *Pooler) unregister(c *client) {
+	p.mu.Lock()
+	delete(p.keys, c.pid)
+	p.mu.Unlock()
+}

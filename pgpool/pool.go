@@ -1,0 +1,249 @@
+// HOT PATH
+
+package pgpool
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// pool is one worker's connections to one server for one database. Its size is bounded together with those of the other
+// workers (slots).
+type pool struct {
+	w     *worker
+	group *group
+	index int // of the server in Config.Servers
+	slots *slots
+
+	all     map[*server]struct{}
+	free    []*server // the one used last is at the end, and is lent first
+	waiting waitList
+	dialing int
+	retryAt time.Time // no dial before; set after a failure
+	dirty   bool      // is in w.dirty
+
+	stats poolStats
+}
+
+// slots bounds the connections to one server for one database over all workers, and remembers which of them starve.
+type slots struct {
+	used     atomic.Int32
+	starving atomic.Uint64 // a bit for each worker
+	dials    atomic.Uint64
+}
+
+// take reserves a connection, unless there are size already.
+func (s *slots) take(size int) bool {
+	for {
+		n := s.used.Load()
+		if int(n) >= size {
+			return false
+		}
+		if s.used.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// poolStats counts since the start; times in microseconds.
+type poolStats struct {
+	assigned, xacts, queries, received, sent, repeated, parses uint64
+	xactTime, waitTime                                         uint64
+}
+
+// waitList is the queue of clients that wait, first come first served.
+type waitList struct {
+	head, tail *client
+	n          int
+}
+
+func (l *waitList) push(c *client) {
+	c.prev, c.next = l.tail, nil
+	if l.tail != nil {
+		l.tail.next = c
+	} else {
+		l.head = c
+	}
+	l.tail = c
+	l.n++
+}
+
+func (l *waitList) remove(c *client) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.head = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		l.tail = c.prev
+	}
+	c.prev, c.next = nil, nil
+	l.n--
+}
+
+// isReplica tells whether the server is not the primary as far as is known.
+func (p *pool) isReplica() bool { return p.w.pooler.upstream.Primary() != p.index }
+
+// take returns a free server, or nil.
+func (p *pool) take() *server {
+	n := len(p.free)
+	if n == 0 {
+		return nil
+	}
+	s := p.free[n-1]
+	p.free[n-1] = nil
+	p.free = p.free[:n-1]
+	return s
+}
+
+// put takes a server back.
+func (p *pool) put(s *server) {
+	now := p.w.loop.Now()
+	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) {
+		s.conn.Close(errExpired)
+		return
+	}
+	s.lastUsed = now
+	if p.lendAway(s) {
+		return
+	}
+	p.free = append(p.free, s)
+	if p.waiting.n > 0 {
+		p.w.markDirty(p)
+	}
+}
+
+// wait queues the client.
+func (p *pool) wait(c *client) {
+	c.pool = p
+	c.since = p.w.loop.Now()
+	p.waiting.push(c)
+	p.w.markDirty(p)
+}
+
+// dispatch hands free servers to waiting clients, and asks for more servers if there are clients left.
+func (p *pool) dispatch() {
+	for p.waiting.n > 0 {
+		s := p.take()
+		if s == nil {
+			break
+		}
+		c := p.waiting.head
+		p.waiting.remove(c)
+		c.pool = nil
+		p.stats.waitTime += uint64(p.w.loop.Now().Sub(c.since).Microseconds())
+		c.link(s)
+		c.pump()
+	}
+	if p.waiting.n > p.dialing {
+		p.grow()
+	} else if p.waiting.n == 0 && p.slots.starving.Load() != 0 {
+		p.fed()
+	}
+}
+
+// grow dials for waiting clients within the limit; when that is reached it asks the other workers to lend.
+func (p *pool) grow() {
+	if p.w.loop.Now().Before(p.retryAt) {
+		return
+	}
+	size := p.w.tuning().poolSize
+	for p.dialing < p.waiting.n {
+		if !p.slots.take(size) {
+			p.starve()
+			return
+		}
+		p.dialing++
+		p.w.pooler.dialFor(p)
+	}
+}
+
+// arrived gives the pool a connection that dialFor or a login made. slot is taken already.
+func (p *pool) arrived(c *netloop.Conn, login auth.Session) *server {
+	now := p.w.loop.Now()
+	life := p.w.tuning().serverLifetime
+	s := &server{conn: c, pool: p, status: pgwire.Idle, pid: login.PID, key: login.Key, born: now, lastUsed: now,
+		id: p.slots.dials.Add(1), expires: now.Add(life - time.Duration(rand.Int64N(int64(life)/10+1)))}
+	p.all[s] = struct{}{}
+	return s
+}
+
+// dialed is told how a dial went.
+func (p *pool) dialed(err error) {
+	p.dialing--
+	if err == nil {
+		p.retryAt = time.Time{}
+		return
+	}
+	p.slots.used.Add(-1)
+	p.retryAt = p.w.loop.Now().Add(p.w.tuning().loginRetry)
+	if len(p.all) == 0 {
+		p.failWaiting(err)
+	}
+}
+
+// failWaiting ends the wait of clients that no server will come for: reads go to the primary, others are told.
+func (p *pool) failWaiting(err error) {
+	for p.waiting.n > 0 {
+		c := p.waiting.head
+		p.waiting.remove(c)
+		c.pool = nil
+		if p.isReplica() {
+			if c.acquire(false) {
+				c.pump()
+			}
+			continue
+		}
+		c.refuse(connectError(err))
+	}
+}
+
+// connectError is what a client is told when its server cannot be reached.
+func connectError(err error) *pgwire.Error {
+	if e, ok := errors.AsType[*pgwire.Error](err); ok {
+		own := *e
+		own.Severity = "FATAL"
+		return &own
+	}
+	return &pgwire.Error{Severity: "FATAL", Code: "08001", Message: "cannot connect to the database server",
+		Detail: err.Error(), Hint: "Check primary_url and whether the server takes connections."}
+}
+
+// gone is told that a server's connection is closed.
+func (p *pool) gone(s *server, err error) {
+	delete(p.all, s)
+	for i, f := range p.free {
+		if f == s {
+			p.free = append(p.free[:i], p.free[i+1:]...)
+			break
+		}
+	}
+	p.slots.used.Add(-1)
+	if p.waiting.n > 0 {
+		p.w.markDirty(p)
+	}
+	if err != nil && !errors.Is(err, errExpired) && !errors.Is(err, errClientGone) && !errors.Is(err, netloop.ErrStopped) {
+		p.w.pooler.log.LogAttrs(context.Background(), levelOf(err), "server connection ended",
+			serverAttrs(p, s, err)...)
+	}
+}
+
+// account books the time that a client had a server.
+func (p *pool) account(s *server, _ *client) {
+	p.stats.xactTime += uint64(p.w.loop.Now().Sub(s.lentAt).Microseconds())
+}
+
+// Why a server was closed without anything being wrong with it.
+var (
+	errExpired    = errors.New("server connection has served its time")
+	errClientGone = errors.New("client left in the middle")
+)

@@ -1,0 +1,267 @@
+// HOT PATH
+
+package pgpool
+
+import (
+	"bytes"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+const (
+	// maxText bounds the Query and Parse messages that are looked into, in bytes. Longer ones are passed on unread and pin.
+	maxText = 16 << 20
+	// maxNames bounds the names at the start of Bind, Describe and Close, in bytes.
+	maxNames = 16 << 10
+	// maxGather bounds what is gathered of a unit before it gets a server whatever comes after, in bytes.
+	maxGather = 256 << 10
+)
+
+// sendQuery passes a simple Query on.
+func (c *client) sendQuery(s *server, frame []byte, whole bool) {
+	var set *setChange
+	if whole {
+		set = c.effect(s, c.w.texts.find(frame[pgwire.HeaderLen:]))
+	} else {
+		s.wrote = true
+	}
+	s.conn.Write(frame)
+	s.expect(expectation{kind: kindQuery, set: set})
+	c.inFlight++
+	s.unnamed, c.unnamed = nil, nil // exec_simple_query in postgres.c drops it
+}
+
+// sendParse passes a Parse on, or answers it here if the server has the statement.
+func (c *client) sendParse(s *server, frame []byte, whole bool) {
+	name, body, ok := pgwire.CString(frame[pgwire.HeaderLen:])
+	if !ok || !whole {
+		s.conn.Write(frame)
+		s.expect(expectation{kind: kindParse, again: true})
+		return
+	}
+	st := c.w.texts.find(body)
+	if len(name) == 0 {
+		s.conn.Write(frame)
+		s.expect(expectation{kind: kindParse, unnamed: true, stmt: st, prev: c.unnamed})
+		s.unnamed, c.unnamed = st, st
+		return
+	}
+	if old := c.stmts[string(name)]; old != nil && len(c.replay) == 0 {
+		// The server refuses it with 42P05, as it must.
+		s.prepare(old)
+		s.conn.SetBuffer(pgwire.AppendParse(s.conn.Buffer(len(body)+64), old.name, string(body)))
+		s.expect(expectation{kind: kindParse, again: true, stmt: old, name: string(name)})
+		return
+	}
+	e := expectation{kind: kindParse, stmt: st, name: string(name)}
+	if c.stmts == nil {
+		c.stmts = make(map[string]*statement)
+	}
+	c.stmts[e.name] = st
+	if s.stmts.use(st) {
+		s.synthesise(e)
+		return
+	}
+	s.prepare(st)
+	last := s.owed.at(s.owed.n - 1)
+	last.action, last.name = forward, e.name
+}
+
+// sendBind passes a Bind on under the server's name for the statement, preparing it there first if need be. frame may end
+// before the message does.
+func (c *client) sendBind(s *server, frame []byte, size int) {
+	portal, rest, ok := pgwire.CString(frame[pgwire.HeaderLen:])
+	name, values, ok2 := pgwire.CString(rest)
+	if !ok || !ok2 {
+		if len(frame) < size {
+			c.violation("name too long")
+			return
+		}
+		s.conn.Write(frame)
+		s.expect(expectation{kind: kindBind})
+		return
+	}
+	st, to := c.target(s, name)
+	e := expectation{kind: kindBind, stmt: st}
+	if st == nil {
+		s.wrote = true
+	} else if set := c.effect(s, st); set != nil {
+		c.bound = set
+	}
+	if to == string(name) {
+		s.conn.Write(frame)
+	} else {
+		out := s.conn.Buffer(len(frame) + len(to))
+		out = pgwire.AppendHeader(out, pgwire.Bind, size-pgwire.HeaderLen-len(name)+len(to))
+		out = append(append(out, portal...), 0)
+		out = append(append(out, to...), 0)
+		s.conn.SetBuffer(append(out, values...))
+	}
+	s.expect(e)
+}
+
+// absent is a statement name that no server has: it makes the server refuse a message as it would have directly.
+const absent = "outrigger_absent"
+
+// target finds the statement that the client calls name, makes sure that the server has it, and returns the server's
+// name for it. A statement that the pooler does not know, made by SQL perhaps, keeps its name.
+func (c *client) target(s *server, name []byte) (*statement, string) {
+	if len(name) == 0 {
+		st := c.unnamed
+		switch {
+		case st == nil:
+			return nil, absent
+		case s.unnamed != st:
+			s.conn.SetBuffer(pgwire.AppendParse(s.conn.Buffer(len(st.body)+16), "", st.body))
+			s.expect(expectation{kind: kindParse, action: swallow, unnamed: true, stmt: st})
+			s.unnamed = st
+		}
+		return st, ""
+	}
+	st := c.stmts[string(name)]
+	if st == nil {
+		return nil, string(name)
+	}
+	s.prepare(st)
+	return st, st.name
+}
+
+// sendDescribe passes a Describe on.
+func (c *client) sendDescribe(s *server, frame []byte) {
+	e := expectation{kind: kindDescribe}
+	if name, ok := statementName(frame); ok {
+		st, to := c.target(s, name)
+		e.stmt = st
+		c.sendNamed(s, pgwire.Describe, to)
+	} else {
+		s.conn.Write(frame)
+	}
+	s.expect(e)
+}
+
+// sendClose answers the Close of a statement here: the server keeps it for others.
+func (c *client) sendClose(s *server, frame []byte) {
+	name, ok := statementName(frame)
+	if ok && len(name) > 0 {
+		if st := c.stmts[string(name)]; st != nil {
+			delete(c.stmts, string(name))
+			s.synthesise(expectation{kind: kindClose, stmt: st, name: string(name)})
+			return
+		}
+	}
+	if ok && len(name) == 0 {
+		s.unnamed, c.unnamed = nil, nil
+	}
+	s.conn.Write(frame)
+	s.expect(expectation{kind: kindClose})
+}
+
+// statementName returns the name in a Describe or Close of a statement, not of a portal.
+func statementName(frame []byte) ([]byte, bool) {
+	body := frame[pgwire.HeaderLen:]
+	if len(body) < 2 || body[0] != 'S' {
+		return nil, false
+	}
+	i := bytes.IndexByte(body, 0)
+	if i < 0 {
+		return nil, false
+	}
+	return body[1:i], true
+}
+
+// sendNamed sends a Describe of a statement.
+func (c *client) sendNamed(s *server, typ byte, name string) {
+	out := s.conn.Buffer(len(name) + 16)
+	out = pgwire.AppendHeader(out, typ, len(name)+2)
+	out = append(out, 'S')
+	s.conn.SetBuffer(append(append(out, name...), 0))
+}
+
+// scan is how far the unit at the front of the client's bytes has been looked at.
+type scan struct {
+	pos    int        // bytes
+	write  bool       // something in it is, or may be, no read
+	parsed *statement // the last Parse
+	name   string     // and its name
+}
+
+// scanUnit looks at the unit that starts at b. whole is false while bytes are missing; then the connection gathers them.
+// read tells that a replica may run it.
+func (c *client) scanUnit(b []byte) (read, whole bool) {
+	for sc := &c.scan; ; {
+		rest := b[sc.pos:]
+		if sc.pos >= maxGather {
+			return false, true
+		}
+		if len(rest) < pgwire.HeaderLen {
+			return false, false
+		}
+		typ, size, ok := pgwire.Header(rest)
+		if !ok {
+			return false, true // refused when its turn comes
+		}
+		switch typ {
+		case pgwire.Query, pgwire.Parse:
+			if size > maxText {
+				return false, true
+			}
+			if len(rest) < size {
+				c.conn.Expect(sc.pos + size)
+				return false, false
+			}
+			body := rest[pgwire.HeaderLen:size]
+			if typ == pgwire.Query {
+				c.unit = c.w.texts.find(body)
+				return !sc.write && c.unit.read(), true
+			}
+			name, text, ok := pgwire.CString(body)
+			if !ok {
+				return false, true
+			}
+			sc.parsed, sc.name = c.w.texts.find(text), string(name)
+			c.unit = sc.parsed
+			sc.write = sc.write || !sc.parsed.read()
+		case pgwire.Bind:
+			if len(rest) < size && len(rest) < maxNames {
+				c.conn.Expect(sc.pos + min(size, maxNames))
+				return false, false
+			}
+			st := c.bindTarget(rest[pgwire.HeaderLen:min(size, len(rest))])
+			c.unit = st
+			sc.write = sc.write || st == nil || !st.read()
+		case pgwire.Sync:
+			return !sc.write, len(rest) >= size
+		case pgwire.Flush, pgwire.FunctionCall:
+			return false, true // a Flush wants its answers now, and what follows is not known
+		case pgwire.Describe, pgwire.Execute, pgwire.Close:
+		default:
+			return false, true
+		}
+		if len(rest) < size {
+			if sc.pos+size > maxGather {
+				return false, true
+			}
+			c.conn.Expect(sc.pos + size)
+			return false, false
+		}
+		sc.pos += size
+	}
+}
+
+// bindTarget finds the statement of a Bind that has not been sent yet.
+func (c *client) bindTarget(body []byte) *statement {
+	_, rest, ok := pgwire.CString(body)
+	if !ok {
+		return nil
+	}
+	name, _, ok := pgwire.CString(rest)
+	switch {
+	case !ok:
+		return nil
+	case c.scan.parsed != nil && string(name) == c.scan.name:
+		return c.scan.parsed
+	case len(name) == 0:
+		return c.unnamed
+	}
+	return c.stmts[string(name)]
+}

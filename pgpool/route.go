@@ -1,0 +1,43 @@
+// HOT PATH
+
+package pgpool
+
+// floor is a point in the primary's log that a replica must have reached before a client reads there.
+type floor = uint64
+
+// Upstream is what is known of the servers. Its methods are called by event loops: they do not block.
+type Upstream interface {
+	// Primary is the index of the server that takes writes.
+	Primary() int
+	// Usable tells whether server i is up and a replica of the primary.
+	Usable(i int) bool
+	// Floor returns the point that a replica must have reached to show everything committed before now.
+	Floor() uint64
+	// Reached tells whether server i shows everything up to a floor. Floor 0 is always reached.
+	Reached(i int, floor uint64) bool
+}
+
+// route chooses the pool for a client's next unit.
+func (g *group) route(c *client, read bool) *pool {
+	up := g.w.pooler.upstream
+	primary := g.pools[up.Primary()]
+	if !read || len(g.pools) == 1 || c.keeps() {
+		return primary
+	}
+	var best *pool
+	least := 0
+	for k := range g.pools {
+		p := g.pools[(g.turn+k)%len(g.pools)]
+		if p == primary || !up.Usable(p.index) || !up.Reached(p.index, c.floor) || g.w.loop.Now().Before(p.retryAt) {
+			continue
+		}
+		if load := len(p.all) - len(p.free) + p.waiting.n; best == nil || load < least {
+			best, least = p, load
+		}
+	}
+	if best == nil {
+		return primary
+	}
+	g.turn = (best.index + 1) % len(g.pools)
+	return best
+}

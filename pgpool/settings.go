@@ -1,0 +1,144 @@
+package pgpool
+
+import (
+	"slices"
+	"strings"
+)
+
+// setting is one run-time parameter of a session.
+type setting struct {
+	name string // lower case
+	// value is what set_config takes; or, if sql is set, the right side of a SET as the client wrote it.
+	value string
+	sql   bool
+}
+
+// settings is what a session differs in from a fresh connection of its pool. It never changes: a change makes a new one.
+// nil means no difference.
+type settings struct {
+	list []setting // sorted by name
+	key  string    // equal keys mean equal settings
+}
+
+// newSettings sorts list and keeps the last of equal names.
+func newSettings(list []setting) *settings {
+	var kept []setting
+	for i := len(list) - 1; i >= 0; i-- {
+		list[i].name = strings.ToLower(list[i].name)
+		if !slices.ContainsFunc(kept, func(s setting) bool { return s.name == list[i].name }) {
+			kept = append(kept, list[i])
+		}
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	slices.SortFunc(kept, func(a, b setting) int { return strings.Compare(a.name, b.name) })
+	var key strings.Builder
+	for _, s := range kept {
+		key.WriteString(s.name)
+		key.WriteByte(0)
+		if s.sql {
+			key.WriteByte(1)
+		}
+		key.WriteString(s.value)
+		key.WriteByte(0)
+	}
+	return &settings{kept, key.String()}
+}
+
+// with returns s with one parameter set.
+func (s *settings) with(v setting) *settings {
+	return newSettings(append(slices.Clone(s.all()), v))
+}
+
+// without returns s with one parameter back at its default.
+func (s *settings) without(name string) *settings {
+	return newSettings(slices.DeleteFunc(slices.Clone(s.all()), func(v setting) bool { return strings.EqualFold(v.name, name) }))
+}
+
+func (s *settings) all() []setting {
+	if s == nil {
+		return nil
+	}
+	return s.list
+}
+
+// find returns the setting called name.
+func (s *settings) find(name string) (setting, bool) {
+	for _, v := range s.all() {
+		if strings.EqualFold(v.name, name) {
+			return v, true
+		}
+	}
+	return setting{}, false
+}
+
+// equal tells whether two sessions have the same settings.
+func (s *settings) equal(o *settings) bool {
+	return s == o || s != nil && o != nil && s.key == o.key
+}
+
+// change returns the SQL that turns a session with settings from into one with settings to.
+func change(from, to *settings) string {
+	var sql strings.Builder
+	for _, old := range from.all() {
+		if _, kept := to.find(old.name); !kept {
+			sql.WriteString("RESET " + quoteName(old.name) + ";")
+		}
+	}
+	for _, v := range to.all() {
+		if old, ok := from.find(v.name); ok && old == v {
+			continue
+		}
+		if v.sql {
+			sql.WriteString("SET " + quoteName(v.name) + " TO " + v.value + ";")
+		} else {
+			// Like a startup packet's values, set_config's are not parsed as SQL: a list stays a list.
+			sql.WriteString("SELECT pg_catalog.set_config(" + quoteLiteral(v.name) + "," + quoteLiteral(v.value) + ",false);")
+		}
+	}
+	return sql.String()
+}
+
+func quoteName(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+
+// quoteLiteral quotes like the function of that name, whatever standard_conforming_strings is.
+func quoteLiteral(s string) string {
+	q := "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		return " E" + strings.ReplaceAll(q, `\`, `\\`)
+	}
+	return q
+}
+
+// setChange is a SET or RESET on its way: what it does to the session's settings if it succeeds.
+type setChange struct {
+	set      setting
+	reset    bool // set.name back to what the session started with
+	resetAll bool
+}
+
+// onClient returns a client's settings after the change; start are those that its session began with.
+func (c *setChange) onClient(now, start *settings) *settings {
+	switch {
+	case c.resetAll:
+		return start
+	case !c.reset:
+		return now.with(c.set)
+	}
+	if v, ok := start.find(c.set.name); ok {
+		return now.with(v)
+	}
+	return now.without(c.set.name)
+}
+
+// onServer returns the settings of the server that ran the change. It knows nothing of what the client started with.
+func (c *setChange) onServer(now *settings) *settings {
+	switch {
+	case c.resetAll:
+		return nil
+	case c.reset:
+		return now.without(c.set.name)
+	}
+	return now.with(c.set)
+}

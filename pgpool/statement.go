@@ -1,0 +1,126 @@
+// HOT PATH
+
+package pgpool
+
+import (
+	"strconv"
+	"sync/atomic"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/classify"
+)
+
+// statement is an SQL text as clients sent it, with the parameter types of its Parse, and what is known of it. All
+// clients of a worker that send the same share one. It does not change but for primaryOnly.
+type statement struct {
+	// name is what servers know it by once it is prepared there. It is unique in the process.
+	name string
+	// body is what follows the name in a Parse: text, zero byte, parameter types. For a simple Query it ends after the
+	// zero byte.
+	body  string
+	class classify.Result
+	// primaryOnly: a replica refused it as a write (25006).
+	primaryOnly bool
+	// recent is the second chance in the table's eviction.
+	recent bool
+}
+
+// statementNames numbers the statements of the process.
+type statementNames struct{ last atomic.Uint64 }
+
+func (n *statementNames) next() string {
+	return "outrigger_" + strconv.FormatUint(n.last.Add(1), 10)
+}
+
+const (
+	// tableBudget bounds a worker's table of statements, in bytes of text and bookkeeping.
+	tableBudget = 16 << 20
+	// entryOverhead is what an entry costs besides its text.
+	entryOverhead = 256
+	// maxTableText is the longest text that the table keeps.
+	maxTableText = 64 << 10
+)
+
+// statements finds a statement by its text. Evicting one only forgets the short cut: clients that hold it keep it.
+type statements struct {
+	names *statementNames
+	byKey map[string]*statement
+	bytes int
+}
+
+func newStatements(names *statementNames) statements {
+	return statements{names: names, byKey: make(map[string]*statement)}
+}
+
+// find returns the statement of body, which is copied when it is new.
+func (t *statements) find(body []byte) *statement {
+	if s, ok := t.byKey[string(body)]; ok {
+		s.recent = true
+		return s
+	}
+	s := &statement{name: t.names.next(), body: string(body), class: classify.Classify(textOf(body))}
+	if len(body) <= maxTableText {
+		t.bytes += len(body) + entryOverhead
+		for key, old := range t.byKey { // random order: a sampled second chance
+			if t.bytes <= tableBudget {
+				break
+			}
+			if old.recent {
+				old.recent = false
+				continue
+			}
+			t.bytes -= len(key) + entryOverhead
+			delete(t.byKey, key)
+		}
+		t.byKey[s.body] = s
+	}
+	return s
+}
+
+// prepared is the set of statements that one server has, the least recently used going first.
+type prepared struct {
+	last map[*statement]uint64 // when it was last used, in uses
+	uses uint64
+}
+
+// use reports whether the server has s, and notes the use.
+func (p *prepared) use(s *statement) bool {
+	if _, ok := p.last[s]; !ok {
+		return false
+	}
+	p.uses++
+	p.last[s] = p.uses
+	return true
+}
+
+func (p *prepared) add(s *statement) {
+	if p.last == nil {
+		p.last = make(map[*statement]uint64)
+	}
+	p.uses++
+	p.last[s] = p.uses
+}
+
+func (p *prepared) remove(s *statement) { delete(p.last, s) }
+
+func (p *prepared) clear() { clear(p.last) }
+
+// oldest returns the statement to close when there are more than limit, or nil.
+func (p *prepared) oldest(limit int) *statement {
+	if limit <= 0 || len(p.last) < limit {
+		return nil
+	}
+	var victim *statement
+	least := uint64(1<<64 - 1)
+	for s, at := range p.last {
+		if at < least {
+			victim, least = s, at
+		}
+	}
+	return victim
+}
+
+// has tells whether the server has s.
+func (p *prepared) has(s *statement) bool {
+	_, ok := p.last[s]
+	return ok
+}

@@ -1,0 +1,153 @@
+package pgpool
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// Server says how to reach a Postgres server.
+type Server struct {
+	Network, Addr string // tcp host:port, or unix and the socket's path
+	Host          string // what its certificate must name
+	Database      string // for clients that name none
+	Credentials   *auth.Credentials
+	SSLMode       auth.SSLMode
+	TLS           *tls.Config // nil: the system's roots
+}
+
+// ParseURL reads a Postgres URL: postgres://user:password@host:port/database?sslmode=… (PostgreSQL documentation,
+// "Connection URIs"). Errors never quote the password.
+func ParseURL(s string) (Server, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return Server{}, errors.New("malformed URL: want postgres://user:password@host:port/database")
+	}
+	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return Server{}, fmt.Errorf("URL scheme %q: want postgres", u.Scheme)
+	}
+	q := u.Query()
+	host, port := u.Hostname(), u.Port()
+	if host == "" {
+		host = q.Get("host")
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	if port == "" {
+		port = q.Get("port")
+	}
+	if port == "" {
+		port = "5432"
+	}
+	srv := Server{Network: "tcp", Addr: net.JoinHostPort(host, port), Host: host, Database: strings.TrimPrefix(u.Path, "/")}
+	if strings.HasPrefix(host, "/") {
+		srv.Network, srv.Addr = "unix", host+"/.s.PGSQL."+port
+	}
+	user := u.User.Username()
+	if user == "" {
+		user = q.Get("user")
+	}
+	if user == "" {
+		user = os.Getenv("USER")
+	}
+	if user == "" {
+		return Server{}, errors.New("URL names no user")
+	}
+	if srv.Database == "" {
+		srv.Database = user
+	}
+	password, _ := u.User.Password()
+	srv.Credentials = auth.NewCredentials(user, password)
+	if mode := q.Get("sslmode"); mode != "" {
+		if srv.SSLMode, err = auth.ParseSSLMode(mode); err != nil {
+			return Server{}, err
+		}
+	}
+	return srv, nil
+}
+
+// dial connects and logs in.
+func (s *Server) dial(ctx context.Context, database string) (auth.Session, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, s.Network, s.Addr)
+	if err != nil {
+		return auth.Session{}, err // names the address
+	}
+	session, err := auth.Login(ctx, nc, auth.LoginParams{Credentials: s.Credentials, Database: database, SSLMode: s.SSLMode,
+		TLS: s.TLS, Host: s.Host, TLSClient: netloop.TLSClient,
+		Settings: []pgwire.Param{{Name: "application_name", Value: "outrigger"}}})
+	if err != nil {
+		return auth.Session{}, fmt.Errorf("server %s: %w", s.Addr, err)
+	}
+	return session, nil
+}
+
+// dialFor gets a connection for a pool that has reserved it.
+func (p *Pooler) dialFor(to *pool) {
+	server, database, loop := &p.servers[to.index], to.group.shared.database, to.w.loop
+	failed := func(err error) { loop.Post(func() { to.dialed(err) }) }
+	ok := p.task(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, p.tuning.Load().ServerConnect)
+		defer cancel()
+		session, err := server.dial(ctx, database)
+		if err != nil {
+			if p.ctx.Err() == nil {
+				p.log.Warn("server login failed", "server", server.Addr, "database", database, "error", err)
+			}
+			failed(err)
+			return
+		}
+		to.group.shared.welcome.Store(&session.Params)
+		err = loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
+			to.dialed(nil)
+			s := to.arrived(c, session)
+			to.put(s)
+			return s
+		})
+		if err != nil && !errors.Is(err, netloop.ErrStopped) {
+			failed(err)
+		}
+	})
+	if !ok {
+		failed(context.Canceled)
+	}
+}
+
+// cancelTimeout bounds a cancel request (PgBouncer's cancel_wait_timeout).
+const cancelTimeout = 10 * time.Second
+
+// sendCancel asks the server to cancel what its process pid does, and waits until it has closed the connection: by then
+// the signal is sent (processCancelRequest in postmaster.c).
+func (s *Server) sendCancel(ctx context.Context, pid uint32, key []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
+	defer cancel()
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, s.Network, s.Addr)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	deadline, _ := ctx.Deadline()
+	nc.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := nc.Write(pgwire.AppendCancelRequest(nil, pid, key)); err != nil {
+		return err
+	}
+	_, err = nc.Read(make([]byte, 1))
+	if err == nil || os.IsTimeout(err) {
+		return fmt.Errorf("server %s did not close the cancel connection", s.Addr)
+	}
+	return nil
+}
