@@ -1,0 +1,134 @@
+// HOT PATH
+
+package command
+
+import (
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/protocol/resp"
+)
+
+// Context is what a command runs with. One Context serves many commands, one after the other; the caller sets the
+// first group of fields for each.
+type Context struct {
+	Store    *store.Store
+	Args     [][]byte // Args[0] is the name
+	Proto    int      // 2 or 3
+	DB       int
+	NowMilli int64          // the time that decides what is expired
+	Owns     func(int) bool // partitions that count for commands on all keys; nil: all
+	Track    bool           // fill Changed
+	Out      []byte         // replies are appended here
+
+	// Flushed is set by Exec when the command flushed: whole partitions changed.
+	Flushed bool
+
+	spec   *Spec
+	tx     store.Tx
+	keys   []store.Key
+	keyBuf []byte
+}
+
+// Changed lists the keys that the last Exec changed, in stored form, when Track was set; a key may appear twice. It is
+// valid until the next Exec and as long as the arguments are.
+func (c *Context) Changed() []store.Key { return c.tx.Changed }
+
+// stored gives the stored form of a key as the client named it.
+func (c *Context) stored(key []byte) []byte {
+	start := len(c.keyBuf)
+	k := store.StoredKey(c.keyBuf[start:], c.DB, key)
+	if len(k) != len(key) {
+		c.keyBuf = append(c.keyBuf, k...)
+		k = c.keyBuf[start:len(c.keyBuf):len(c.keyBuf)]
+	}
+	return k
+}
+
+// Errors that several commands share, in the words of Redis.
+const (
+	errWrongType   = "WRONGTYPE Operation against a key holding the wrong kind of value"
+	errNotInteger  = "ERR value is not an integer or out of range"
+	errNotFloat    = "ERR value is not a valid float"
+	errSyntax      = "ERR syntax error"
+	errOverflow    = "ERR increment or decrement would overflow"
+	errNaN         = "ERR increment would produce NaN or Infinity"
+	errNoSuchKey   = "ERR no such key"
+	errTooLong     = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+	errCursor      = "ERR invalid cursor"
+	errNotPositive = "ERR value is out of range, must be positive"
+)
+
+// maxString is Redis's proto-max-bulk-len.
+const maxString = 512 << 20
+
+func (c *Context) fail(s string) { c.Out = resp.AppendError(c.Out, s) }
+func (c *Context) ok()           { c.Out = resp.AppendOK(c.Out) }
+func (c *Context) int(v int64)   { c.Out = resp.AppendInt(c.Out, v) }
+func (c *Context) bulk(v []byte) { c.Out = resp.AppendBulk(c.Out, v) }
+func (c *Context) null()         { c.Out = resp.AppendNull(c.Out, c.Proto) }
+func (c *Context) array(n int)   { c.Out = resp.AppendArray(c.Out, n) }
+
+func (c *Context) bool(v bool) {
+	if v {
+		c.int(1)
+	} else {
+		c.int(0)
+	}
+}
+
+func (c *Context) wrongArgs() { c.Out = AppendWrongArity(c.Out, c.spec.Name) }
+
+// AppendWrongArity appends the error for a command with too few or too many arguments.
+func AppendWrongArity(b []byte, name string) []byte {
+	b = append(b, "-ERR wrong number of arguments for '"...)
+	b = append(b, name...)
+	return append(b, "' command\r\n"...)
+}
+
+// lookup finds key i for reading. When it holds another kind than kind, the error is replied and ok is false.
+func (c *Context) lookup(i int, kind store.Kind) (it *store.Item, ok bool) {
+	it = c.tx.Get(&c.keys[i])
+	if it != nil && it.Kind() != kind {
+		c.fail(errWrongType)
+		return nil, false
+	}
+	return it, true
+}
+
+// forWrite is lookup without counting a hit or miss.
+func (c *Context) forWrite(i int, kind store.Kind) (it *store.Item, ok bool) {
+	it = c.tx.Peek(&c.keys[i])
+	if it != nil && it.Kind() != kind {
+		c.fail(errWrongType)
+		return nil, false
+	}
+	return it, true
+}
+
+// intArg reads argument i as an integer; when it is none, the error is replied.
+func (c *Context) intArg(i int) (v int64, ok bool) {
+	v, ok = resp.ParseInt(c.Args[i])
+	if !ok {
+		c.fail(errNotInteger)
+	}
+	return v, ok
+}
+
+// is compares argument i with a lower-case word, ignoring case.
+func (c *Context) is(i int, word string) bool { return EqualFold(c.Args[i], word) }
+
+// EqualFold compares b with word, which is lower case and ASCII, ignoring the case of b.
+func EqualFold(b []byte, word string) bool {
+	if len(b) != len(word) {
+		return false
+	}
+	for i := range b {
+		ch := b[i]
+		if ch >= 'A' && ch <= 'Z' {
+			ch |= 0x20
+		}
+		if ch != word[i] {
+			return false
+		}
+	}
+	return true
+}

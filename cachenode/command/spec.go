@@ -1,0 +1,134 @@
+// HOT PATH
+
+package command
+
+import (
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+)
+
+// Flag describes a command.
+type Flag uint16
+
+const (
+	Write    Flag = 1 << iota // changes keys
+	ReadOnly                  // reads keys
+	DenyOOM                   // needs memory: refused when there is none
+	Fast                      // takes constant or logarithmic time
+	Admin                     // administers the server
+	PubSub                    // allowed for a subscribed RESP2 session
+	NoAuth                    // allowed before authentication
+	Blocking                  // unused by the commands of today, reported by COMMAND
+)
+
+// Scope says where a command runs.
+type Scope uint8
+
+const (
+	// ByKeys: on the owner of its keys.
+	ByKeys Scope = iota
+	// Everywhere: on every node, each for its own partitions.
+	Everywhere
+	// ByCursor: SCAN, on the owner of the partition in the cursor.
+	ByCursor
+	// Anywhere: on one node that has what it needs: RANDOMKEY.
+	Anywhere
+	// InSession: in the session that received it.
+	InSession
+)
+
+// Merge says how the replies of several owners become one.
+type Merge uint8
+
+const (
+	// SameOwner: they do not; keys of different owners are refused.
+	SameOwner Merge = iota
+	// Sum adds integers.
+	Sum
+	// Gather puts the elements of arrays in the order of the keys.
+	Gather
+	// AllOK is OK if all are, else the first error.
+	AllOK
+	// Concat joins arrays.
+	Concat
+)
+
+// Spec is one command.
+type Spec struct {
+	Name  string // lower case
+	Arity int    // with the name; negative: at least
+	Flags Flag
+	Scope Scope
+	Merge Merge
+
+	// Where the keys are among the arguments: first, last (negative: from the end) and step; all 0 for none.
+	FirstKey, LastKey, KeyStep int
+
+	Group string
+	Since string
+	Help  string
+
+	run  func(*Context)
+	grow func(*Context) int64 // upper bound of the growth beyond what the arguments tell
+}
+
+// ArityOK tells whether n arguments, the name included, are allowed.
+func (s *Spec) ArityOK(n int) bool {
+	if s.Arity >= 0 {
+		return n == s.Arity
+	}
+	return n >= -s.Arity
+}
+
+// KeyRange gives the positions of the keys among n arguments: from first to last inclusive, by step. step is 0 when
+// there are none.
+func (s *Spec) KeyRange(n int) (first, last, step int) {
+	if s.KeyStep == 0 {
+		return 0, -1, 0
+	}
+	last = s.LastKey
+	if last < 0 {
+		last += n
+	}
+	return s.FirstKey, last, s.KeyStep
+}
+
+// Exec runs the command on c.Store and appends its whole reply to c.Out. The arity must have been checked. The command is
+// atomic: the shards of all its keys are held while it runs.
+func (s *Spec) Exec(c *Context) {
+	c.spec = s
+	c.Flushed = false
+	c.keys, c.keyBuf = c.keys[:0], c.keyBuf[:0]
+	first, last, step := s.KeyRange(len(c.Args))
+	if step > 0 {
+		for i := first; i <= last && i < len(c.Args); i += step {
+			c.keys = append(c.keys, c.Store.Key(c.stored(c.Args[i])))
+		}
+	}
+	growth := int64(0)
+	if s.Flags&DenyOOM != 0 {
+		growth = c.growth()
+	}
+	c.tx.Track = c.Track
+	if !c.tx.Begin(c.Store, c.keys, c.NowMilli, growth) {
+		c.fail("OOM command not allowed when used memory > 'maxmemory'.")
+		return
+	}
+	s.run(c)
+	c.tx.End()
+}
+
+// growth bounds what the arguments can add to the charge, wherever they are put.
+func (c *Context) growth() int64 {
+	total, extra := 0, int64(0)
+	for _, a := range c.Args[1:] {
+		total += len(a)
+		if c.spec.Group != "string" {
+			extra += store.FieldGrowth(len(a))
+		}
+	}
+	extra += int64(len(c.keys)) * (store.ItemGrowth(0) + 256)
+	if c.spec.grow != nil {
+		extra += c.spec.grow(c)
+	}
+	return extra + store.ItemGrowth(total+8*len(c.keys))
+}
