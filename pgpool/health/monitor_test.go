@@ -1,0 +1,274 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/pgproto3/v2"
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
+	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake plays a primary (address "0") and a replica over memory.
+type fake struct {
+	down             atomic.Bool
+	lsn, replayed    atomic.Int64
+	inserts, replays atomic.Int64 // samples asked for
+	probes           atomic.Int64
+	serving          sync.WaitGroup
+}
+
+func (f *fake) dial(_ context.Context, addr string) (net.Conn, error) {
+	if f.down.Load() {
+		return nil, errors.New("refused")
+	}
+	ours, theirs := net.Pipe()
+	f.serving.Go(func() {
+		defer theirs.Close()
+		b := pgproto3.NewBackend(pgproto3.NewChunkReader(theirs), theirs)
+		for {
+			m, err := b.Receive()
+			if err != nil || f.down.Load() {
+				return
+			}
+			var row []string
+			switch m.(*pgproto3.Query).String {
+			case probeSQL:
+				f.probes.Add(1)
+				recovery := "f"
+				if addr != "0" {
+					recovery = "t"
+				}
+				row = []string{recovery, "1", "7", "150000", "100", strconv.FormatInt(f.replayed.Load(), 10), "0"}
+			case insertSQL:
+				f.inserts.Add(1)
+				row = []string{strconv.FormatInt(f.lsn.Load(), 10)}
+			case replaySQL:
+				f.replays.Add(1)
+				row = []string{strconv.FormatInt(f.replayed.Load(), 10)}
+			}
+			values := make([][]byte, len(row))
+			for i, v := range row {
+				values[i] = []byte(v)
+			}
+			var out []byte
+			for _, m := range []pgproto3.BackendMessage{&pgproto3.DataRow{Values: values},
+				&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.ReadyForQuery{TxStatus: 'I'}} {
+				out, _ = m.Encode(out)
+			}
+			if _, err := theirs.Write(out); err != nil {
+				return
+			}
+		}
+	})
+	return ours, nil
+}
+
+// The whole sampler in fake time: asleep when nobody waits, paced when somebody does, patient with a slow replica.
+func TestSamplerPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		f.lsn.Store(1000)
+		m, err := New(Config{Servers: []string{"0", "1"}, Dial: f.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- m.Run(ctx) }()
+
+		time.Sleep(10*time.Second + time.Millisecond)
+		if p, ok := m.Snapshot().Primary(); !ok || p != 0 {
+			t.Fatalf("primary %d, %v", p, ok)
+		}
+		if n := f.inserts.Load() + f.replays.Load(); n != 0 {
+			t.Fatalf("%d samples while nobody waits", n)
+		}
+		// Ten intervals, and a few more while the first server had found no primary yet.
+		if n := f.probes.Load(); n < 20 || n > 26 {
+			t.Fatalf("%d probes of two servers in 10 s", n)
+		}
+
+		floor := m.Floor()
+		time.Sleep(4 * time.Millisecond)
+		if f.inserts.Load() != 1 || m.ReplicaHasReached(1, floor) {
+			t.Fatalf("%d samples, reached %v", f.inserts.Load(), m.ReplicaHasReached(1, floor))
+		}
+		f.replayed.Store(1000)
+		time.Sleep(10 * time.Millisecond)
+		if !m.ReplicaHasReached(1, floor) {
+			t.Fatal("not reached")
+		}
+		inserts, replays := f.inserts.Load(), f.replays.Load()
+		time.Sleep(900 * time.Millisecond)
+		if f.inserts.Load() != inserts || f.replays.Load() != replays {
+			t.Fatal("goes on although the replica is there")
+		}
+
+		for range 1000 { // a writer per millisecond
+			m.Floor()
+			time.Sleep(time.Millisecond)
+		}
+		if n := f.inserts.Load() - inserts; n > 200 || n < 190 {
+			t.Fatalf("%d samples in a second", n)
+		}
+
+		f.lsn.Store(2000)
+		m.Floor()
+		time.Sleep(2 * time.Second)
+		replays = f.replays.Load()
+		time.Sleep(10 * time.Second)
+		if n := f.replays.Load() - replays; n < 90 || n > 110 {
+			t.Fatalf("%d samples of a stuck replica in 10 s", n)
+		}
+
+		f.down.Store(true)
+		time.Sleep(3 * time.Second)
+		if _, ok := m.Snapshot().Primary(); ok || m.Snapshot().Servers[0].LastError == nil {
+			t.Fatal("still up")
+		}
+		if m.ReplicaHasReached(1, floor) {
+			t.Fatal("a replica that is down has reached")
+		}
+		f.down.Store(false)
+		time.Sleep(time.Second)
+		if _, ok := m.Snapshot().Primary(); !ok {
+			t.Fatal("not up again")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		f.serving.Wait()
+	})
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within 20 s", what)
+		}
+	}
+}
+
+func exec(t *testing.T, url, sql string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// One life of a real cluster: roles, replay paused, a replica lost, a failover, the old primary back.
+func TestRealCluster(t *testing.T) {
+	cluster, err := devpg.Start(t.Context(), devpg.Options{Replicas: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Stop()
+	credentials := auth.NewCredentials(devpg.User, "")
+	var changes atomic.Int64
+	m, err := New(Config{
+		Servers:  []string{cluster.Addr(0), cluster.Addr(1), cluster.Addr(2)},
+		Interval: 100 * time.Millisecond, TroubleInterval: 50 * time.Millisecond,
+		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return nil, err
+			}
+			s, err := auth.Login(ctx, conn, auth.LoginParams{Credentials: credentials})
+			return s.Conn, err
+		},
+		OnChange: func(*Snapshot) { changes.Add(1) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	isPrimary := func(i int) func() bool {
+		return func() bool {
+			p, ok := m.Snapshot().Primary()
+			return ok && p == i
+		}
+	}
+
+	eventually(t, "roles are known", func() bool {
+		s := m.Snapshot().Servers
+		return isPrimary(0)() && s[1].Role == RoleReplica && s[2].Role == RoleReplica
+	})
+	for i, s := range m.Snapshot().Servers {
+		if !s.Up || s.SystemID == 0 || s.Timeline != 1 || s.Version < 100000 || s.CheckedAt.IsZero() ||
+			s.SystemID != m.Snapshot().Servers[0].SystemID || s.LastError != nil {
+			t.Fatalf("server %d: %+v", i, s)
+		}
+	}
+
+	exec(t, cluster.URL(0), "create table t (a int)")
+	floor := m.Floor()
+	eventually(t, "replicas follow", func() bool { return m.ReplicaHasReached(1, floor) && m.ReplicaHasReached(2, floor) })
+
+	exec(t, cluster.URL(1), "select pg_wal_replay_pause()")
+	exec(t, cluster.URL(0), "insert into t values (1)")
+	floor = m.Floor()
+	eventually(t, "the other replica follows", func() bool { return m.ReplicaHasReached(2, floor) })
+	if m.ReplicaHasReached(1, floor) {
+		t.Fatal("a replica that does not replay has reached")
+	}
+	exec(t, cluster.URL(1), "select pg_wal_replay_resume()")
+	eventually(t, "replay resumed", func() bool { return m.ReplicaHasReached(1, floor) })
+
+	cluster.Kill(2)
+	eventually(t, "killed replica is down", func() bool { return !m.Snapshot().Servers[2].Up })
+	if m.ReplicaHasReached(2, floor) {
+		t.Fatal("a killed replica has reached")
+	}
+
+	cluster.Kill(0)
+	eventually(t, "no primary", func() bool { _, ok := m.Snapshot().Primary(); return !ok })
+	if err := cluster.Promote(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "promotion is noticed", isPrimary(1))
+	if s := m.Snapshot().Servers[1]; s.Timeline != 2 {
+		t.Fatalf("timeline %d, want 2", s.Timeline)
+	}
+
+	if err := cluster.StartNode(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the old one is back", func() bool { return m.Snapshot().Servers[0].Up })
+	if s := m.Snapshot().Servers[0]; s.Role != RolePrimary || s.Timeline != 1 {
+		t.Fatalf("the old primary is %+v", s)
+	}
+	if !isPrimary(1)() {
+		t.Fatal("the old primary took over")
+	}
+	if changes.Load() < 6 {
+		t.Fatalf("told of %d changes", changes.Load())
+	}
+}

@@ -1,0 +1,86 @@
+package health
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// sampleRing is how many samples are remembered one by one. An older floor is judged by the oldest sample in the ring,
+// which asks for more than it needs.
+const sampleRing = 256
+
+// Floor is what a client's reads need after a write: the number of the first sample of the primary's write position that
+// began after the commit had returned. The zero Floor needs nothing.
+type Floor uint64
+
+// positions holds the samples. Their numbers only grow, whichever server is the primary.
+type positions struct {
+	// Atomic: for event loops.
+	started  atomic.Uint64             // number of the sample that began last
+	done     atomic.Uint64             // number of the sample that is complete
+	wanted   atomic.Uint64             // the highest floor that somebody waits for
+	lsn      [sampleRing]atomic.Uint64 // of sample n at n % sampleRing; a later, higher one may have replaced it
+	replayed []atomic.Uint64           // by server: the position it has replayed, 0 if unknown
+
+	mu      sync.Mutex // held by those who complete samples
+	primary int        // whose samples the ring holds
+}
+
+// begin takes the number of a new sample. What was committed before a floor was taken is in every sample with that number
+// or a higher one, because its question is asked after this.
+func (p *positions) begin() uint64 { return p.started.Add(1) }
+
+// complete enters the position that sample n found on server.
+func (p *positions) complete(n, lsn uint64, server int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := p.done.Load()
+	if n <= last {
+		return
+	}
+	// Samples that failed since count as this one. After a failover all do: a write of before has either come over or is
+	// lost, and the old primary's positions mean nothing on the new timeline.
+	first := max(last+1, n-min(n, sampleRing-1))
+	if server != p.primary {
+		p.primary = server
+		first = n - min(n, sampleRing-1)
+	}
+	for i := first; i <= n; i++ {
+		p.lsn[i%sampleRing].Store(lsn)
+	}
+	p.done.Store(n)
+}
+
+// position returns a position at or behind which the writes before floor are, once it is known.
+func (p *positions) position(floor uint64) (lsn uint64, known bool) {
+	done := p.done.Load()
+	if done < floor {
+		return 0, false
+	}
+	if done-floor >= sampleRing {
+		floor = done - sampleRing + 1
+	}
+	return p.lsn[floor%sampleRing].Load(), true
+}
+
+// reached tells whether server has replayed the writes before floor.
+func (p *positions) reached(server int, floor uint64) bool {
+	if floor == 0 {
+		return true
+	}
+	lsn, known := p.position(floor)
+	return known && p.replayed[server].Load() >= lsn
+}
+
+// want raises the floor that is waited for and tells whether that is news.
+func (p *positions) want(floor uint64) bool {
+	for {
+		old := p.wanted.Load()
+		if old >= floor {
+			return false
+		}
+		if p.wanted.CompareAndSwap(old, floor) {
+			return true
+		}
+	}
+}

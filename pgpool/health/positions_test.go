@@ -1,0 +1,129 @@
+package health
+
+import (
+	"sync/atomic"
+	"testing"
+)
+
+func newPositions() *positions { return &positions{primary: -1, replayed: make([]atomic.Uint64, 2)} }
+
+func TestFloorWaitsForASampleThatBeganAfterIt(t *testing.T) {
+	p := newPositions()
+	running := p.begin()
+	floor := p.started.Load() + 1 // taken while a sample is under way
+	p.replayed[1].Store(1000)
+	p.complete(running, 10, 0)
+	if p.reached(1, floor) {
+		t.Fatal("a sample that began before the floor counts")
+	}
+	p.complete(p.begin(), 20, 0)
+	if !p.reached(1, floor) {
+		t.Fatal("not reached after the next sample")
+	}
+	p.replayed[1].Store(19)
+	if p.reached(1, floor) {
+		t.Fatal("reached although the replica is behind the sample")
+	}
+	if !p.reached(1, 0) {
+		t.Fatal("a client that has not written waits")
+	}
+}
+
+func TestFloorKeepsItsOwnSample(t *testing.T) {
+	p := newPositions()
+	floor := p.started.Load() + 1
+	for lsn := uint64(10); lsn < 100; lsn += 10 {
+		p.complete(p.begin(), lsn, 0)
+	}
+	p.replayed[1].Store(10)
+	if !p.reached(1, floor) {
+		t.Fatal("later writes of others move the floor")
+	}
+	if p.reached(1, floor+1) {
+		t.Fatal("a later floor is reached too")
+	}
+}
+
+func TestFloorOlderThanTheRing(t *testing.T) {
+	p := newPositions()
+	for lsn := uint64(1); lsn <= 3*sampleRing; lsn++ {
+		p.complete(p.begin(), lsn, 0)
+	}
+	lsn, known := p.position(1)
+	if !known || lsn != 2*sampleRing+1 {
+		t.Fatalf("got %d, %v: want the oldest sample that is remembered", lsn, known)
+	}
+}
+
+func TestFailedSamplesCountAsTheNext(t *testing.T) {
+	for _, failed := range []int{1, 10, sampleRing - 1, sampleRing, 3 * sampleRing} {
+		p := newPositions()
+		p.complete(p.begin(), 5, 0)
+		floor := p.started.Load() + 1
+		for range failed {
+			p.begin()
+		}
+		p.complete(p.begin(), 50, 0)
+		if lsn, known := p.position(floor); !known || lsn != 50 {
+			t.Errorf("%d failed: got %d, %v, want 50", failed, lsn, known)
+		}
+	}
+}
+
+func TestFailoverForgetsTheOldPositions(t *testing.T) {
+	p := newPositions()
+	floor := p.started.Load() + 1
+	p.complete(p.begin(), 900, 0) // written, but lost with the old primary
+	p.complete(p.begin(), 800, 1)
+	p.replayed[0].Store(800)
+	if !p.reached(0, floor) {
+		t.Fatal("waits for a position that the new timeline does not have")
+	}
+}
+
+func TestLateSampleIsDropped(t *testing.T) {
+	p := newPositions()
+	slow := p.begin()
+	p.complete(p.begin(), 20, 0)
+	p.complete(slow, 10, 0)
+	if lsn, _ := p.position(2); lsn != 20 {
+		t.Fatalf("got %d", lsn)
+	}
+}
+
+func TestChoosePrimary(t *testing.T) {
+	up := func(role Role, timeline uint32, system uint64) Server {
+		return Server{Up: true, Role: role, Timeline: timeline, SystemID: system}
+	}
+	down := Server{Role: RolePrimary, Timeline: 9, SystemID: 1}
+	var f fence
+	steps := []struct {
+		name    string
+		servers []Server
+		want    int
+	}{
+		{"nothing known", []Server{{}, {}}, -1},
+		{"one", []Server{up(RolePrimary, 1, 1), up(RoleReplica, 1, 1)}, 0},
+		{"down", []Server{down, up(RoleReplica, 1, 1)}, -1},
+		{"promoted", []Server{up(RolePrimary, 1, 1), up(RolePrimary, 2, 1)}, 1},
+		{"old one alone", []Server{up(RolePrimary, 1, 1), down}, -1},
+		{"replica with a high timeline", []Server{up(RolePrimary, 2, 1), up(RoleReplica, 7, 1)}, 0},
+		{"another cluster", []Server{up(RolePrimary, 1, 2), down}, 0},
+	}
+	for _, s := range steps {
+		if got := f.choosePrimary(s.servers); got != s.want {
+			t.Errorf("%s: got %d, want %d", s.name, got, s.want)
+		}
+	}
+}
+
+func TestReadersDoNotAllocate(t *testing.T) {
+	p := newPositions()
+	p.complete(p.begin(), 10, 0)
+	if n := testing.AllocsPerRun(100, func() {
+		p.want(p.started.Load() + 1)
+		p.reached(1, 1)
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}

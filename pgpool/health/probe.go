@@ -1,0 +1,106 @@
+package health
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgproto3/v2"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// The questions. Positions come as bytes since 0/0. The timeline of a primary is in the name of the file it writes: the
+// control file learns of a promotion only with the next checkpoint.
+const (
+	probeSQL = `select pg_is_in_recovery(),
+	case when pg_is_in_recovery()
+		then coalesce((select received_tli from pg_stat_wal_receiver), (select timeline_id from pg_control_checkpoint()))
+		else ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int end,
+	(select system_identifier from pg_control_system()),
+	current_setting('server_version_num'),
+	coalesce(case when pg_is_in_recovery() then pg_last_wal_receive_lsn() else pg_current_wal_insert_lsn() end
+		- '0/0'::pg_lsn, 0),
+	coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0),
+	case when not pg_is_in_recovery() or pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
+		else coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0) end`
+	insertSQL = `select pg_current_wal_insert_lsn() - '0/0'::pg_lsn`
+	replaySQL = `select coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0)`
+)
+
+// link is the connection to one server.
+type link struct {
+	conn     net.Conn
+	frontend *pgproto3.Frontend
+}
+
+func newLink(conn net.Conn) *link {
+	return &link{conn: conn, frontend: pgproto3.NewFrontend(pgproto3.NewChunkReader(conn), conn)}
+}
+
+// row asks for one row of columns values, none of them NULL, within timeout.
+func (l *link) row(sql string, columns int, timeout time.Duration) (values []string, err error) {
+	if err := l.conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, err
+	}
+	if err := l.frontend.Send(&pgproto3.Query{String: sql}); err != nil {
+		return nil, err
+	}
+	var failure error
+	for {
+		m, err := l.frontend.Receive()
+		if err != nil {
+			return nil, err
+		}
+		switch m := m.(type) {
+		case *pgproto3.DataRow:
+			values = values[:0]
+			for _, v := range m.Values {
+				values = append(values, string(v))
+			}
+		case *pgproto3.ErrorResponse:
+			failure = &pgwire.Error{Severity: m.Severity, Code: m.Code, Message: m.Message}
+		case *pgproto3.ReadyForQuery:
+			if failure == nil && len(values) != columns {
+				failure = fmt.Errorf("%d columns instead of %d", len(values), columns)
+			}
+			return values, failure
+		}
+	}
+}
+
+// position asks for one position in the WAL.
+func (l *link) position(sql string, timeout time.Duration) (uint64, error) {
+	v, err := l.row(sql, 1, timeout)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(v[0], 10, 64)
+}
+
+// probe asks everything that a Server tells, but for its address.
+func (l *link) probe(timeout time.Duration) (Server, error) {
+	v, err := l.row(probeSQL, 7, timeout)
+	if err != nil {
+		return Server{}, err
+	}
+	timeline, err1 := strconv.ParseUint(v[1], 10, 32)
+	system, err2 := strconv.ParseInt(v[2], 10, 64)
+	version, err3 := strconv.Atoi(v[3])
+	lsn, err4 := strconv.ParseUint(v[4], 10, 64)
+	replay, err5 := strconv.ParseUint(v[5], 10, 64)
+	lag, err6 := strconv.ParseFloat(v[6], 64)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+		return Server{}, fmt.Errorf("odd answer: %w", err)
+	}
+	role := RolePrimary
+	if v[0] == "t" {
+		role = RoleReplica
+	}
+	return Server{
+		Up: true, Role: role, Timeline: uint32(timeline), SystemID: uint64(system), Version: version,
+		LSN: lsn, ReplayLSN: replay, Lag: time.Duration(lag * float64(time.Second)),
+	}, nil
+}
