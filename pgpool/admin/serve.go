@@ -28,11 +28,7 @@ const maxPending = 64 << 10
 // Serve answers console commands on nc, to which AuthenticationOk was sent, until the client leaves or nc's deadline
 // passes; then it returns nil. It does not close nc. An error that wraps a *pgwire.Error is for the caller to send.
 func Serve(nc net.Conn, role Role, src Source) error {
-	s := &session{
-		nc: nc, in: bufio.NewReader(nc),
-		role: role, src: src, table: commands(),
-		statements: make(map[string]*statement), portals: make(map[string]*portal),
-	}
+	s := newSession(nc, role, src)
 	for _, p := range parameters() {
 		s.out = pgwire.AppendParameterStatus(s.out, p.Name, p.Value)
 	}
@@ -57,9 +53,17 @@ type session struct {
 	src   Source
 	table []command
 
-	statements map[string]*statement // at most maxStatements
-	portals    map[string]*portal    // at most maxStatements; they end with the Sync
+	statements map[string]*statement // at most maxStatements, and the unnamed one
+	portals    map[string]*portal    // likewise; they end with the Sync
 	failed     bool                  // skip everything up to the next Sync
+}
+
+func newSession(nc net.Conn, role Role, src Source) *session {
+	return &session{
+		nc: nc, in: bufio.NewReader(nc),
+		role: role, src: src, table: commands(),
+		statements: make(map[string]*statement), portals: make(map[string]*portal),
+	}
 }
 
 func (s *session) run() error {
