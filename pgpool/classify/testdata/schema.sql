@@ -1,0 +1,11 @@
+create table customers (id int primary key, name text, email text, region text, active bool default true, tags text[]);
+create table orders (id serial primary key, customer int references customers, status text, total numeric(12, 2), created_at timestamptz default now(), doc jsonb);
+create view open_orders as select * from orders where status = 'open';
+create materialized view totals as select customer, sum(total) as total from orders group by customer;
+create function bump() returns int language sql volatile as 'insert into customers (id) values (floor(random() * -1e9)::int) returning id';
+create function twice(int) returns int language sql immutable as 'select $1 * 2';
+create type mood as enum ('sad', 'ok', 'happy');
+create sequence tickets;
+create or replace procedure proc() language sql as 'delete from orders where false';
+insert into customers select g, 'n' || g, null, 'eu', true, array['a', 'b'] from generate_series(1, 20) g;
+insert into orders (customer, status, total, doc) select g, 'open', g * 1.5, jsonb_build_object('a', g, 'b', array[1, 2]) from generate_series(1, 20) g;
