@@ -215,10 +215,13 @@ func TestStopRemovesEverything(t *testing.T) {
 }
 
 func TestStartFailureCleansUp(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
-	if err := os.Chmod(os.TempDir(), 0o755); err != nil {
-		t.Fatal(err)
+	base := t.TempDir()
+	for _, dir := range []string{base, filepath.Dir(base)} {
+		if err := os.Chmod(dir, 0o755); err != nil { // for the servers' user
+			t.Fatal(err)
+		}
 	}
+	t.Setenv("TMPDIR", base)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if c, err := Start(ctx, Options{}); err == nil {
@@ -231,6 +234,20 @@ func TestStartFailureCleansUp(t *testing.T) {
 	}
 	if len(left) != 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestTempDirThatOthersCannotReach(t *testing.T) {
+	private := filepath.Join(t.TempDir(), "private")
+	inside := filepath.Join(private, "inside")
+	if err := os.MkdirAll(inside, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(private, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if openToAll(inside) || !openToAll("/tmp") {
+		t.Errorf("openToAll: inside a private directory %v, /tmp %v", openToAll(inside), openToAll("/tmp"))
 	}
 }
 

@@ -19,6 +19,9 @@ type tempDir struct {
 
 func newTempDir(owner *syscall.Credential) (*tempDir, error) {
 	base := os.TempDir()
+	if owner != nil && !openToAll(base) {
+		base = "/tmp" // root's own TMPDIR is of no use to another user
+	}
 	sweep(base)
 	path, err := os.MkdirTemp(base, dirPrefix)
 	if err != nil {
@@ -30,6 +33,21 @@ func newTempDir(owner *syscall.Credential) (*tempDir, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// openToAll tells whether any user may pass through dir.
+func openToAll(dir string) bool {
+	for {
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode().Perm()&0o001 == 0 {
+			return false
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return true
+		}
+		dir = up
+	}
 }
 
 func (d *tempDir) prepare(owner *syscall.Credential) error {
