@@ -180,7 +180,8 @@ var keywordWords = [...]struct {
 		"reassign refresh reindex revoke security truncate vacuum"},
 	// Reserved words, and words that the grammar keeps from naming functions (col_name_keyword in gram.y). The last
 	// line could name one, but nobody does.
-	{kwSyntax, "current_time current_timestamp localtime localtimestamp any array asymmetric between both case cast check coalesce distinct else except exists extract " +
+	{kwSyntax, "current_time current_timestamp localtime localtimestamp " +
+		"any array asymmetric between both case cast check coalesce distinct else except exists extract " +
 		"greatest having in intersect interval lateral leading least limit normalize nullif offset on overlay " +
 		"position returning row some substring symmetric then trailing treat trim union using when where " +
 		"window xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlparse xmlpi xmlroot xmlserialize " +
