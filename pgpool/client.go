@@ -23,7 +23,7 @@ type client struct {
 	secret      uint32
 	user        string
 	startSet    *settings
-	connectedAt time.Time
+	connectedAt int64 // Unix seconds
 
 	home   atomic.Pointer[worker] // w, for cancel requests
 	server *server                // who it has, or

@@ -123,7 +123,7 @@ func (c consoleSource) Clients() []admin.Client {
 	c.p.each(func(w *worker) {
 		for cl := range w.clients {
 			row := admin.Conn{User: cl.user, Database: cl.group.shared.database, State: "active", Addr: cl.conn.RemoteAddr(),
-				ConnectTime: cl.connectedAt, ID: uint64(cl.pid), PreparedStatements: len(cl.stmts)}
+				ConnectTime: time.Unix(cl.connectedAt, 0), ID: uint64(cl.pid), PreparedStatements: len(cl.stmts)}
 			if cl.pool != nil {
 				row.State = "waiting"
 				row.Wait = time.Since(cl.since)

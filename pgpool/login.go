@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
@@ -87,7 +88,8 @@ func (p *Pooler) login(ctx context.Context, nc net.Conn, t *tuning) (net.Conn, e
 	if err != nil {
 		return nc, connectError(err)
 	}
-	c := &client{user: strings.Clone(user), startSet: set, set: set, connectedAt: time.Now()}
+	set = p.intern(set)
+	c := &client{user: unique.Make(user).Value(), startSet: set, set: set, connectedAt: time.Now().Unix()}
 	p.register(c)
 	if _, err := nc.Write(welcome(*shared.welcome.Load(), c)); err != nil {
 		p.unregister(c)
@@ -174,6 +176,26 @@ func startSettings(st *pgwire.Startup, ignored []string) (*settings, error) {
 		}
 	}
 	return newSettings(list), nil
+}
+
+// maxInterned bounds the start settings that are remembered for sharing.
+const maxInterned = 1024
+
+// intern returns the settings that an earlier client with equal ones has, so that clients of one application share them.
+func (p *Pooler) intern(s *settings) *settings {
+	if s == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if same := p.interned[s.key]; same != nil {
+		return same
+	}
+	if len(p.interned) >= maxInterned {
+		clear(p.interned)
+	}
+	p.interned[s.key] = s
+	return s
 }
 
 // welcome is what follows AuthenticationOk: what the servers report, with the client's own settings in place.

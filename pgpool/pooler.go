@@ -113,12 +113,13 @@ type Pooler struct {
 	ctx   context.Context
 	stop  context.CancelFunc
 
-	mu     sync.Mutex
-	groups map[string]*sharedGroup // under mu, by database
-	keys   map[uint32]*client      // under mu, by the process id given to clients
-	last   uint32                  // under mu
-	first  firstDials
-	closed bool // under mu: no more tasks
+	mu       sync.Mutex
+	groups   map[string]*sharedGroup // under mu, by database
+	keys     map[uint32]*client      // under mu, by the process id given to clients
+	interned map[string]*settings    // under mu, by their key
+	last     uint32                  // under mu
+	first    firstDials
+	closed   bool // under mu: no more tasks
 }
 
 // sharedGroup is what the workers share of a database.
@@ -143,7 +144,8 @@ func New(cfg Config) (*Pooler, error) {
 		cfg.Upstream = alone{}
 	}
 	p := &Pooler{cfg: cfg, log: cfg.Logger, servers: cfg.Servers, upstream: cfg.Upstream, started: time.Now(),
-		groups: make(map[string]*sharedGroup), keys: make(map[uint32]*client)}
+		groups: make(map[string]*sharedGroup), keys: make(map[uint32]*client),
+		interned: make(map[string]*settings)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.Reload(cfg.Tuning)
 	for i, l := range cfg.Loops {

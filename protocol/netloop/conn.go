@@ -39,9 +39,8 @@ type Conn struct {
 	out  []byte // to be written (plain bytes), borrowed from loop.bufs, nil when empty
 	head int    // out[:head] is written
 
-	remote net.Addr
-	err    error // why it closed
-	place  int   // index in loop.conns
+	err   error // why it closed
+	place int   // index in loop.conns
 
 	closed    bool // no more events; Handler.Closed called or about to be
 	dirty     bool // is in loop.dirty
@@ -57,8 +56,14 @@ type Conn struct {
 // Loop is the connection's owner.
 func (c *Conn) Loop() *Loop { return c.loop }
 
-// RemoteAddr is the other side's address. Any goroutine may ask.
-func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+// RemoteAddr is the other side's address; nil once it is gone. The kernel is asked, so that an idle connection need not
+// keep it.
+func (c *Conn) RemoteAddr() net.Addr {
+	if c.closed {
+		return nil
+	}
+	return c.sys.remoteAddr()
+}
 
 // IsTLS tells whether the connection is encrypted.
 func (c *Conn) IsTLS() bool { return c.tls != nil }

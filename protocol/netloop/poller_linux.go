@@ -156,7 +156,7 @@ type sysConn struct{ fd int }
 
 // adopt takes the descriptor out of the Go runtime's poller: a duplicate survives, nc is closed.
 func adopt(nc net.Conn) (*Conn, error) {
-	c := &Conn{remote: nc.RemoteAddr()}
+	c := &Conn{}
 	raw := nc
 	if session, ok := nc.(*tls.Conn); ok {
 		t, ok := session.NetConn().(*tlsState)
@@ -223,3 +223,19 @@ func (s *sysConn) write(b []byte) (int, error) {
 }
 
 func (s *sysConn) close() { unix.Close(s.fd) }
+
+func (s *sysConn) remoteAddr() net.Addr {
+	sa, err := unix.Getpeername(s.fd)
+	if err != nil {
+		return nil
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
+	case *unix.SockaddrInet6:
+		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
+	case *unix.SockaddrUnix:
+		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
+	}
+	return nil
+}

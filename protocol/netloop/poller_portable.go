@@ -146,7 +146,7 @@ type sysConn struct {
 }
 
 func adopt(nc net.Conn) (*Conn, error) {
-	c := &Conn{remote: nc.RemoteAddr()}
+	c := &Conn{}
 	if session, ok := nc.(*tls.Conn); ok {
 		t, ok := session.NetConn().(*tlsState)
 		if !ok {
@@ -263,3 +263,5 @@ func (s *sysConn) close() {
 	close(s.send)
 	close(s.more)
 }
+
+func (s *sysConn) remoteAddr() net.Addr { return s.nc.RemoteAddr() }
