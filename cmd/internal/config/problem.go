@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -42,6 +43,17 @@ func (ps Problems) Error() string {
 		lines = append(lines, "  "+p.String())
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Distinct drops repetitions: a file that two parts read is wrong once.
+func (ps Problems) Distinct() Problems {
+	var kept Problems
+	for _, p := range ps {
+		if !slices.Contains(kept, p) {
+			kept = append(kept, p)
+		}
+	}
+	return kept
 }
 
 // nearest returns the known name closest to name, and how many edits away it is.

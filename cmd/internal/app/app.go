@@ -1,0 +1,303 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
+	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+)
+
+// Options says what to run.
+type Options struct {
+	Config *config.Config
+	// Load reads the configuration again, for SIGHUP.
+	Load func() (*config.Config, error)
+	// Signals: SIGTERM drains and ends, SIGINT ends at once, SIGHUP reloads.
+	Signals <-chan os.Signal
+	LogTo   io.Writer
+	Version string
+}
+
+// App is a sidecar.
+type App struct {
+	// Constant after New.
+	load    func() (*config.Config, error)
+	signals <-chan os.Signal
+	log     *slog.Logger
+	level   *slog.LevelVar
+	version string
+
+	cachePlan    cachePlan
+	postgresPlan postgresPlan
+
+	// Owned by Run.
+	config  *config.Config
+	loops   []*netloop.Loop
+	parts   []*part // in the order of their start
+	reloads []func(*config.Config) error
+
+	// reloadAsked carries requests of the consoles to Run, which answers on the channel sent; over ends with Run.
+	reloadAsked chan chan error
+	over        chan struct{}
+
+	atOnce bool // skip farewells
+
+	draining atomic.Bool
+}
+
+var (
+	errEnded    = errors.New("ended unexpectedly")
+	errStopping = errors.New("the sidecar is stopping")
+)
+
+// New reads what the configuration refers to: files, URLs, keys. Nothing is bound or started. Its error is
+// config.Problems.
+func New(opts Options) (*App, error) {
+	cfg := opts.Config
+	log, level := newLogger(opts.LogTo, cfg)
+	a := &App{load: opts.Load, signals: opts.Signals, version: opts.Version, log: log, level: level, config: cfg,
+		reloadAsked: make(chan chan error), over: make(chan struct{})}
+	var problems, more config.Problems
+	if cfg.Cache {
+		a.cachePlan, problems = planCache(cfg)
+	}
+	if cfg.PrimaryURL != "" {
+		a.postgresPlan, more = planPostgres(cfg)
+		problems = append(problems, more...)
+	}
+	if len(problems) > 0 {
+		return nil, problems.Distinct()
+	}
+	return a, nil
+}
+
+// add notes a setting that turned out to be wrong when it was put to use. A nil err is none.
+func add(problems config.Problems, cfg *config.Config, setting string, err error) config.Problems {
+	if err == nil {
+		return problems
+	}
+	return append(problems, config.Problem{Where: cfg.Origin(setting), Setting: setting, Message: err.Error()})
+}
+
+// Run binds the addresses, starts the parts, and blocks until ctx or a signal ends them or one of them fails.
+func (a *App) Run(ctx context.Context) error {
+	defer close(a.over)
+	for _, w := range a.config.Warnings() {
+		a.log.Warn("configuration", "warning", w)
+	}
+	if err := a.build(); err != nil {
+		return errors.Join(err, a.stop())
+	}
+	ended := make(chan error, len(a.parts)) // each part reports once at most
+	for _, p := range a.parts {
+		p.start(ended)
+	}
+	a.log.Info("started", a.listening()...)
+	err := a.wait(ctx, ended)
+	err = errors.Join(err, a.stop())
+	close(ended)
+	for late := range ended {
+		err = errors.Join(err, late)
+	}
+	a.log.Info("stopped")
+	return err
+}
+
+// build makes the parts in the order of their start.
+func (a *App) build() error {
+	cfg := a.config
+	if err := a.buildLoops(); err != nil {
+		return err
+	}
+	sources := &ops.Sources{Draining: a.draining.Load}
+	if cfg.Cache {
+		if err := a.buildCache(sources); err != nil {
+			return err
+		}
+	}
+	if cfg.PrimaryURL != "" {
+		if err := a.buildPostgres(sources); err != nil {
+			return err
+		}
+	}
+	if cfg.HTTPListen != "" {
+		server := ops.New(ops.Config{Listen: cfg.HTTPListen, Version: a.version, Logger: a.log.With("component", "http")}, sources)
+		if err := server.Listen(); err != nil {
+			return err
+		}
+		// Last: a drain is watched to its end, and nobody asks halves that have stopped.
+		a.parts = append(a.parts, &part{name: "http", run: server.Run, close: server.Close})
+	}
+	return nil
+}
+
+// buildLoops makes the event loops that both halves share.
+func (a *App) buildLoops() error {
+	for i := range a.config.Loops {
+		loop, err := netloop.New(netloop.Config{})
+		if err != nil {
+			return fmt.Errorf("make event loop: %w", err)
+		}
+		a.loops = append(a.loops, loop)
+		a.parts = append(a.parts, &part{name: "loop" + strconv.Itoa(i), run: loop.Run})
+	}
+	return nil
+}
+
+// stop ends the parts, the last one first.
+func (a *App) stop() error {
+	var errs []error
+	for _, p := range slices.Backward(a.parts) {
+		errs = append(errs, p.stop(a.atOnce))
+	}
+	return errors.Join(errs...)
+}
+
+// wait returns when it is time to stop the parts: nil when they were asked to end.
+func (a *App) wait(ctx context.Context, ended <-chan error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-ended:
+			return err
+		case answer := <-a.reloadAsked:
+			answer <- a.reload()
+		case sig := <-a.signals:
+			switch sig {
+			case syscall.SIGHUP:
+				_ = a.reload() // has logged it
+			case syscall.SIGTERM:
+				return a.drain(ctx, ended)
+			default:
+				a.log.Info("stopping at once", "signal", sig.String())
+				a.atOnce = true
+				return nil
+			}
+		}
+	}
+}
+
+// drain lets clients finish and hands the cache's share over, at most drain_timeout long. SIGINT cuts it short.
+func (a *App) drain(ctx context.Context, ended <-chan error) error {
+	a.draining.Store(true)
+	begin := time.Now()
+	a.log.Info("draining", "at_most", a.config.DrainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.config.DrainTimeout)
+	defer cancel()
+	var draining sync.WaitGroup
+	for _, p := range a.parts {
+		if p.drain == nil {
+			continue
+		}
+		draining.Go(func() {
+			if err := p.drain(ctx); err != nil {
+				a.log.Warn("drain cut short", "part", p.name, "error", err)
+			}
+		})
+	}
+	drained := make(chan struct{})
+	go func() {
+		draining.Wait()
+		close(drained)
+	}()
+	var failure error
+	for {
+		select {
+		case <-drained:
+			a.log.Info("drained", "took", time.Since(begin).Round(time.Millisecond))
+			return failure
+		case err := <-ended:
+			failure = errors.Join(failure, err)
+			cancel()
+		case answer := <-a.reloadAsked:
+			answer <- errStopping
+		case sig := <-a.signals:
+			if sig == os.Interrupt {
+				a.atOnce = true
+				cancel()
+			}
+		}
+	}
+}
+
+// reload reads the configuration again. A bad one changes nothing.
+func (a *App) reload() error {
+	changed, err := a.tryReload()
+	if err != nil {
+		a.log.Error("reload refused", "error", err)
+		return err
+	}
+	for _, s := range changed {
+		if !s.Reloadable {
+			a.log.Warn("setting takes a restart", "setting", s.Name)
+		}
+	}
+	a.log.Info("reloaded", "changed", len(changed))
+	return nil
+}
+
+func (a *App) tryReload() (changed []config.Setting, err error) {
+	next, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	if err := Check(next); err != nil {
+		return nil, err
+	}
+	for _, reload := range a.reloads {
+		if err := reload(next); err != nil {
+			return nil, err
+		}
+	}
+	a.level.Set(logLevel(next))
+	changed = config.Changed(a.config, next)
+	a.config = next
+	return changed, nil
+}
+
+// askReload reloads for a console, from any goroutine.
+func (a *App) askReload() error {
+	answer := make(chan error, 1)
+	select {
+	case a.reloadAsked <- answer:
+		return <-answer
+	case <-a.over:
+		return errStopping
+	}
+}
+
+// listening tells where clients connect, as log attributes.
+func (a *App) listening() []any {
+	c := a.config
+	attrs := []any{"version", a.version, "loops", len(a.loops)}
+	if c.PrimaryURL != "" {
+		attrs = append(attrs, "pg_listen", c.PGListen)
+	}
+	if c.Cache {
+		attrs = append(attrs, "cache_listen", c.CacheListen, "gossip_listen", c.GossipListen, "peer_listen", c.PeerListen)
+	}
+	if c.HTTPListen != "" {
+		attrs = append(attrs, "http_listen", c.HTTPListen)
+	}
+	return attrs
+}
+
+// Check finds what only the parts can tell of a configuration: files that do not parse, keys of a wrong length. Nothing
+// is started.
+func Check(cfg *config.Config) error {
+	_, err := New(Options{Config: cfg, LogTo: io.Discard})
+	return err
+}

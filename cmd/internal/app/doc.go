@@ -1,0 +1,17 @@
+// Package app puts the sidecar together: configuration, the Postgres half, the cache half, the membership, the operator's
+// listener. It is the only place that knows them all.
+//
+// Parts start in the order of what they need: event loops, gossip, cache, pools, HTTP. They stop in the opposite one; on
+// SIGTERM clients finish and the cache's share is handed over before that.
+//
+// # Files
+//
+//	app.go       Options, Run: parts, signals, drain
+//	part.go      one part: run, stop, failure
+//	postgres.go  the Postgres half from the configuration
+//	upstream.go  what the health monitor tells the pooler
+//	cache.go     the cache half and the membership from the configuration
+//	tls.go       the two TLS sides from the configuration
+//	keyfile.go   files with secrets
+//	log.go       the logger from the configuration
+package app
