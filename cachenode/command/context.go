@@ -132,3 +132,17 @@ func EqualFold(b []byte, word string) bool {
 	}
 	return true
 }
+
+// AppendUnknown appends the error for a command that does not exist.
+func AppendUnknown(b []byte, args [][]byte) []byte {
+	name := cString(args[0])
+	rest := ""
+	for _, a := range args[1:] {
+		if len(rest) >= 128 {
+			break
+		}
+		word := cString(a)
+		rest += "'" + word[:min(len(word), 128-len(rest))] + "' "
+	}
+	return resp.AppendError(b, "ERR unknown command '"+name[:min(len(name), 128)]+"', with args beginning with: "+rest)
+}

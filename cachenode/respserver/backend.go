@@ -1,0 +1,71 @@
+// HOT PATH
+
+package respserver
+
+import (
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+)
+
+// Backend executes commands on keys, wherever they are. It is called on the loops, by several at once.
+type Backend interface {
+	// Execute either appends the whole reply to out and returns it with done = true, or has called r.Defer and returns
+	// out unchanged with done = false. The name and arity have been checked.
+	Execute(l *netloop.Loop, r *Request, out []byte) (reply []byte, done bool)
+
+	// Publish spreads a message to other nodes after the subscribers here have got it, and tells how many subscribers it
+	// knows there. channel and message are valid during the call.
+	Publish(l *netloop.Loop, channel, message []byte) (receivers int)
+
+	// Info appends sections of its own to INFO, "# Name\r\nkey:value\r\n…" each.
+	Info(b []byte) []byte
+}
+
+// Request is one parsed command of a session. It is valid during Execute, but for the Slot that Defer returns.
+type Request struct {
+	Spec  *command.Spec
+	Args  [][]byte // Args[0] is the name as sent
+	Raw   []byte   // the command as an array of bulk strings, whatever the client sent
+	Proto int      // 2 or 3
+	DB    int
+
+	session *session
+	slot    *Slot
+}
+
+// Defer keeps the command's place in the order of the session's replies. Exactly one Slot.Resolve must follow, whatever
+// happens.
+func (r *Request) Defer() *Slot {
+	r.slot = r.session.deferReply()
+	return r.slot
+}
+
+// Slot is a reply that is yet to come.
+type Slot struct {
+	session  *session
+	next     *Slot
+	resolved bool
+	discard  bool   // CLIENT REPLY OFF
+	reply    []byte // once resolved
+	after    []byte // replies of later commands, and messages, that have to wait for this one
+}
+
+// Resolve gives the reply, which is copied. It is called on the session's loop; after the session's end it does nothing.
+func (sl *Slot) Resolve(reply []byte) {
+	s := sl.session
+	if s == nil {
+		panic("respserver: Slot resolved twice")
+	}
+	if s.closed {
+		s.st.recycle(sl)
+		return
+	}
+	sl.resolved = true
+	if !sl.discard {
+		sl.reply = append(sl.reply[:0], reply...)
+		s.waiting += len(reply)
+	}
+	if s.st.current != s && s.first == sl {
+		s.flushSlots()
+	}
+}

@@ -1,0 +1,269 @@
+package respserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/resp"
+)
+
+// CompatVersion is the version of Redis that clients are told: they choose features by it.
+const CompatVersion = "7.4.0"
+
+// Config of a Server.
+type Config struct {
+	Backend Backend        // required
+	Store   *store.Store   // required: what INFO and CONFIG speak of
+	Table   *command.Table // default command.NewTable()
+	Logger  *slog.Logger   // required
+
+	// Version of the program, for INFO and LOLWUT.
+	Version string
+	// Password that clients must give (user "default"); empty for none.
+	Password string
+	// MaxClients bounds the sessions (default 10,000, as Redis's maxclients).
+	MaxClients int
+	// Limits of what a command may hold; the zero value means Redis's.
+	Limits resp.Limits
+	// SubscriberBuffer is the number of bytes that may wait for a subscriber that reads slowly before it is closed
+	// (default 32 MiB, as Redis's hard limit of the class pubsub).
+	SubscriberBuffer int
+}
+
+const (
+	defaultMaxClients       = 10_000
+	defaultSubscriberBuffer = 32 << 20
+	maxLoops                = 64 // the hub names loops in the bits of a word
+)
+
+// Server holds the sessions of one process.
+type Server struct {
+	// Constant after New and Attach.
+	cfg     Config
+	table   *command.Table
+	started time.Time
+	loops   []*loopState
+	byLoop  map[*netloop.Loop]*loopState
+
+	hub hub
+
+	// Atomic.
+	nextID   atomic.Uint64
+	accepted atomic.Uint64
+	refused  atomic.Uint64
+	commands atomic.Uint64
+
+	// Under mu.
+	mu       sync.Mutex
+	sessions map[uint64]*session
+	draining bool
+}
+
+// New makes a server that has no loops yet.
+func New(cfg Config) (*Server, error) {
+	if cfg.Backend == nil || cfg.Store == nil || cfg.Logger == nil {
+		return nil, errors.New("respserver: Backend, Store and Logger are required")
+	}
+	if cfg.Table == nil {
+		cfg.Table = command.NewTable()
+	}
+	if cfg.MaxClients <= 0 {
+		cfg.MaxClients = defaultMaxClients
+	}
+	if cfg.SubscriberBuffer <= 0 {
+		cfg.SubscriberBuffer = defaultSubscriberBuffer
+	}
+	s := &Server{
+		cfg:      cfg,
+		table:    cfg.Table,
+		started:  time.Now(),
+		byLoop:   map[*netloop.Loop]*loopState{},
+		sessions: map[uint64]*session{},
+	}
+	s.hub.channels, s.hub.patterns = map[string]*topic{}, map[string]*topic{}
+	return s, nil
+}
+
+// Attach makes a loop ready to carry sessions. It must be called before the loop runs and before the first Serve.
+func (s *Server) Attach(l *netloop.Loop) error {
+	if len(s.loops) == maxLoops {
+		return fmt.Errorf("respserver: more than %d loops", maxLoops)
+	}
+	st := &loopState{srv: s, loop: l, index: len(s.loops), channels: map[string]listeners{}, patterns: map[string]listeners{}}
+	s.loops = append(s.loops, st)
+	s.byLoop[l] = st
+	return nil
+}
+
+// Serve hands a connection, a TLS one with its handshake done, to a loop that was attached. Any goroutine may call it.
+func (s *Server) Serve(l *netloop.Loop, nc net.Conn) error {
+	st := s.byLoop[l]
+	if st == nil {
+		nc.Close()
+		return errors.New("respserver: loop was not attached")
+	}
+	return l.Adopt(nc, func(c *netloop.Conn) netloop.Handler {
+		sess := &session{st: st, conn: c, id: s.nextID.Add(1), proto: 2, authed: s.cfg.Password == "", created: time.Now()}
+		if !s.register(sess) {
+			c.Write([]byte("-ERR max number of clients reached\r\n"))
+			c.CloseAfterFlush()
+			sess.closed = true
+			return sess
+		}
+		return sess
+	})
+}
+
+func (s *Server) register(sess *session) bool {
+	s.accepted.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining || len(s.sessions) >= s.cfg.MaxClients {
+		s.refused.Add(1)
+		return false
+	}
+	s.sessions[sess.id] = sess
+	return true
+}
+
+func (s *Server) unregister(sess *session) {
+	s.mu.Lock()
+	delete(s.sessions, sess.id)
+	s.mu.Unlock()
+}
+
+// list is a snapshot of the sessions.
+func (s *Server) list() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*session, 0, len(s.sessions))
+	for _, sess := range s.sessions {
+		all = append(all, sess)
+	}
+	return all
+}
+
+// Clients is the number of sessions.
+func (s *Server) Clients() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+// Commands is the number of commands processed.
+func (s *Server) Commands() uint64 { return s.commands.Load() }
+
+// Deliver hands a message that another node has published to the subscribers here. It is called on loop l.
+func (s *Server) Deliver(l *netloop.Loop, channel, message []byte) (receivers int) {
+	return s.byLoop[l].publish(channel, message)
+}
+
+// Drain refuses new sessions and closes those there are, each when it has its replies. It waits until all are gone or
+// ctx ends, whose error it then returns.
+func (s *Server) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
+	for _, sess := range s.list() {
+		sess.st.loop.Post(sess.finish)
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for s.Clients() > 0 {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("drain cache clients: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// loopState is what the sessions of a loop share, owned by the loop but for the constant fields.
+type loopState struct {
+	// Constant.
+	srv   *Server
+	loop  *netloop.Loop
+	index int
+
+	parser  resp.Parser
+	req     Request
+	out     []byte   // replies of the session that is being served
+	raw     []byte   // an inline command, rewritten
+	late    []byte   // messages to the session itself, while its command executes
+	current *session // being served
+	w       []byte   // where the reply of the command being executed goes
+	writing bool     // w is in use
+	busy    bool     // the backend executes
+
+	stalled []*session // waiting to be served on
+	posted  bool       // resume is in the mailbox
+
+	spare []*Slot
+
+	channels, patterns map[string]listeners
+	push2, push3       []byte
+}
+
+// listeners are the sessions of a loop that listen to a channel or pattern.
+type listeners map[*session]struct{}
+
+// resume serves sessions that had to wait.
+func (st *loopState) resume() {
+	st.posted = false
+	again := st.stalled
+	st.stalled = nil
+	for _, s := range again {
+		s.stalled = false
+		if s.closed {
+			continue
+		}
+		s.conn.ResumeReading()
+		s.conn.Redeliver()
+	}
+}
+
+// unstall notes that a session has to be served on, in the next round of the mailbox: not from within whatever has made it
+// ready, for that may be another session's turn.
+func (st *loopState) unstall(s *session) {
+	if !s.stalled {
+		return
+	}
+	st.stalled = append(st.stalled, s)
+	if !st.posted {
+		st.posted = true
+		st.loop.Post(st.resume)
+	}
+}
+
+const spareSlots = 1024
+
+func (st *loopState) newSlot(s *session) *Slot {
+	if n := len(st.spare); n > 0 {
+		sl := st.spare[n-1]
+		st.spare = st.spare[:n-1]
+		sl.session = s
+		return sl
+	}
+	return &Slot{session: s}
+}
+
+func (st *loopState) recycle(sl *Slot) {
+	const keep = 16 << 10
+	*sl = Slot{reply: sl.reply[:0], after: sl.after[:0]}
+	if cap(sl.reply)+cap(sl.after) > keep {
+		sl.reply, sl.after = nil, nil
+	}
+	if len(st.spare) < spareSlots {
+		st.spare = append(st.spare, sl)
+	}
+}

@@ -1,0 +1,323 @@
+// HOT PATH
+
+package respserver
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/resp"
+)
+
+const (
+	// maxSlots and maxWaiting bound the replies that one session may be owed before it is not served on.
+	maxSlots   = 1024
+	maxWaiting = 1 << 20
+
+	// flushAt is when replies go to the connection's queue, so that its water marks can tell a slow reader in time.
+	flushAt = 64 << 10
+)
+
+var errSlowSubscriber = errors.New("subscriber reads too slowly")
+
+type replyMode uint8
+
+const (
+	replyOn replyMode = iota
+	replyOff
+	replySkip // the next command's reply is left out
+	replySkipped
+)
+
+// session is one client. Owned by its loop, but for the fields marked otherwise.
+type session struct {
+	// Constant.
+	st      *loopState
+	conn    *netloop.Conn
+	id      uint64
+	created time.Time
+
+	// Atomic: CLIENT LIST reads them from other loops.
+	info   atomic.Pointer[clientInfo]
+	lastAt atomic.Int64 // unix milliseconds of the last command
+	last   atomic.Pointer[command.Spec]
+
+	proto  int
+	db     int
+	authed bool
+	closed bool
+	ending bool // no more commands; close once all replies are out
+	mode   replyMode
+
+	// Replies that have to wait, in order: a linked list of slots.
+	first, tail *Slot
+	slots       int
+	waiting     int // bytes in resolved slots and behind them
+	stalled     bool
+
+	channels, patterns map[string]struct{}
+}
+
+// Data executes the commands in b.
+func (s *session) Data(c *netloop.Conn, b []byte) int {
+	if s.closed {
+		return len(b)
+	}
+	st := s.st
+	st.current, st.out = s, st.out[:0]
+	lim := st.srv.cfg.Limits
+	done, count := 0, uint64(0)
+	var spec *command.Spec
+	for !s.ending && !s.closed {
+		if s.slots >= maxSlots || s.waiting >= maxWaiting || c.Congested() {
+			s.stalled = true
+			c.PauseReading()
+			break
+		}
+		lim.Strict = !s.authed
+		args, n, need, err := st.parser.Parse(b[done:], &lim)
+		if err != nil {
+			s.protocolError(err)
+			break
+		}
+		if n == 0 {
+			if done < len(b) {
+				c.Expect(need)
+			}
+			break
+		}
+		if len(args) > 0 {
+			if b[done] == '*' {
+				st.req.Raw = b[done : done+n]
+			} else {
+				st.raw = resp.AppendCommand(st.raw[:0], args)
+				st.req.Raw = st.raw
+			}
+			spec = s.execute(args)
+			count++
+			if len(st.out) >= flushAt {
+				c.Write(st.out)
+				st.out = st.out[:0]
+			}
+		}
+		done += n
+	}
+	if len(st.out) > 0 {
+		c.Write(st.out)
+	}
+	if cap(st.out) > 4*flushAt {
+		st.out = nil
+	}
+	st.current = nil
+	st.parser.Trim()
+	if count > 0 {
+		st.srv.commands.Add(count)
+		s.lastAt.Store(st.loop.UnixMilli())
+		s.last.Store(spec)
+	}
+	if s.ending {
+		if s.first == nil {
+			c.CloseAfterFlush()
+		}
+		return len(b)
+	}
+	return done
+}
+
+// execute runs one command and puts its reply where its turn is. It returns the command, nil if there is no such.
+func (s *session) execute(args [][]byte) *command.Spec {
+	st := s.st
+	if s.mode == replySkip {
+		s.mode = replySkipped
+	}
+	behind := s.tail
+	if behind != nil {
+		st.w = behind.after
+	} else {
+		st.w = st.out
+	}
+	start := len(st.w)
+	st.writing = true
+
+	spec := st.srv.table.Lookup(args[0])
+	done := true
+	switch {
+	case spec == nil:
+		s.unknown(args)
+	case !spec.ArityOK(len(args)):
+		st.w = command.AppendWrongArity(st.w, spec.Name)
+	case !s.authed && spec.Flags&command.NoAuth == 0:
+		st.w = append(st.w, "-NOAUTH Authentication required.\r\n"...)
+	case s.proto == 2 && spec.Flags&command.PubSub == 0 && s.subscriptions() > 0:
+		st.w = append(st.w, "-ERR Can't execute '"...)
+		st.w = append(st.w, spec.Name...)
+		st.w = append(st.w, "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n"...)
+	case spec.Scope == command.InSession:
+		s.connectionCommand(spec, args)
+	default:
+		done = s.forward(spec, args)
+	}
+
+	if done && s.mode != replyOn && s.mode != replySkip {
+		st.w = st.w[:start]
+	}
+	if behind != nil {
+		s.waiting += len(st.w) - len(behind.after)
+		behind.after = st.w
+	} else {
+		st.out = st.w
+	}
+	st.w, st.writing = nil, false
+	if s.mode == replySkipped {
+		s.mode = replyOn
+	}
+	if len(st.late) > 0 {
+		late := st.late
+		s.send(late)
+		st.late = late[:0]
+	}
+	if s.first != nil && s.first.resolved {
+		s.flushSlots()
+	}
+	return spec
+}
+
+// forward lets the backend execute a command.
+func (s *session) forward(spec *command.Spec, args [][]byte) (done bool) {
+	st := s.st
+	r := &st.req
+	r.Spec, r.Args, r.Proto, r.DB, r.session, r.slot = spec, args, s.proto, s.db, s, nil
+	st.busy = true
+	st.w, done = st.srv.cfg.Backend.Execute(st.loop, r, st.w)
+	st.busy = false
+	if !done && r.slot == nil {
+		panic("respserver: Execute neither replied nor deferred")
+	}
+	return done
+}
+
+// deferReply makes the slot for the command being executed.
+func (s *session) deferReply() *Slot {
+	sl := s.st.newSlot(s)
+	sl.discard = s.mode == replyOff || s.mode == replySkipped
+	if s.tail == nil {
+		s.first = sl
+	} else {
+		s.tail.next = sl
+	}
+	s.tail = sl
+	s.slots++
+	return sl
+}
+
+// flushSlots sends the replies whose turn it is.
+func (s *session) flushSlots() {
+	for s.first != nil && s.first.resolved {
+		sl := s.first
+		if s.first = sl.next; s.first == nil {
+			s.tail = nil
+		}
+		s.slots--
+		s.waiting -= len(sl.reply) + len(sl.after)
+		s.transmit(sl.reply)
+		s.transmit(sl.after)
+		s.st.recycle(sl)
+	}
+	if s.first == nil && s.ending && s.st.current != s {
+		s.conn.CloseAfterFlush()
+		return
+	}
+	if s.stalled && !s.conn.Congested() && s.slots < maxSlots/2 && s.waiting < maxWaiting/2 {
+		s.st.unstall(s)
+	}
+}
+
+// send puts b at the end of what the client is to get: behind the replies it is owed.
+func (s *session) send(b []byte) {
+	st := s.st
+	switch {
+	case s.closed:
+	case st.current == s && st.busy:
+		st.late = append(st.late, b...)
+	case st.current == s && st.writing:
+		st.w = append(st.w, b...)
+	case s.tail != nil:
+		s.tail.after = append(s.tail.after, b...)
+		s.waiting += len(b)
+	default:
+		s.transmit(b)
+	}
+}
+
+// transmit gives b to the connection.
+func (s *session) transmit(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if s.st.current == s {
+		s.st.out = append(s.st.out, b...)
+		return
+	}
+	s.conn.Write(b)
+}
+
+// protocolError answers as Redis does and closes.
+func (s *session) protocolError(err error) {
+	st := s.st
+	b := append(st.raw[:0], "-ERR "...)
+	b = append(b, err.Error()...)
+	st.raw = append(b, '\r', '\n')
+	s.send(st.raw)
+	s.ending = true
+}
+
+// finish closes the session once it has its replies.
+func (s *session) finish() {
+	if s.closed || s.ending {
+		return
+	}
+	s.ending = true
+	if s.first == nil {
+		s.conn.CloseAfterFlush()
+	}
+}
+
+// Drained goes on with what had to wait for the client to read.
+func (s *session) Drained(*netloop.Conn) {
+	if s.stalled && s.slots < maxSlots && s.waiting < maxWaiting {
+		s.st.unstall(s)
+	}
+}
+
+// Closed forgets the session. Slots not yet resolved are orphans that their Resolve recycles.
+func (s *session) Closed(*netloop.Conn, error) {
+	if !s.closed {
+		s.closed = true
+		s.st.srv.unregister(s)
+		s.unsubscribeAll()
+	}
+	for sl := s.first; sl != nil; {
+		next := sl.next
+		if sl.resolved {
+			s.st.recycle(sl)
+		}
+		sl = next
+	}
+	s.first, s.tail = nil, nil
+}
+
+// unknown answers a command that does not exist. Lines of HTTP end the session without a word: a browser must not be made
+// to speak to the cache.
+func (s *session) unknown(args [][]byte) {
+	if command.EqualFold(args[0], "post") || command.EqualFold(args[0], "host:") {
+		s.st.srv.cfg.Logger.Warn("closed a session that speaks http", "client", s.conn.RemoteAddr().String())
+		s.conn.Close(errHTTP)
+		return
+	}
+	s.st.w = command.AppendUnknown(s.st.w, args)
+}
+
+var errHTTP = errors.New("client speaks http")
