@@ -177,7 +177,7 @@ func (c *client) link(s *server) {
 	s.lentAt = c.w.loop.Now()
 	s.pool.stats.assigned++
 	s.tentative = s.pool.isReplica()
-	s.unit = s.unit[:0]
+	s.unit, s.early = s.unit[:0], s.early[:0]
 	if !s.set.equal(c.set) {
 		s.run(change(s.set, c.set))
 		s.set = c.set
@@ -372,7 +372,9 @@ func (c *client) refuse(e *pgwire.Error) {
 		return
 	}
 	c.closing = true
-	c.conn.SetBuffer(pgwire.AppendErrorResponse(c.conn.Buffer(256), e))
+	if s := c.server; s == nil || s.body == 0 { // no error fits into the middle of a message
+		c.conn.SetBuffer(pgwire.AppendErrorResponse(c.conn.Buffer(256), e))
+	}
 	c.conn.CloseAfterFlush()
 }
 
@@ -417,7 +419,7 @@ func (c *client) Closed(*netloop.Conn, error) {
 		if s.owed.n > 0 {
 			c.w.pooler.cancelServer(s) // do not let a long query run on for nobody
 		}
-		s.conn.Close(errClientGone)
+		s.retire()
 	case keeps:
 		s.inReset = true
 		s.run("DISCARD ALL")

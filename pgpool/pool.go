@@ -109,7 +109,7 @@ func (p *pool) take() *server {
 func (p *pool) put(s *server) {
 	now := p.w.loop.Now()
 	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) {
-		s.conn.Close(errExpired)
+		s.retire()
 		return
 	}
 	s.lastUsed = now
@@ -231,19 +231,39 @@ func (p *pool) gone(s *server, err error) {
 	if p.waiting.n > 0 {
 		p.w.markDirty(p)
 	}
-	if err != nil && !errors.Is(err, errExpired) && !errors.Is(err, errClientGone) && !errors.Is(err, netloop.ErrStopped) {
-		p.w.pooler.log.LogAttrs(context.Background(), levelOf(err), "server connection ended",
-			serverAttrs(p, s, err)...)
+	if s.retired || errors.Is(err, netloop.ErrStopped) {
+		return
 	}
+	if p.isReplica() {
+		// It may have restarted, and be behind what is remembered of it, until it is probed again.
+		p.retryAt = p.w.loop.Now().Add(replicaRest)
+	}
+	if err == nil {
+		err = errEnded
+	}
+	p.w.pooler.log.LogAttrs(context.Background(), levelOf(err), "server connection ended", serverAttrs(p, s, err)...)
 }
+
+// retire closes a server that nothing is wrong with.
+func (s *server) retire() {
+	s.retired = true
+	if s.owed.n == 0 {
+		s.conn.Write(terminate)
+		s.conn.CloseAfterFlush()
+		return
+	}
+	s.conn.Close(nil)
+}
+
+var terminate = []byte{pgwire.Terminate, 0, 0, 0, 4}
 
 // account books the time that a client had a server.
 func (p *pool) account(s *server, _ *client) {
 	p.stats.xactTime += uint64(p.w.loop.Now().Sub(s.lentAt).Microseconds())
 }
 
-// Why a server was closed without anything being wrong with it.
-var (
-	errExpired    = errors.New("server connection has served its time")
-	errClientGone = errors.New("client left in the middle")
-)
+// replicaRest is how long reads avoid a replica that closed a connection: longer than the time between two probes.
+const replicaRest = 1500 * time.Millisecond
+
+// errEnded is the orderly end of a connection that a server closed.
+var errEnded = errors.New("closed by the server")

@@ -86,6 +86,9 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 	if st == nil {
 		s.wrote = true
 	} else if set := c.effect(s, st); set != nil {
+		if c.bound != nil {
+			c.keep(pinSetting) // one change a unit is carried
+		}
 		c.bound = set
 	}
 	if to == string(name) {

@@ -40,6 +40,7 @@ type server struct {
 	failed   bool // the unit has had an error
 	fatal    bool // the server has said that it will close
 	inReset  bool
+	retired  bool // closed by us, with nothing wrong
 	paused   bool // not read because the client reads too slowly
 	cancels  int  // cancel requests under way: their target must not change
 	pid      uint32
@@ -443,6 +444,10 @@ func (s *server) undo(e *expectation, skipped bool) {
 				delete(c.stmts, e.name)
 			}
 		}
+	case kindQuery, kindFunction: // skipped too
+		if c != nil {
+			c.inFlight--
+		}
 	case kindClose:
 		switch {
 		case e.stmt == nil:
@@ -540,8 +545,9 @@ func (s *server) Closed(_ *netloop.Conn, err error) {
 		c.repeat(s.unit) // a read that nobody has seen anything of
 		return
 	}
-	if s.fatal {
-		c.conn.CloseAfterFlush() // it has been told
+	if s.fatal || s.body > 0 {
+		c.closing = true
+		c.conn.CloseAfterFlush() // it has been told, or is in the middle of a message, where no error can be told
 		return
 	}
 	e := &pgwire.Error{Severity: "FATAL", Code: "08006", Message: "server connection was lost",

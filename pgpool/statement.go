@@ -118,9 +118,3 @@ func (p *prepared) oldest(limit int) *statement {
 	}
 	return victim
 }
-
-// has tells whether the server has s.
-func (p *prepared) has(s *statement) bool {
-	_, ok := p.last[s]
-	return ok
-}

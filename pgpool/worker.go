@@ -152,15 +152,12 @@ func (p *pool) expire(now time.Time, t *tuning) {
 		s := p.free[i]
 		if now.After(s.expires) || t.serverIdleTimeout > 0 && now.Sub(s.lastUsed) > t.serverIdleTimeout {
 			p.free = append(p.free[:i], p.free[i+1:]...)
-			s.conn.Write(terminate)
-			s.conn.CloseAfterFlush()
+			s.retire()
 			continue
 		}
 		i++
 	}
 }
-
-var terminate = []byte{pgwire.Terminate, 0, 0, 0, 4}
 
 // expireWaits refuses clients that have waited for longer than query_wait_timeout.
 func (p *pool) expireWaits(now time.Time, t *tuning) {
@@ -183,8 +180,7 @@ func (w *worker) drain() {
 	for _, g := range w.groups {
 		for _, p := range g.pools {
 			for _, s := range p.free {
-				s.conn.Write(terminate)
-				s.conn.CloseAfterFlush()
+				s.retire()
 			}
 			p.free = nil
 		}
