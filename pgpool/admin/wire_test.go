@@ -30,6 +30,7 @@ func newWire(t *testing.T, role Role, src Source) *wire {
 	client, server := net.Pipe()
 	deadline := time.Now().Add(10 * time.Second)
 	client.SetDeadline(deadline)
+	server.SetDeadline(deadline)
 	w := &wire{t: t, nc: client, fe: pgproto3.NewFrontend(pgproto3.NewChunkReader(client), client), done: make(chan error, 1)}
 	go func() {
 		defer server.Close()
