@@ -181,19 +181,35 @@ func TestFlush(t *testing.T) {
 	}
 }
 
+// TestManyRows wants all rows, and no pile of them in memory.
 func TestManyRows(t *testing.T) {
 	const n = 5000
-	conn := connect(t, listen(t, Stats, &fakeSource{clients: n}), "cache_statement")
-	rows, err := conn.Query(t.Context(), "show clients")
-	if err != nil {
+	sql := pgwire.AppendQuery(nil, "show clients")
+	s := &stream{in: bytes.NewReader(sql)}
+	if err := Serve(s, Stats, &fakeSource{clients: n}); err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
-	for rows.Next() {
-		seen++
+	if s.largest > maxPending+4<<10 {
+		t.Errorf("wrote %d bytes at once", s.largest)
 	}
-	if rows.Err() != nil || seen != n {
-		t.Errorf("%d rows, %v", seen, rows.Err())
+	w := &wire{t: t, fe: pgproto3.NewFrontend(pgproto3.NewChunkReader(&s.out), nil)}
+	w.ready()
+	if got, want := w.ready(), "T21/0"+strings.Repeat(" D", n)+" C:SHOW Z"; got != want {
+		t.Errorf("got %d bytes of messages, want %d", len(got), len(want))
+	}
+}
+
+// TestTypeSizes compares with what pg_type says.
+func TestTypeSizes(t *testing.T) {
+	var d pgproto3.RowDescription
+	b := appendRowDescription(nil, []field{{"a", oidInt4}, {"b", oidText}, {"c", oidNumeric}}, formats{1})
+	if err := d.Decode(b[pgwire.HeaderLen:]); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int16{4, -1, -1} {
+		if f := d.Fields[i]; f.DataTypeSize != want || f.TypeModifier != -1 || f.Format != formatBinary {
+			t.Errorf("%s: %+v", f.Name, f)
+		}
 	}
 }
 
@@ -282,12 +298,17 @@ func TestEnd(t *testing.T) {
 // stream is a connection whose client has said all it will say, and reads everything.
 type stream struct {
 	net.Conn
-	in  io.Reader
-	out bytes.Buffer
+	in      io.Reader
+	out     bytes.Buffer
+	largest int // write
 }
 
-func (s *stream) Read(b []byte) (int, error)  { return s.in.Read(b) }
-func (s *stream) Write(b []byte) (int, error) { return s.out.Write(b) }
+func (s *stream) Read(b []byte) (int, error) { return s.in.Read(b) }
+
+func (s *stream) Write(b []byte) (int, error) {
+	s.largest = max(s.largest, len(b))
+	return s.out.Write(b)
+}
 
 // FuzzServe feeds a whole session at once and byte by byte: both must answer the same, in messages that end where the
 // output does.
