@@ -140,6 +140,14 @@ func (s *session) replyCommand(how []byte) {
 	}
 }
 
+// address is the client's, as Redis writes it.
+func (s *session) address() string {
+	if !s.addr.IsValid() {
+		return "unixsocket:0"
+	}
+	return s.addr.String()
+}
+
 // describe is the session's line in CLIENT LIST. Any loop may ask.
 func (s *session) describe() string {
 	i := s.clientInfo()
@@ -155,7 +163,7 @@ func (s *session) describe() string {
 		idle = max(0, (time.Now().UnixMilli()-at)/1000)
 	}
 	return fmt.Sprintf("id=%d addr=%s name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=0 multi=-1 cmd=%s user=default lib-name=%s lib-ver=%s",
-		s.id, s.conn.RemoteAddr(), i.name, int64(time.Since(s.created).Seconds()), idle, flags, i.db, i.channels, i.patterns,
+		s.id, s.address(), i.name, int64(time.Since(s.created).Seconds()), idle, flags, i.db, i.channels, i.patterns,
 		name, i.libName, i.libVersion)
 }
 
@@ -202,7 +210,7 @@ func (s *session) kill(args [][]byte) {
 	case old:
 		addr := string(args[0])
 		skipMe = false
-		match = func(o *session) bool { return o.conn.RemoteAddr().String() == addr }
+		match = func(o *session) bool { return o.address() == addr }
 	case len(args) == 0 || len(args)%2 == 1:
 		s.fail("ERR syntax error")
 		return
@@ -218,7 +226,7 @@ func (s *session) kill(args [][]byte) {
 			}
 			match = func(o *session) bool { return before(o) && o.id == id }
 		case command.EqualFold(args[i], "addr"):
-			match = func(o *session) bool { return before(o) && o.conn.RemoteAddr().String() == value }
+			match = func(o *session) bool { return before(o) && o.address() == value }
 		case command.EqualFold(args[i], "user"):
 			match = func(o *session) bool { return before(o) && value == "default" }
 		case command.EqualFold(args[i], "type"):

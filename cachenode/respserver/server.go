@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,8 +112,13 @@ func (s *Server) Serve(l *netloop.Loop, nc net.Conn) error {
 		nc.Close()
 		return errors.New("respserver: loop was not attached")
 	}
+	var addr netip.AddrPort // stays zero for a Unix socket
+	if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		addr = tcp.AddrPort()
+		addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	}
 	return l.Adopt(nc, func(c *netloop.Conn) netloop.Handler {
-		sess := &session{st: st, conn: c, id: s.nextID.Add(1), proto: 2, authed: s.cfg.Password == "", created: time.Now()}
+		sess := &session{st: st, conn: c, id: s.nextID.Add(1), addr: addr, proto: 2, authed: s.cfg.Password == "", created: time.Now()}
 		if !s.register(sess) {
 			c.Write([]byte("-ERR max number of clients reached\r\n"))
 			c.CloseAfterFlush()

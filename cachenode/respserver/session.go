@@ -4,6 +4,7 @@ package respserver
 
 import (
 	"errors"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ type session struct {
 	st      *loopState
 	conn    *netloop.Conn
 	id      uint64
+	addr    netip.AddrPort
 	created time.Time
 
 	// Atomic: CLIENT LIST reads them from other loops.
@@ -313,7 +315,7 @@ func (s *session) Closed(*netloop.Conn, error) {
 // to speak to the cache.
 func (s *session) unknown(args [][]byte) {
 	if command.EqualFold(args[0], "post") || command.EqualFold(args[0], "host:") {
-		s.st.srv.cfg.Logger.Warn("closed a session that speaks http", "client", s.conn.RemoteAddr().String())
+		s.st.srv.cfg.Logger.Warn("closed a session that speaks http", "client", s.address())
 		s.conn.Close(errHTTP)
 		return
 	}
