@@ -1,2 +1,37 @@
 // Package cachenode is the cache half of the sidecar: a Redis-compatible store whose partitions are spread over the ring.
+//
+// A Node decides where a command runs. The way of a GET or SET, socket to socket: respserver cuts it out of what the client
+// sends; call.go finds the owner of its key; link.go carries it there, inbound.go takes it in; command and store execute
+// it; replicate.go brings what it changed to the backup; and the reply goes the same way back.
+//
+//   - config.go, node.go: Config, Node and its life from New to Leave
+//   - backend.go, pubsub.go: what client sessions ask of the node
+//   - call.go: where a command runs
+//   - gather.go, everywhere.go: commands that several nodes have parts of
+//   - pull.go: keys fetched before a command, while their partition is on its way
+//   - park.go: commands whose owner has just died
+//   - replicate.go: changes to the backup
+//   - move.go, receive.go: partitions to their new holders
+//   - placement.go: which node holds which partition
+//   - worker.go: what belongs to one loop
+//   - link.go, inbound.go, greet.go, wireentry.go: connections between nodes
+//   - stats.go: numbers
+//   - store, command, respserver: the parts that know nothing of other nodes
+//
+// # Who may touch what
+//
+// Workers, links and inbounds belong to their loop. The placement is immutable and read through an atomic pointer. Flags of
+// partitions are atomic; those that say what this node has (complete, assumed) change under Node.mu together with the
+// placement they were decided by, so that a partition is never dropped that a newer placement has just brought here.
+//
+// # Locks
+//
+// Node.mu comes before the locks of the store. No lock is held across a network call, a callback or a wait: what waits for
+// another node is a value in a link's list of pending requests, or a goroutine of move.go that holds nothing.
+//
+// # What is promised
+//
+// An acknowledged write is at the owner and its backup, and survives the crash of either. A command executes once on the
+// node that the sender believes to be the owner; while views differ, that node fetches the key from whom it believes to
+// be the owner, so two nodes may for moments execute for one key, and of two concurrent changes the newer version wins.
 package cachenode

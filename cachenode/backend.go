@@ -1,0 +1,36 @@
+package cachenode
+
+import (
+	"fmt"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+)
+
+// sessionRequest is a command of a session, which knows the place of its reply.
+type sessionRequest = respserver.Request
+
+var _ respserver.Backend = (*Node)(nil)
+
+// Execute runs a session's command wherever it belongs. It is called on loop.
+func (n *Node) Execute(loop *netloop.Loop, r *respserver.Request, out []byte) (reply []byte, done bool) {
+	c := call{spec: r.Spec, args: r.Args, raw: r.Raw, proto: r.Proto, db: r.DB, request: r}
+	return n.byLoop[loop].execute(&c, out)
+}
+
+// Info appends the node's section of INFO.
+func (n *Node) Info(b []byte) []byte {
+	s := n.Stats()
+	return fmt.Appendf(b, "# Outrigger\r\noutrigger_peers:%d\r\noutrigger_owned_partitions:%d\r\noutrigger_missing_partitions:%d\r\n"+
+		"outrigger_forwarded:%d\r\noutrigger_executed_for_peers:%d\r\noutrigger_replicated:%d\r\noutrigger_degraded:%d\r\n"+
+		"outrigger_pulled:%d\r\noutrigger_moved:%d\r\n",
+		s.Peers, s.Owned, s.Missing, s.Forwarded, s.ForPeers, s.Replicated, s.Degraded, s.Pulled, s.Moved)
+}
+
+// Store is the node's own part of the cache, for a respserver.Config.
+func (n *Node) Store() *store.Store { return n.store }
+
+// Table lists the commands, for a respserver.Config.
+func (n *Node) Table() *command.Table { return n.table }

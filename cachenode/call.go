@@ -1,0 +1,264 @@
+// HOT PATH
+
+package cachenode
+
+import (
+	"slices"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
+	"github.com/outrigger-proxy/outrigger/protocol/resp"
+)
+
+// replyTo is where a reply goes that could not be given at once. Resolve is called exactly once, on the loop, and copies.
+type replyTo interface{ Resolve(reply []byte) }
+
+// call is a command on its way: from a session, from a peer, or a part of one of those.
+type call struct {
+	spec  *command.Spec
+	args  [][]byte // valid while the caller is on the stack
+	raw   []byte   // as RESP; as long
+	proto int
+	db    int
+	// part: only what this node owns counts, for a command that asks several; of SCAN, only partitions below limit.
+	part  bool
+	limit int
+
+	request *sessionRequest // of a session
+	from    *inbound        // of a peer
+	id      uint64
+	to      replyTo   // of a part, or of any call once it waits
+	parked  time.Time // since when it waits for an owner that can be reached
+}
+
+// later keeps the reply's place and returns where it goes.
+func (c *call) later() replyTo {
+	switch {
+	case c.to != nil:
+	case c.request != nil:
+		c.to, c.request = c.request.Defer(), nil
+	default:
+		c.to = &peerReply{c.from, c.id}
+	}
+	return c.to
+}
+
+// peerReply is the place of a reply to a peer.
+type peerReply struct {
+	in *inbound
+	id uint64
+}
+
+// Resolve sends it.
+func (r *peerReply) Resolve(reply []byte) { r.in.reply(r.id, reply) }
+
+// execute runs a session's command wherever it belongs.
+func (w *worker) execute(c *call, out []byte) (reply []byte, done bool) {
+	if w.stopped {
+		return appendFailure(out, errStopped), true
+	}
+	pl := w.n.placement.Load()
+	if len(pl.peers) == 0 {
+		return w.run(pl, c, out)
+	}
+	return w.route(pl, c, out)
+}
+
+// route finds the node for a command and sends it there.
+func (w *worker) route(pl *placement, c *call, out []byte) (reply []byte, done bool) {
+	switch c.spec.Scope {
+	case command.ByKeys:
+	case command.Everywhere:
+		return w.everywhere(pl, c, out)
+	case command.ByCursor:
+		return w.scan(pl, c, out)
+	case command.Anywhere:
+		if c.spec.Flags&command.ReadOnly != 0 {
+			return w.anywhere(pl, c, out)
+		}
+		return w.run(pl, c, out)
+	default:
+		return w.run(pl, c, out)
+	}
+	w.locate(c)
+	if len(w.keys) == 0 {
+		return w.run(pl, c, out)
+	}
+	place := pl.owner[w.keys[0].Partition()]
+	for i := 1; i < len(w.keys); i++ {
+		if pl.owner[w.keys[i].Partition()] != place {
+			return w.split(pl, c, out)
+		}
+	}
+	if place == self {
+		return w.runHere(pl, c, out)
+	}
+	return w.forward(pl, place, c, out)
+}
+
+// locate puts the keys of c in w.keys. They are valid as long as the arguments, until the next call.
+func (w *worker) locate(c *call) {
+	w.keys, w.keyBytes = w.keys[:0], w.keyBytes[:0]
+	first, last, step := c.spec.KeyRange(len(c.args))
+	if step == 0 {
+		return
+	}
+	for i := first; i <= min(last, len(c.args)-1); i += step {
+		// Growing leaves the keys that were cut before where they are.
+		w.keyBytes = slices.Grow(w.keyBytes, len(c.args[i])+1)
+		start := len(w.keyBytes)
+		stored := store.StoredKey(w.keyBytes[start:], c.db, c.args[i])
+		if len(stored) != len(c.args[i]) {
+			w.keyBytes = w.keyBytes[:start+len(stored)]
+		}
+		w.keys = append(w.keys, w.n.store.Key(stored))
+	}
+}
+
+// forward sends a command to its owner.
+func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply []byte, done bool) {
+	f := w.newForward()
+	flags := peer.CommandFlags(c.proto, c.db, c.part)
+	if err := w.link(pl.peers[place]).ask(peer.Command, flags, pl.epoch, c.raw, f); err != nil {
+		w.freeForward(f)
+		switch {
+		case err == errUnreachable && !c.part:
+			return w.park(c, out)
+		case err == errBusy:
+			w.n.stats.busy.Add(1)
+		}
+		return appendFailure(out, err), true
+	}
+	f.to = c.later()
+	w.n.stats.forwarded.Add(1)
+	return out, false
+}
+
+// forwarded waits for the reply of the owner.
+type forwarded struct{ to replyTo }
+
+func (f *forwarded) answered(w *worker, answer *peer.Frame, err error) {
+	if err == nil && answer.Type != peer.Reply {
+		err = errLost
+	}
+	if err != nil {
+		w.scratch = appendFailure(w.scratch[:0], err)
+		f.to.Resolve(w.scratch)
+	} else {
+		f.to.Resolve(answer.Body)
+	}
+	w.freeForward(f)
+}
+
+func (w *worker) newForward() *forwarded {
+	if last := len(w.spareForwards) - 1; last >= 0 {
+		f := w.spareForwards[last]
+		w.spareForwards = w.spareForwards[:last]
+		return f
+	}
+	return &forwarded{}
+}
+
+func (w *worker) freeForward(f *forwarded) {
+	f.to = nil
+	if len(w.spareForwards) < 1024 {
+		w.spareForwards = append(w.spareForwards, f)
+	}
+}
+
+// runHere runs a command on this node's store, after it has got the keys that may not be here. The keys are in w.keys.
+func (w *worker) runHere(pl *placement, c *call, out []byte) (reply []byte, done bool) {
+	for i := range w.keys {
+		if !w.n.settled(pl, w.keys[i].Partition()) {
+			w.pullFirst(pl, c)
+			return out, false
+		}
+	}
+	return w.run(pl, c, out)
+}
+
+// run runs a command on this node's store as it is. The reply of a write waits for the other holders.
+func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done bool) {
+	start := len(out)
+	x := &w.ctx
+	x.Store, x.Args, x.Proto, x.DB, x.NowMilli, x.Out = w.n.store, c.args, c.proto, c.db, w.now(), out
+	x.Track = len(pl.peers) > 0
+	x.Owns = nil
+	if c.part {
+		w.counting, w.limit = pl, c.limit
+		x.Owns = w.owns
+	}
+	c.spec.Exec(x)
+	out, x.Out, x.Args = x.Out, nil, nil
+	if !x.Track || c.spec.Flags&command.Write == 0 || len(x.Changed()) == 0 {
+		return out, true
+	}
+	pending := w.replicate(pl, x.Changed())
+	if pending == nil {
+		return out, true
+	}
+	if c.to == nil && c.request == nil {
+		pending.peer = peerReply{c.from, c.id}
+		pending.to = &pending.peer
+	} else {
+		pending.to = c.later()
+	}
+	pending.reply = append(pending.reply, out[start:]...)
+	return out[:start], false
+}
+
+// runLater runs a command whose keys have been pulled.
+func (w *worker) runLater(c *call) {
+	w.again(c, func(c *call) ([]byte, bool) {
+		if w.stopped {
+			return appendFailure(nil, errStopped), true
+		}
+		return w.run(w.n.placement.Load(), c, nil)
+	})
+}
+
+// command executes what a peer has forwarded. It is never forwarded again: if the peer's ring is another one than ours,
+// the key is pulled from whom we think to be its owner.
+func (w *worker) command(in *inbound, f *peer.Frame) error {
+	w.n.lastCall.Store(w.now())
+	w.n.stats.executedForPeers.Add(1)
+	var limits resp.Limits
+	args, size, _, err := w.parser.Parse(f.Body, &limits)
+	if err != nil || size != len(f.Body) || len(args) == 0 {
+		return peer.ErrBody
+	}
+	spec := w.n.table.Lookup(args[0])
+	if spec == nil || spec.Scope == command.InSession || !spec.ArityOK(len(args)) {
+		in.reply(f.ID, resp.AppendError(nil, "ERR the node that holds this key does not know the command: is it of another version?"))
+		return nil
+	}
+	c := call{spec: spec, args: args, raw: f.Body, proto: f.Proto(), db: f.Database(), part: f.Flags&peer.FlagLocalOnly != 0, from: in, id: f.ID}
+	pl := w.n.placement.Load()
+	var reply []byte
+	var done bool
+	if w.locate(&c); c.part || len(w.keys) == 0 {
+		reply, done = w.runPart(pl, &c, w.scratch[:0])
+	} else {
+		reply, done = w.runHere(pl, &c, w.scratch[:0])
+	}
+	if done {
+		w.scratch = reply
+		in.reply(f.ID, reply)
+	}
+	return nil
+}
+
+// appendFailure appends what a client is told when a peer has failed.
+func appendFailure(out []byte, err error) []byte {
+	switch err {
+	case errBusy:
+		return resp.AppendError(out, "BUSY too much is outstanding with the node that holds this key, try again later")
+	case errTimeout:
+		return resp.AppendError(out, "TRYAGAIN the node that holds this key did not answer in time, try again")
+	case errStopped:
+		return resp.AppendError(out, "CLUSTERDOWN this node is stopping, use another one")
+	}
+	return resp.AppendError(out, "TRYAGAIN the node that holds this key is gone, another takes its place within seconds, try again")
+}

@@ -1,0 +1,124 @@
+package cachenode
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
+)
+
+const (
+	// dialTimeout bounds connecting to a peer and greeting it.
+	dialTimeout = time.Second
+	// maxGreeting bounds in bytes what is read from a stranger.
+	maxGreeting = 4 << 10
+)
+
+// dial connects to another node and checks that it is the one meant.
+func (n *Node) dial(ctx context.Context, to *remote) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var dialer net.Dialer
+	nc, err := dialer.DialContext(ctx, "tcp", to.addr)
+	if err != nil {
+		return nil, fmt.Errorf("dial peer %s: %w", to.name, err)
+	}
+	if err := n.greet(nc, to); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("greet peer %s at %s: %w", to.name, to.addr, err)
+	}
+	return nc, nil
+}
+
+// greet sends our Hello and judges the answer.
+func (n *Node) greet(nc net.Conn, to *remote) error {
+	if err := nc.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return err
+	}
+	if err := n.sendHello(nc); err != nil {
+		return err
+	}
+	f, err := readFrame(nc, nil, maxGreeting)
+	if err != nil {
+		return err
+	}
+	if f.Type == peer.Refuse {
+		return fmt.Errorf("refused: %s", f.Body)
+	}
+	g, err := n.checkHello(&f)
+	if err != nil {
+		return err
+	}
+	if g.Node != to.name || g.Instance != to.instance {
+		return fmt.Errorf("it is another node, %s/%d", g.Node, g.Instance)
+	}
+	return nc.SetDeadline(time.Time{})
+}
+
+// welcome judges the Hello of a node that has dialled us, and answers it.
+func (n *Node) welcome(nc net.Conn) error {
+	if err := nc.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return err
+	}
+	f, err := readFrame(nc, nil, maxGreeting)
+	if err != nil {
+		return err
+	}
+	if _, err := n.checkHello(&f); err != nil {
+		nc.Write(peer.Append(nil, peer.Frame{Type: peer.Refuse, Body: []byte(err.Error())}))
+		return err
+	}
+	if err := n.sendHello(nc); err != nil {
+		return err
+	}
+	return nc.SetDeadline(time.Time{})
+}
+
+func (n *Node) sendHello(nc net.Conn) error {
+	body, err := peer.AppendGreeting(nil, n.greeting)
+	if err != nil {
+		return err
+	}
+	_, err = nc.Write(peer.Append(nil, peer.Frame{Type: peer.Hello, Body: body}))
+	return err
+}
+
+// checkHello says why a frame is not the Hello of a node that we can work with.
+func (n *Node) checkHello(f *peer.Frame) (g peer.Greeting, err error) {
+	if f.Type != peer.Hello {
+		return g, fmt.Errorf("frame of type %d instead of a greeting", f.Type)
+	}
+	if g, err = peer.ParseGreeting(f.Body); err != nil {
+		return g, err
+	}
+	switch {
+	case g.Cluster != n.greeting.Cluster:
+		return g, fmt.Errorf("cluster %q is not %q", g.Cluster, n.greeting.Cluster)
+	case g.Version != peer.Version:
+		return g, fmt.Errorf("peer protocol version %d is not %d", g.Version, peer.Version)
+	}
+	return g, nil
+}
+
+// readFrame reads exactly one frame, whose body is at most limit bytes, into buf if that is large enough.
+func readFrame(r io.Reader, buf []byte, limit int) (peer.Frame, error) {
+	var header [peer.HeaderSize]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return peer.Frame{}, fmt.Errorf("read peer frame: %w", err)
+	}
+	size := int(binary.BigEndian.Uint32(header[:])) + 4
+	if size < peer.HeaderSize || size-peer.HeaderSize > limit {
+		return peer.Frame{}, peer.ErrFrameLength
+	}
+	buf = append(buf[:0], header[:]...)
+	buf = append(buf, make([]byte, size-peer.HeaderSize)...)
+	if _, err := io.ReadFull(r, buf[peer.HeaderSize:]); err != nil {
+		return peer.Frame{}, fmt.Errorf("read peer frame: %w", err)
+	}
+	f, _, _, err := peer.Parse(buf)
+	return f, err
+}

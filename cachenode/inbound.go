@@ -1,0 +1,156 @@
+// HOT PATH
+
+package cachenode
+
+import (
+	"context"
+	"net"
+
+	"github.com/outrigger-proxy/outrigger/cluster/ring"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
+	"github.com/outrigger-proxy/outrigger/protocol/resp"
+)
+
+// inbound is a connection that a peer has made: it asks, we answer. Owned by its loop.
+type inbound struct {
+	w      *worker
+	conn   *netloop.Conn
+	closed bool
+	offers []int // partitions that its Offer names, in the making
+}
+
+// accept greets a peer and hands its connection to one of the loops.
+func (n *Node) accept(_ context.Context, nc net.Conn) {
+	if err := n.welcome(nc); err != nil {
+		n.cfg.Logger.Info("refused peer connection", "address", nc.RemoteAddr().String(), "error", err)
+		nc.Close()
+		return
+	}
+	w := n.workers[int(n.accepted.Add(1))%len(n.workers)]
+	// An error means that the loop has stopped; the connection is closed then.
+	w.loop.Adopt(nc, func(c *netloop.Conn) netloop.Handler {
+		if w.stopped {
+			return nil
+		}
+		in := &inbound{w: w, conn: c}
+		w.inbounds[in] = struct{}{}
+		return in
+	})
+}
+
+// Data gets the requests.
+func (in *inbound) Data(c *netloop.Conn, b []byte) int {
+	done := 0
+	for !in.closed {
+		if c.Congested() {
+			// The peer does not read its answers: it gets no more before it does.
+			c.PauseReading()
+			return done
+		}
+		f, n, need, err := peer.Parse(b[done:])
+		if err == nil && n > 0 {
+			err = in.handle(&f)
+		}
+		if err != nil {
+			c.Close(err)
+			return len(b)
+		}
+		if n == 0 {
+			if done < len(b) {
+				c.Expect(need)
+			}
+			return done
+		}
+		done += n
+	}
+	return len(b)
+}
+
+func (in *inbound) handle(f *peer.Frame) error {
+	w := in.w
+	switch f.Type {
+	case peer.Command:
+		return w.command(in, f)
+	case peer.Replicate:
+		if err := w.apply(f.Body); err != nil {
+			return err
+		}
+		in.send(peer.Ack, 0, f.ID, nil)
+	case peer.Pull:
+		w.answerPull(in, f)
+	case peer.Publish:
+		return w.publishHere(in, f)
+	case peer.Offer:
+		return w.offered(in, f)
+	case peer.Handoff:
+		if err := w.apply(f.Body); err != nil {
+			return err
+		}
+		in.send(peer.Ack, 0, f.ID, nil)
+	case peer.Done:
+		return w.handedOver(in, f)
+	default:
+		return peer.ErrFrameType
+	}
+	return nil
+}
+
+// send answers request id.
+func (in *inbound) send(t peer.Type, flags uint8, id uint64, body []byte) {
+	if in.closed {
+		return
+	}
+	size := peer.HeaderSize + len(body)
+	b := peer.AppendHeader(in.conn.Buffer(size), t, flags, id, in.w.n.placement.Load().epoch, len(body))
+	in.conn.SetBuffer(append(b, body...))
+}
+
+// reply answers a command.
+func (in *inbound) reply(id uint64, reply []byte) {
+	if len(reply) > peer.MaxBody {
+		reply = resp.AppendError(nil, "ERR the reply is too long to be passed on by another node")
+	}
+	in.send(peer.Reply, 0, id, reply)
+}
+
+// Drained goes on with the requests that were left.
+func (in *inbound) Drained(c *netloop.Conn) {
+	c.ResumeReading()
+	c.Redeliver()
+}
+
+// Closed forgets the peer's connection and the hand-over it may have been in.
+func (in *inbound) Closed(*netloop.Conn, error) {
+	in.closed = true
+	delete(in.w.inbounds, in)
+	in.w.n.release(in)
+}
+
+// offered answers which of the offered partitions this node wants.
+func (w *worker) offered(in *inbound, f *peer.Frame) (err error) {
+	if in.offers, err = peer.ParsePartitions(in.offers[:0], f.Body, ring.Partitions); err != nil {
+		return err
+	}
+	w.scratch = w.scratch[:0]
+	var same bool
+	if w.scratch, same = w.n.answerOffer(w.scratch, in, f.Epoch, in.offers, f.Flags&peer.FlagForce != 0); !same {
+		in.send(peer.Ack, peer.FlagWrongEpoch, f.ID, nil)
+		return nil
+	}
+	in.send(peer.Accept, 0, f.ID, w.scratch)
+	return nil
+}
+
+// handedOver notes the partitions that have arrived whole.
+func (w *worker) handedOver(in *inbound, f *peer.Frame) (err error) {
+	if in.offers, err = peer.ParsePartitions(in.offers[:0], f.Body, ring.Partitions); err != nil {
+		return err
+	}
+	flags := uint8(0)
+	if !w.n.received(in, f.Epoch, in.offers) {
+		flags = peer.FlagWrongEpoch
+	}
+	in.send(peer.Ack, flags, f.ID, nil)
+	return nil
+}

@@ -1,0 +1,266 @@
+// HOT PATH
+
+package cachenode
+
+import (
+	"errors"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
+)
+
+// Why a request to a peer came to nothing. errBusy and errUnreachable mean that it was never sent.
+var (
+	errBusy        = errors.New("too much is outstanding with the peer")
+	errUnreachable = errors.New("the peer cannot be reached")
+	errLost        = errors.New("the connection to the peer broke")
+	errTimeout     = errors.New("the peer did not answer in time")
+	errStopped     = errors.New("this node is stopping")
+)
+
+const (
+	firstRedial = 50 * time.Millisecond
+	maxRedial   = time.Second
+)
+
+// asker waits for the answer to a request.
+type asker interface {
+	// answered is called exactly once, on the loop, with a frame that is valid during the call, or with an error.
+	answered(w *worker, f *peer.Frame, err error)
+}
+
+// link is one loop's connection to one peer, made when it is first needed. Owned by the loop. Requests are numbered in
+// order and answered in any.
+type link struct {
+	w  *worker
+	to *remote
+
+	conn    *netloop.Conn // nil while there is none
+	dialing bool
+	queue   []byte    // frames that wait for the connection
+	redial  time.Time // no dial before
+	pause   time.Duration
+
+	// pending[first+i] waits for the answer to request base+i.
+	pending []waiting
+	first   int
+	base    uint64
+	next    uint64
+	timer   *netloop.Timer
+
+	// batch holds the entries that the tick has changed, see replicate.go.
+	batch      []byte
+	asking     *batchAsk
+	distrusted time.Time // the peer is not waited for before
+	closed     bool
+}
+
+type waiting struct {
+	who      asker // nil once answered
+	deadline time.Time
+}
+
+func newLink(w *worker, to *remote) *link {
+	l := &link{w: w, to: to}
+	l.timer = w.loop.NewTimer(l.expire)
+	return l
+}
+
+// ask sends a request whose answer who waits for. body is copied. On an error nothing was sent and who is not called.
+func (l *link) ask(t peer.Type, flags uint8, epoch uint64, body []byte, who asker) error {
+	if err := l.admit(len(body)); err != nil {
+		return err
+	}
+	size := peer.HeaderSize + len(body)
+	if l.conn != nil {
+		b := peer.AppendHeader(l.conn.Buffer(size), t, flags, l.next, epoch, len(body))
+		l.conn.SetBuffer(append(b, body...))
+	} else {
+		l.queue = append(peer.AppendHeader(l.queue, t, flags, l.next, epoch, len(body)), body...)
+	}
+	deadline := l.w.loop.Now().Add(l.w.n.cfg.PeerTimeout)
+	if l.first == len(l.pending) {
+		l.timer.Reset(l.w.n.cfg.PeerTimeout)
+	}
+	l.pending = append(l.pending, waiting{who, deadline})
+	l.next++
+	return nil
+}
+
+// admit checks the bounds, and dials where there is no connection yet.
+func (l *link) admit(size int) error {
+	switch {
+	case l.closed:
+		return errStopped
+	case len(l.pending)-l.first >= l.w.n.cfg.MaxPeerRequests || size > peer.MaxBody:
+		return errBusy
+	}
+	if l.conn != nil {
+		if queued := l.conn.Queued(); queued > 0 && queued+size > l.w.n.cfg.MaxPeerBytes {
+			return errBusy
+		}
+		return nil
+	}
+	if !l.dialing {
+		if l.w.loop.Now().Before(l.redial) {
+			return errUnreachable
+		}
+		l.dialing = true
+		l.w.n.dialFor(l)
+	}
+	if l.pause > 0 {
+		return errUnreachable // the last try failed: nothing is queued on the hope that this one will not
+	}
+	if len(l.queue) > 0 && len(l.queue)+size > l.w.n.cfg.MaxPeerBytes {
+		return errBusy
+	}
+	return nil
+}
+
+// adopted takes over the connection that was dialled.
+func (l *link) adopted(c *netloop.Conn) netloop.Handler {
+	l.dialing = false
+	if l.closed {
+		return nil
+	}
+	l.conn, l.pause = c, 0
+	c.Write(l.queue)
+	l.queue = nil
+	return l
+}
+
+// dialFailed puts the next try off.
+func (l *link) dialFailed() {
+	l.dialing = false
+	l.lost(errUnreachable)
+}
+
+// Data gets the answers.
+func (l *link) Data(c *netloop.Conn, b []byte) int {
+	done := 0
+	f := &l.w.answer
+	for {
+		var n, need int
+		var err error
+		*f, n, need, err = peer.Parse(b[done:])
+		if err != nil {
+			c.Close(err)
+			return len(b)
+		}
+		if n == 0 {
+			if done < len(b) {
+				c.Expect(need)
+			}
+			return done
+		}
+		done += n
+		if who := l.take(f.ID); who != nil {
+			who.answered(l.w, f, nil)
+		}
+	}
+}
+
+// take returns who waits for request id, nil when nobody does any more.
+func (l *link) take(id uint64) asker {
+	i := id - l.base
+	if id < l.base || i >= uint64(len(l.pending)-l.first) {
+		return nil
+	}
+	at := l.first + int(i)
+	who := l.pending[at].who
+	l.pending[at].who = nil
+	l.trim()
+	return who
+}
+
+// trim forgets the answered requests at the front.
+func (l *link) trim() {
+	for l.first < len(l.pending) && l.pending[l.first].who == nil {
+		l.first++
+		l.base++
+	}
+	switch {
+	case l.first == len(l.pending):
+		l.pending, l.first = l.pending[:0], 0
+		l.timer.Stop()
+	case l.first > 1024 && l.first > len(l.pending)/2:
+		n := copy(l.pending, l.pending[l.first:])
+		clear(l.pending[n:])
+		l.pending, l.first = l.pending[:n], 0
+	}
+}
+
+// expire fails the requests whose time is over.
+func (l *link) expire() {
+	for l.first < len(l.pending) {
+		w := &l.pending[l.first]
+		if w.who != nil {
+			if wait := w.deadline.Sub(l.w.loop.Now()); wait > 0 {
+				l.timer.Reset(wait)
+				return
+			}
+			who := w.who
+			w.who = nil
+			l.w.n.stats.timeouts.Add(1)
+			who.answered(l.w, nil, errTimeout)
+		}
+		l.trim()
+	}
+}
+
+// Drained is of no interest: the bound is in admit.
+func (l *link) Drained(*netloop.Conn) {}
+
+// Closed ends all that waits for the connection.
+func (l *link) Closed(*netloop.Conn, error) {
+	l.conn = nil
+	l.lost(errLost)
+}
+
+// lost fails everything outstanding and puts the next dial off.
+func (l *link) lost(err error) {
+	l.pause = min(max(2*l.pause, firstRedial), maxRedial)
+	l.redial = l.w.loop.Now().Add(l.pause)
+	l.queue = nil
+	for l.first < len(l.pending) {
+		who := l.pending[l.first].who
+		l.pending[l.first].who = nil
+		l.trim()
+		if who != nil {
+			who.answered(l.w, nil, err)
+		}
+	}
+}
+
+// close ends the link for good.
+func (l *link) close() {
+	if l.closed {
+		return
+	}
+	l.closed = true
+	l.flushBatch()
+	if l.conn != nil {
+		l.conn.Close(nil)
+		return // Closed does the rest
+	}
+	l.lost(errStopped)
+	l.timer.Stop()
+}
+
+// dialFor connects l in a goroutine of the node.
+func (n *Node) dialFor(l *link) {
+	started := n.spawn(func() {
+		nc, err := n.dial(n.lifetime, l.to)
+		if err == nil {
+			// An error means that the loop has stopped, and with it everyone who could care.
+			l.w.loop.Adopt(nc, l.adopted)
+			return
+		}
+		n.cfg.Logger.Debug("cannot reach peer", "peer", l.to.name, "error", err)
+		l.w.loop.Post(l.dialFailed)
+	})
+	if !started {
+		l.w.loop.Post(l.dialFailed)
+	}
+}

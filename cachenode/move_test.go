@@ -1,0 +1,144 @@
+package cachenode
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+)
+
+// put stores a key on this node only.
+func (n *testNode) put(key, value string) {
+	k := n.store.Key([]byte(key))
+	var tx store.Tx
+	tx.Begin(n.store, []store.Key{k}, time.Now().UnixMilli(), 0)
+	tx.SetString(&k, []byte(value), 0)
+	tx.End()
+}
+
+// value returns what this node holds of a key, "" for nothing.
+func (n *testNode) value(key string) string {
+	var e store.Entry
+	if !n.store.Entry([]byte(key), time.Now().UnixMilli(), &e) {
+		return ""
+	}
+	return string(e.Value)
+}
+
+// copies counts the nodes that hold key with that value.
+func copies(nodes []*testNode, key, value string) (count int) {
+	for _, n := range nodes {
+		if n.value(key) == value {
+			count++
+		}
+	}
+	return count
+}
+
+func checkTwoCopies(t *testing.T, nodes []*testNode, keys int) {
+	t.Helper()
+	bad := 0
+	for i := range keys {
+		key := fmt.Sprintf("key:%d", i)
+		if got := copies(nodes, key, key); got != 2 {
+			if bad++; bad < 5 {
+				t.Errorf("%s has %d copies", key, got)
+			}
+		}
+	}
+	if bad > 0 {
+		t.Errorf("%d of %d keys have not two copies", bad, keys)
+	}
+}
+
+// What a lone node has spreads over those that join, each key at two of them, and moves on as they leave.
+func TestPartitionsMove(t *testing.T) {
+	const keys = 5000
+	a := startNode(t, "a", 1)
+	for i := range keys {
+		key := fmt.Sprintf("key:%d", i)
+		a.put(key, key)
+	}
+	b := startNode(t, "b", 1, a)
+	waitSettled(t, a, b)
+	checkTwoCopies(t, []*testNode{a, b}, keys)
+
+	c := startNode(t, "c", 2, a)
+	waitSettled(t, a, b, c)
+	checkTwoCopies(t, []*testNode{a, b, c}, keys)
+
+	d := startNode(t, "d", 1, b)
+	waitSettled(t, a, b, c, d)
+	checkTwoCopies(t, []*testNode{a, b, c, d}, keys)
+
+	if err := a.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkTwoCopies(t, []*testNode{b, c, d}, keys)
+	a.stop()
+	waitSettled(t, b, c, d)
+
+	b.crash()
+	waitSettled(t, c, d)
+	checkTwoCopies(t, []*testNode{c, d}, keys)
+
+	if err := c.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range keys {
+		if key := fmt.Sprintf("key:%d", i); d.value(key) != key {
+			t.Fatalf("the last node lacks %s", key)
+		}
+	}
+	for _, n := range []*testNode{a, b, c, d} {
+		if s := n.Stats(); s.Abandoned > 0 {
+			t.Errorf("%s gave up on %d partitions", n.name, s.Abandoned)
+		}
+	}
+}
+
+// Two parts of a cluster that both took writes before they met keep the writes of both, and the newer of the same key.
+func TestPartsMerge(t *testing.T) {
+	const keys = 500
+	a, b := startNode(t, "a", 1), startNode(t, "b", 1)
+	for i := range keys {
+		a.put(fmt.Sprintf("key:%d", 2*i), fmt.Sprintf("key:%d", 2*i))
+		b.put(fmt.Sprintf("key:%d", 2*i+1), fmt.Sprintf("key:%d", 2*i+1))
+	}
+	b.put("both", "older")
+	time.Sleep(2 * time.Millisecond) // versions count milliseconds
+	a.put("both", "newer")
+	c := startNode(t, "c", 1, a, b)
+	waitSettled(t, a, b, c)
+	waitFor(t, "all keys to have two copies", func() bool {
+		for i := range 2 * keys {
+			if key := fmt.Sprintf("key:%d", i); copies([]*testNode{a, b, c}, key, key) != 2 {
+				return false
+			}
+		}
+		return copies([]*testNode{a, b, c}, "both", "newer") == 2
+	})
+}
+
+// A lone node takes the place that it left by a restart, with nothing in its hands.
+func TestNewInstanceIsFilledAgain(t *testing.T) {
+	nodes := startCluster(t, 3, 1)
+	for i := range 300 {
+		key := fmt.Sprintf("key:%d", i)
+		for _, n := range nodes {
+			if n.placement.Load().holds(self, n.partition(key)) {
+				n.put(key, key)
+			}
+		}
+	}
+	nodes[1].crash()
+	again := startNode(t, "b", 1, nodes[0])
+	waitSettled(t, nodes[0], again, nodes[2])
+	checkTwoCopies(t, []*testNode{nodes[0], again, nodes[2]}, 300)
+}
+
+func (n *testNode) partition(key string) int {
+	k := n.store.Key([]byte(key))
+	return k.Partition()
+}

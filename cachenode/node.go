@@ -1,0 +1,286 @@
+package cachenode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/cluster"
+	"github.com/outrigger-proxy/outrigger/cluster/ring"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
+)
+
+// Node is one node of the cache: its store, and its dealings with the other nodes. It is the respserver.Backend.
+type Node struct {
+	// Constant after New.
+	cfg      Config
+	store    *store.Store
+	table    *command.Table
+	workers  []*worker
+	byLoop   map[*netloop.Loop]*worker
+	greeting peer.Greeting
+	deliver  func(loop *netloop.Loop, channel, message []byte) (receivers int)
+	wake     chan struct{} // holds one token while the mover has news
+
+	// Atomic.
+	placement atomic.Pointer[placement]
+	// complete tells of each partition whether this node has all of it. A node that is alone has; one that got a partition
+	// has when it was handed over; one that passed it on has not.
+	complete [ring.Partitions]atomic.Bool
+	// assumed marks the complete ones of which that is not certain: nobody has handed them over in time.
+	assumed [ring.Partitions]atomic.Bool
+	// stale marks partitions that this node owns and whose backup has missed a write.
+	stale [ring.Partitions]atomic.Bool
+	// stray marks partitions whose content the other holders may lack: what a node wrote before it met the others.
+	stray    [ring.Partitions]atomic.Bool
+	accepted atomic.Uint32
+	lastCall atomic.Int64 // Unix milliseconds of the last command that a peer has sent
+	stats    counters
+
+	// Constant once Run was called.
+	started  time.Time
+	lifetime context.Context // ends when Run does
+
+	// mu guards what only changes with the cluster. A change of placement, and all that depends on it not changing in
+	// between (accepting, completing and dropping a partition), happens under it.
+	mu      sync.Mutex
+	view    *cluster.View
+	changed time.Time                 // when the placement last changed
+	grants  [ring.Partitions]*inbound // who hands the partition over to us
+	running sync.WaitGroup            // Add under mu, while not stopped
+	stopped bool
+}
+
+// New makes a node that serves at once, alone; Run connects it with the others. It does no I/O. The loops must not run
+// yet.
+func New(cfg Config) (*Node, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	storeConfig := store.Config{MaxBytes: cfg.MaxBytes, Policy: cfg.Policy}
+	n := &Node{cfg: cfg, byLoop: map[*netloop.Loop]*worker{}, wake: make(chan struct{}, 1)}
+	if cfg.Cluster != nil {
+		storeConfig.TombstoneTTL = tombstoneTTL
+		n.view = cfg.Cluster.View()
+		me := n.view.Me()
+		n.greeting = peer.Greeting{Version: peer.Version, Cluster: cfg.Cluster.Name(), Node: me.Name, Instance: me.Instance}
+		cfg.Cluster.Subscribe(n.follow)
+	}
+	n.store, n.table = store.New(storeConfig), command.NewTable()
+	for p := range n.complete {
+		n.complete[p].Store(true)
+	}
+	n.placement.Store(alonePlacement())
+	for _, loop := range cfg.Loops {
+		w := newWorker(n, loop)
+		n.workers = append(n.workers, w)
+		n.byLoop[loop] = w
+	}
+	return n, nil
+}
+
+// Run serves the other nodes until ctx ends. It returns nil, and leaves the loops running.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	n.mu.Lock()
+	n.lifetime, n.started = ctx, time.Now()
+	n.mu.Unlock()
+
+	var failure error
+	n.spawn(func() { n.housekeep(ctx) })
+	if n.cfg.Cluster != nil {
+		listener := netloop.NewListener(n.cfg.Peers, n.cfg.Logger, n.accept)
+		n.spawn(func() {
+			if failure = listener.Run(ctx); failure != nil {
+				cancel()
+			}
+		})
+		n.spawn(func() { n.move(ctx) })
+	}
+	<-ctx.Done()
+
+	n.mu.Lock()
+	n.stopped = true
+	n.mu.Unlock()
+	n.onLoops(context.Background(), (*worker).stop)
+	n.running.Wait()
+	if failure != nil {
+		return fmt.Errorf("run cache node: %w", failure)
+	}
+	return nil
+}
+
+// spawn runs fn in a goroutine that Run waits for. It reports false when the node does not run (any more).
+func (n *Node) spawn(fn func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped || n.lifetime == nil {
+		return false
+	}
+	n.running.Go(fn)
+	return true
+}
+
+// onLoops runs fn for each worker on its loop and waits for all, or for the end of ctx. Loops that have stopped are
+// passed over.
+func (n *Node) onLoops(ctx context.Context, fn func(*worker)) {
+	done := make(chan struct{}, len(n.workers))
+	for _, w := range n.workers {
+		if !w.loop.Post(func() { fn(w); done <- struct{}{} }) {
+			done <- struct{}{}
+		}
+	}
+	for range n.workers {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// housekeep reclaims expired entries.
+func (n *Node) housekeep(ctx context.Context) {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			for n.store.Expire(now.UnixMilli(), 1000) == 1000 && ctx.Err() == nil {
+			}
+		}
+	}
+}
+
+// follow takes over a change of the cluster. It is a subscriber: called in order, on one goroutine.
+func (n *Node) follow(_, view *cluster.View) {
+	n.mu.Lock()
+	old := n.view
+	n.view = view
+	n.changed = time.Now()
+	pl := newPlacement(view, n.placement.Load())
+	if !old.Has(view.Oldest()) {
+		// Two parts of the cluster have met, and ours is not the one with the oldest member: what the others have counts as
+		// whole, what we have is added to it. Usually we have just started and have nothing.
+		for p := range ring.Partitions {
+			n.complete[p].Store(false)
+			n.assumed[p].Store(false)
+			if n.store.CountPartition(p) > 0 {
+				n.stray[p].Store(true)
+			}
+		}
+	}
+	clear(n.grants[:])
+	n.placement.Store(pl)
+	n.mu.Unlock()
+
+	for _, w := range n.workers {
+		w.loop.Post(w.prune)
+	}
+	n.wakeMover()
+}
+
+func (n *Node) wakeMover() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Ready says why this node should not get traffic yet: it has not found the others, or has not got its partitions. After
+// BackFillTimeout it is ready in any case.
+func (n *Node) Ready() error {
+	if n.cfg.Cluster == nil {
+		return nil
+	}
+	n.mu.Lock()
+	started, stopped, pl := n.started, n.stopped, n.placement.Load()
+	n.mu.Unlock()
+	switch {
+	case started.IsZero():
+		return errors.New("cache node is not started")
+	case stopped:
+		return errors.New("cache node is stopped")
+	case time.Since(started) > n.cfg.BackFillTimeout:
+		return nil
+	case !n.cfg.Cluster.Joined():
+		return errors.New("cache node has not joined its cluster")
+	}
+	if missing := n.missing(pl); missing > 0 {
+		return fmt.Errorf("cache node waits for %d partitions", missing)
+	}
+	return nil
+}
+
+// missing counts the partitions that this node should hold and does not have whole.
+func (n *Node) missing(pl *placement) (count int) {
+	for p := range ring.Partitions {
+		if pl.holds(self, p) && !n.complete[p].Load() {
+			count++
+		}
+	}
+	return count
+}
+
+// Leave gives everything this node holds to the others: it announces that it owns nothing any more, goes on answering,
+// and returns when every partition has its owner and backup elsewhere and no peer has sent a command for a while, or when
+// ctx ends. The caller ends Run, and then the cluster's, afterwards.
+func (n *Node) Leave(ctx context.Context) error {
+	if n.cfg.Cluster == nil {
+		return nil
+	}
+	if err := n.cfg.Cluster.Leave(ctx); err != nil {
+		return err
+	}
+	const quiet = 300 * time.Millisecond
+	for {
+		left := 0
+		pl := n.placement.Load()
+		for p := range ring.Partitions {
+			if n.complete[p].Load() || n.store.CountPartition(p) > 0 {
+				left++
+			}
+		}
+		n.mu.Lock()
+		leaving := n.view.Me().State == cluster.Leaving
+		settled := leaving && time.Since(n.changed) > quiet
+		n.mu.Unlock()
+		if leaving && !slices.Contains(pl.active, true) {
+			return nil // nobody is there to take anything
+		}
+		idle := time.Since(time.UnixMilli(n.lastCall.Load())) > quiet
+		if left == 0 && settled && idle {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			if left == 0 {
+				return nil
+			}
+			return fmt.Errorf("hand over before leaving: %d partitions left: %w", left, context.Cause(ctx))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// release ends the hand-over that was going on over a connection.
+func (n *Node) release(in *inbound) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for p := range n.grants {
+		if n.grants[p] == in {
+			n.grants[p] = nil
+		}
+	}
+}

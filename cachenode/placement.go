@@ -1,0 +1,136 @@
+package cachenode
+
+import (
+	"github.com/outrigger-proxy/outrigger/cluster"
+	"github.com/outrigger-proxy/outrigger/cluster/ring"
+)
+
+// remote is another node: one instance of it, so a restart is another remote. Constant, and compared by pointer.
+type remote struct {
+	name     string
+	addr     string // of its peer listener
+	instance uint64
+}
+
+// Places of a partition: an index into placement.peers, or one of these.
+const (
+	self   = -1
+	nobody = -2
+)
+
+// placement says which node is responsible for which partition, as this node sees it. It is immutable, and what every
+// command asks; a change of the cluster makes a new one.
+type placement struct {
+	epoch  uint64
+	peers  []*remote // everyone else who is alive
+	active []bool    // beside peers: owns partitions, or would
+	owner  [ring.Partitions]int16
+	backup [ring.Partitions]int16
+	// former are the places that the partition had before, where they are still alive: where to ask for keys that are not
+	// here yet.
+	former [2][ring.Partitions]int16
+}
+
+// alonePlacement is that of a node without others.
+func alonePlacement() *placement {
+	pl := &placement{}
+	for p := range ring.Partitions {
+		pl.owner[p], pl.backup[p] = self, nobody
+		pl.former[0][p], pl.former[1][p] = nobody, nobody
+	}
+	return pl
+}
+
+// newPlacement turns a view into places. Remotes of old that are still there stay the same.
+func newPlacement(v *cluster.View, old *placement) *placement {
+	pl := alonePlacement()
+	pl.epoch = v.Epoch
+	places := make(map[string]int16, len(v.Members))
+	for i := range v.Members {
+		m := &v.Members[i]
+		if i == v.Self {
+			places[m.Name] = self
+			continue
+		}
+		r := old.find(m.Name)
+		if r == nil || r.instance != m.Instance || r.addr != m.PeerAddr {
+			r = &remote{name: m.Name, addr: m.PeerAddr, instance: m.Instance}
+		}
+		places[m.Name] = int16(len(pl.peers))
+		pl.peers = append(pl.peers, r)
+		pl.active = append(pl.active, m.State == cluster.Active)
+	}
+	moved := make([]int16, len(old.peers)) // old place → new place
+	for i, r := range old.peers {
+		moved[i] = nobody
+		for j, now := range pl.peers {
+			if now == r {
+				moved[i] = int16(j)
+			}
+		}
+	}
+	now := func(place int16) int16 {
+		if place >= 0 {
+			return moved[place]
+		}
+		return place
+	}
+	for p := range ring.Partitions {
+		pl.owner[p] = places[v.Owner(p).Name]
+		if backup := v.Backup(p); backup != nil {
+			pl.backup[p] = places[backup.Name]
+		}
+		pl.former[0][p], pl.former[1][p] = now(old.owner[p]), now(old.backup[p])
+	}
+	return pl
+}
+
+func (pl *placement) find(name string) *remote {
+	for _, r := range pl.peers {
+		if r.name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+// alive tells whether r is among the peers.
+func (pl *placement) alive(r *remote) bool {
+	for _, peer := range pl.peers {
+		if peer == r {
+			return true
+		}
+	}
+	return false
+}
+
+// holds tells whether place owns or backs up partition p.
+func (pl *placement) holds(place int16, p int) bool {
+	return pl.owner[p] == place || pl.backup[p] == place
+}
+
+// sources lists in dst the places to ask for a key of partition p that may not be here: the owner where that is not us;
+// the backup, which would be the owner without us and so was it before a lone join; those who had the partition before;
+// then anyone. Asking more than a few is not worth the time.
+func (pl *placement) sources(dst []int16, p int) []int16 {
+	const most = 5
+	add := func(place int16) {
+		if place < 0 || len(dst) == most {
+			return
+		}
+		for _, have := range dst {
+			if have == place {
+				return
+			}
+		}
+		dst = append(dst, place)
+	}
+	add(pl.owner[p])
+	add(pl.backup[p])
+	add(pl.former[0][p])
+	add(pl.former[1][p])
+	for i := range pl.peers {
+		add(int16(i))
+	}
+	return dst
+}

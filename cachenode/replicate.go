@@ -1,0 +1,164 @@
+// HOT PATH
+
+package cachenode
+
+import (
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
+)
+
+// maxBatch is the size in bytes from which a batch of changed entries does not wait for the end of the tick.
+const maxBatch = 256 << 10
+
+// write is a command whose reply waits until the other holders of its keys have what it changed.
+type write struct {
+	to    replyTo
+	peer  peerReply // what to points to, where a peer has sent the command
+	reply []byte
+	left  int // batches that are not acknowledged
+}
+
+// batchAsk waits for the acknowledgement of one batch.
+type batchAsk struct {
+	l          *link
+	waiters    []*write
+	partitions []uint16 // that the batch touched, in order, with doubles
+}
+
+// replicate queues the entries of the changed keys for the nodes that must have them too: the backup, and the owner
+// where this node has executed for it. It returns the write that its reply has to wait for, nil when there is no need.
+func (w *worker) replicate(pl *placement, changed []store.Key) (pending *write) {
+	for i := range changed {
+		if i > 0 && &changed[i].Bytes[0] == &changed[i-1].Bytes[0] {
+			continue
+		}
+		p := changed[i].Partition()
+		for _, place := range [2]int16{pl.owner[p], pl.backup[p]} {
+			if place < 0 {
+				continue
+			}
+			l := w.link(pl.peers[place])
+			if w.loop.Now().Before(l.distrusted) {
+				w.n.degrade(p)
+				continue
+			}
+			if !w.n.store.Entry(changed[i].Bytes, w.now(), &w.outgoing) {
+				continue // expired or evicted meanwhile: nothing to keep
+			}
+			if pending == nil {
+				pending = w.newWrite()
+			}
+			l.add(&w.outgoing, p, pending)
+		}
+	}
+	if pending != nil && pending.left == 0 {
+		w.freeWrite(pending)
+		return nil
+	}
+	return pending
+}
+
+// add puts an entry into the batch, which counts among what pending waits for.
+func (l *link) add(e *store.Entry, p int, pending *write) {
+	before := len(l.batch)
+	l.batch = l.w.wire.append(l.batch, e)
+	if len(l.batch) > peer.MaxBody {
+		l.batch = l.batch[:before] // a collection that no frame can carry
+		l.w.n.degrade(p)
+		return
+	}
+	if l.asking == nil {
+		l.asking = l.w.newBatchAsk(l)
+		l.w.batching = append(l.w.batching, l)
+	}
+	l.asking.partitions = append(l.asking.partitions, uint16(p))
+	if waiters := l.asking.waiters; len(waiters) == 0 || waiters[len(waiters)-1] != pending {
+		l.asking.waiters = append(waiters, pending)
+		pending.left++
+	}
+	if len(l.batch) >= maxBatch {
+		l.flushBatch()
+	}
+}
+
+// flushBatch sends the batch.
+func (l *link) flushBatch() {
+	asking := l.asking
+	if asking == nil {
+		return
+	}
+	l.asking = nil
+	l.w.n.stats.replicated.Add(uint64(len(asking.partitions)))
+	err := l.ask(peer.Replicate, 0, l.w.n.placement.Load().epoch, l.batch, asking)
+	if cap(l.batch) > 4*maxBatch {
+		l.batch = nil
+	}
+	l.batch = l.batch[:0]
+	if err != nil {
+		asking.answered(l.w, nil, err)
+	}
+}
+
+// answered releases the replies. A backup that cannot be had does not stop writes: they go on with one copy, and the
+// partitions are handed over once more when it is back.
+func (a *batchAsk) answered(w *worker, _ *peer.Frame, err error) {
+	if err != nil {
+		for _, p := range a.partitions {
+			w.n.degrade(int(p))
+		}
+		if err == errTimeout {
+			a.l.distrusted = w.loop.Now().Add(distrustFor)
+		}
+	}
+	for _, pending := range a.waiters {
+		if pending.left--; pending.left == 0 && pending.to != nil {
+			pending.to.Resolve(pending.reply)
+			w.freeWrite(pending)
+		}
+	}
+	w.freeBatchAsk(a)
+}
+
+func (w *worker) newBatchAsk(l *link) *batchAsk {
+	if last := len(w.spareAsks) - 1; last >= 0 {
+		a := w.spareAsks[last]
+		w.spareAsks = w.spareAsks[:last]
+		a.l = l
+		return a
+	}
+	return &batchAsk{l: l}
+}
+
+func (w *worker) freeBatchAsk(a *batchAsk) {
+	if len(w.spareAsks) < 16 && cap(a.partitions) <= 4096 {
+		clear(a.waiters)
+		*a = batchAsk{waiters: a.waiters[:0], partitions: a.partitions[:0]}
+		w.spareAsks = append(w.spareAsks, a)
+	}
+}
+
+func (w *worker) newWrite() *write {
+	if last := len(w.spareWrites) - 1; last >= 0 {
+		pending := w.spareWrites[last]
+		w.spareWrites = w.spareWrites[:last]
+		return pending
+	}
+	return &write{}
+}
+
+func (w *worker) freeWrite(pending *write) {
+	if len(w.spareWrites) < 1024 && cap(pending.reply) <= 4<<10 {
+		*pending = write{reply: pending.reply[:0]}
+		w.spareWrites = append(w.spareWrites, pending)
+	}
+}
+
+// degrade notes that another holder of partition p misses a write.
+func (n *Node) degrade(p int) {
+	n.stats.degraded.Add(1)
+	if n.placement.Load().owner[p] == self {
+		n.stale[p].Store(true)
+	} else {
+		n.stray[p].Store(true)
+	}
+}

@@ -1,0 +1,73 @@
+package cachenode
+
+import "sync/atomic"
+
+// counters are the node's totals since New.
+type counters struct {
+	forwarded, executedForPeers         atomic.Uint64
+	replicated, degraded, timeouts      atomic.Uint64
+	pulls, moved, received, dropped     atomic.Uint64
+	abandoned, refused, published, busy atomic.Uint64
+}
+
+// Stats are the numbers of a node: totals since New, and what it holds now.
+type Stats struct {
+	Forwarded  uint64 // commands sent to their owner
+	ForPeers   uint64 // commands executed that a peer has sent
+	Replicated uint64 // entries sent to a backup
+	Degraded   uint64 // entries that a backup has missed; it gets them with the next hand-over
+	Timeouts   uint64 // requests that a peer did not answer in time
+	Busy       uint64 // commands refused because too much was outstanding with a peer
+	Pulled     uint64 // keys asked for because their partition had not arrived
+	Moved      uint64 // partitions handed over
+	Received   uint64 // partitions that have arrived
+	Abandoned  uint64 // partitions that nobody has handed over in time
+	Dropped    uint64 // keys forgotten after their partition had moved
+	Refused    uint64 // entries of peers for which there was no room
+	Published  uint64 // messages sent to peers
+
+	Hits, Misses, Evicted, Expired uint64
+	Keys                           int   // backup copies included
+	Bytes                          int64 // of memory charged to the budget
+
+	Peers   int // other nodes that are alive
+	Owned   int // partitions
+	Missing int // partitions that have not arrived
+}
+
+// Stats returns the current numbers. Any goroutine may ask.
+func (n *Node) Stats() Stats {
+	held := n.store.Stats()
+	pl := n.placement.Load()
+	s := Stats{
+		Forwarded:  n.stats.forwarded.Load(),
+		ForPeers:   n.stats.executedForPeers.Load(),
+		Replicated: n.stats.replicated.Load(),
+		Degraded:   n.stats.degraded.Load(),
+		Timeouts:   n.stats.timeouts.Load(),
+		Busy:       n.stats.busy.Load(),
+		Pulled:     n.stats.pulls.Load(),
+		Moved:      n.stats.moved.Load(),
+		Received:   n.stats.received.Load(),
+		Abandoned:  n.stats.abandoned.Load(),
+		Dropped:    n.stats.dropped.Load(),
+		Refused:    n.stats.refused.Load(),
+		Published:  n.stats.published.Load(),
+		Hits:       held.Hits,
+		Misses:     held.Misses,
+		Evicted:    held.Evicted,
+		Expired:    held.Expired,
+		Bytes:      held.Bytes,
+		Peers:      len(pl.peers),
+		Missing:    n.missing(pl),
+	}
+	for _, keys := range held.Keys {
+		s.Keys += keys
+	}
+	for p := range pl.owner {
+		if pl.owner[p] == self {
+			s.Owned++
+		}
+	}
+	return s
+}

@@ -1,0 +1,95 @@
+// HOT PATH
+
+package cachenode
+
+import (
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
+)
+
+// rawKind marks the kind of a string that was edited in place.
+const rawKind = 1 << 6
+
+// wireEntry turns entries of the store into those of the protocol and back, reusing its memory.
+type wireEntry struct {
+	out peer.Entry
+	in  peer.Entry
+}
+
+// append appends e as the protocol has it.
+func (w *wireEntry) append(b []byte, e *store.Entry) []byte {
+	o := &w.out
+	o.Key, o.Version, o.ExpireAt, o.Deleted = e.Key, e.Version, e.ExpireAt, e.Deleted
+	o.Kind = uint8(e.Kind)
+	if e.Raw {
+		o.Kind |= rawKind
+	}
+	o.Items = o.Items[:0]
+	switch {
+	case e.Deleted:
+	case e.Kind == store.KindString:
+		o.Items = append(o.Items, e.Value)
+	case e.Kind == store.KindHash:
+		for i := range e.Fields {
+			o.Items = append(o.Items, e.Fields[i].Name, e.Fields[i].Value)
+		}
+	default:
+		for i := range e.Fields {
+			o.Items = append(o.Items, e.Fields[i].Name)
+		}
+	}
+	return peer.AppendEntry(b, o)
+}
+
+// next reads the entry at the front of b into e and returns what follows. e points into b.
+func (w *wireEntry) next(b []byte, e *store.Entry) (rest []byte, err error) {
+	i := &w.in
+	if rest, err = peer.NextEntry(b, i); err != nil {
+		return nil, err
+	}
+	fields := e.Fields[:0]
+	*e = store.Entry{
+		Key:      i.Key,
+		Version:  i.Version,
+		ExpireAt: i.ExpireAt,
+		Deleted:  i.Deleted,
+		Kind:     store.Kind(i.Kind &^ rawKind),
+		Raw:      i.Kind&rawKind != 0,
+	}
+	switch {
+	case e.Deleted:
+	case e.Kind == store.KindString:
+		if len(i.Items) != 1 {
+			return nil, peer.ErrEntry
+		}
+		e.Value = i.Items[0]
+	case e.Kind == store.KindHash:
+		if len(i.Items)%2 != 0 {
+			return nil, peer.ErrEntry
+		}
+		for j := 0; j < len(i.Items); j += 2 {
+			fields = append(fields, store.Field{Name: i.Items[j], Value: i.Items[j+1]})
+		}
+	default:
+		for _, item := range i.Items {
+			fields = append(fields, store.Field{Name: item})
+		}
+	}
+	e.Fields = fields
+	return rest, nil
+}
+
+// apply gives all entries of body to the store. Older ones than it has are passed over.
+func (w *worker) apply(body []byte) error {
+	for len(body) > 0 {
+		rest, err := w.wire.next(body, &w.incoming)
+		if err != nil {
+			return err
+		}
+		if _, err := w.n.store.Apply(&w.incoming, w.now()); err != nil {
+			w.n.stats.refused.Add(1)
+		}
+		body = rest
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package cachenode
+
+import (
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
+	"github.com/outrigger-proxy/outrigger/protocol/resp"
+)
+
+// worker is what one loop knows: its links to peers, the peers' connections to it, and memory that one command at a time
+// uses. Owned by the loop, but for the constant fields.
+type worker struct {
+	// Constant after New.
+	n    *Node
+	loop *netloop.Loop
+
+	links    map[*remote]*link
+	inbounds map[*inbound]struct{}
+	batching []*link // have entries for the end of the tick
+	stopped  bool
+
+	parked    []*call // wait for an owner that can be reached
+	parkTimer *netloop.Timer
+
+	spareAsks     []*batchAsk
+	spareForwards []*forwarded
+	spareWrites   []*write
+
+	answer   peer.Frame // being handled by who waited for it
+	parser   resp.Parser
+	ctx      command.Context
+	outgoing store.Entry
+	incoming store.Entry
+	wire     wireEntry
+	keys     []store.Key
+	keyBytes []byte
+	scratch  []byte // a reply, or a frame's body, in the making
+
+	// What owns answers by.
+	owns     func(p int) bool
+	counting *placement
+	limit    int
+}
+
+func newWorker(n *Node, loop *netloop.Loop) *worker {
+	w := &worker{n: n, loop: loop, links: map[*remote]*link{}, inbounds: map[*inbound]struct{}{}}
+	w.parkTimer = loop.NewTimer(w.unpark)
+	w.owns = func(p int) bool { return p < w.limit && w.counting.owner[p] == self }
+	loop.OnDispatch(w.dispatch)
+	return w
+}
+
+// link returns the link to a peer, which is made when first needed.
+func (w *worker) link(to *remote) *link {
+	l := w.links[to]
+	if l == nil {
+		l = newLink(w, to)
+		l.closed = w.stopped
+		w.links[to] = l
+	}
+	return l
+}
+
+// dispatch ends the tick: what it has changed goes to the backups, one frame to each.
+func (w *worker) dispatch() {
+	for i, l := range w.batching {
+		l.flushBatch()
+		w.batching[i] = nil
+	}
+	w.batching = w.batching[:0]
+}
+
+// prune closes the links to peers that are gone.
+func (w *worker) prune() {
+	pl := w.n.placement.Load()
+	for to, l := range w.links {
+		if !pl.alive(to) {
+			l.close()
+			delete(w.links, to)
+		}
+	}
+}
+
+// stop closes everything. Commands that come later get an error.
+func (w *worker) stop() {
+	w.stopped = true
+	w.dispatch()
+	for _, l := range w.links {
+		l.close()
+	}
+	clear(w.links)
+	w.unpark()
+	for in := range w.inbounds {
+		in.conn.CloseAfterFlush()
+	}
+}
+
+// now is the wall clock of the tick in Unix milliseconds.
+func (w *worker) now() int64 { return w.loop.UnixMilli() }
+
+// distrustFor is how long a peer that did not acknowledge in time is not waited for.
+const distrustFor = time.Second
