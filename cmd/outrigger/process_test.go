@@ -20,6 +20,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
 )
@@ -156,8 +157,14 @@ func TestServe(t *testing.T) {
 	if err := conn.QueryRow(t.Context(), "select 1").Scan(&one); err != nil || one != 1 {
 		t.Fatalf("select 1: %d, %v", one, err)
 	}
+	cache := redis.NewClient(&redis.Options{Addr: addrs[1]})
+	if err := cache.Set(t.Context(), "a", "b", 0).Err(); err != nil {
+		t.Error(err)
+	}
+	_ = cache.Close()
 	if _, body, err := get("http://" + addrs[4] + "/metrics"); err != nil || !strings.Contains(body, `outrigger_server_up{role="replica"`) ||
-		!strings.Contains(body, `outrigger_database_queries_total{database="postgres"}`) {
+		!strings.Contains(body, `outrigger_database_queries_total{database="postgres"}`) ||
+		!strings.Contains(body, "outrigger_cache_keys 1\n") {
 		t.Errorf("metrics: %v\n%s", err, body)
 	}
 
@@ -331,6 +338,77 @@ func TestDevEndsBySignal(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// What one node has acknowledged, every node knows: also after one is killed, and after one leaves in an orderly way.
+func TestDevCacheOutlivesItsNodes(t *testing.T) {
+	r := begin(t, devEnviron(t), "dev", "--nodes=3", "--replicas=0", "--scale=0")
+	eventually(t, "welcome", func() error {
+		if !strings.Contains(r.stdout.String(), "Ctrl-C ends") {
+			return errors.New("no welcome yet:\n" + r.stdout.String() + r.stderr.String())
+		}
+		return nil
+	})
+	urls := regexp.MustCompile(`cache +(redis://\S+)`).FindAllStringSubmatch(r.stdout.String(), -1)
+	pids := regexp.MustCompile(`sidecar\d \(pid (\d+)\)`).FindAllStringSubmatch(r.stdout.String(), -1)
+	if len(urls) != 3 || len(pids) != 3 {
+		t.Fatalf("want 3 sidecars in:\n%s", r.stdout.String())
+	}
+	var nodes []*redis.Client
+	for _, u := range urls {
+		opts, err := redis.ParseURL(u[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		node := redis.NewClient(opts)
+		defer node.Close()
+		nodes = append(nodes, node)
+	}
+	const keys = 1000
+	key := func(i int) string { return "key:" + strconv.Itoa(i) }
+	for i := range keys {
+		if err := nodes[i%3].Set(t.Context(), key(i), i, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(node int, when string) {
+		t.Helper()
+		eventually(t, when, func() error {
+			for i := range keys {
+				// An error is a moment's; a value that is missing or wrong is a loss.
+				switch got, err := nodes[node].Get(t.Context(), key(i)).Result(); {
+				case errors.Is(err, redis.Nil) || err == nil && got != strconv.Itoa(i):
+					t.Fatalf("%s: %s is %q, %v", when, key(i), got, err)
+				case err != nil:
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for node := range nodes {
+		check(node, fmt.Sprintf("from node %d", node))
+	}
+	end := func(node int, sig syscall.Signal) {
+		t.Helper()
+		pid, err := strconv.Atoi(pids[node][1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, sig); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "end of node", func() error { return gone(pid) })
+	}
+	end(0, syscall.SIGKILL)
+	check(1, "after node 0 was killed")
+	check(2, "after node 0 was killed")
+	end(1, syscall.SIGTERM)
+	check(2, "after node 1 has left")
+	r.signals <- os.Interrupt
+	if code := r.end(t, 20*time.Second); code != exitOK {
+		t.Errorf("exit code %d:\n%s%s", code, r.stdout.String(), r.stderr.String())
 	}
 }
 

@@ -1,14 +1,20 @@
 package app
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 
+	"github.com/outrigger-proxy/outrigger/cachenode"
+	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 )
 
 // cachePlan is what the configuration says about the cache half and the membership, with all files read.
@@ -58,7 +64,7 @@ func splitAddr(addr string) (host string, port int) {
 	return host, port
 }
 
-// buildCache makes the membership.
+// buildCache makes the membership, the node and its clients' server, and opens their doors.
 func (a *App) buildCache(sources *ops.Sources) error {
 	plan := a.cachePlan
 	plan.cluster.Logger = a.log
@@ -66,8 +72,78 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	if err != nil {
 		return err
 	}
-	a.parts = append(a.parts, &part{name: "cluster", run: members.Run, abort: members.Close})
+	peers, err := net.Listen("tcp", a.config.PeerListen)
+	if err != nil {
+		return fmt.Errorf("listen for peers: %w", err)
+	}
+	// From here on the part closes what was opened, also when the rest fails.
+	member := &part{name: "cluster", run: members.Run, abort: members.Close}
+	cache := &part{name: "cachenode", close: func() error { return closeOnce(peers) }}
+	a.parts = append(a.parts, member, cache)
+	node, err := cachenode.New(cachenode.Config{
+		Cluster:  members,
+		Peers:    peers,
+		Loops:    a.loops,
+		MaxBytes: a.config.MaxMemory,
+		Policy:   plan.policy,
+		Logger:   a.log,
+	})
+	if err != nil {
+		return fmt.Errorf("make cache node: %w", err)
+	}
+	cache.run = node.Run
+
+	server, clients, err := a.cacheServer(node)
+	if err != nil {
+		return err
+	}
+	a.parts = append(a.parts, clients)
+	// The application may use the cache to its last transaction: clients are served until everything is handed over.
+	cache.drain = func(ctx context.Context) error {
+		err := node.Leave(ctx)
+		clients.halt()
+		return errors.Join(err, server.Drain(ctx))
+	}
 	sources.Cluster = clusterSource{members}
+	sources.Cache = cacheSource{node: node, server: server, budget: a.config.MaxMemory}
+	return nil
+}
+
+// cacheServer makes the server of the cache's clients and the part that accepts them.
+func (a *App) cacheServer(node *cachenode.Node) (*respserver.Server, *part, error) {
+	log := a.log.With("component", "respserver")
+	server, err := respserver.New(respserver.Config{
+		Backend: node, Store: node.Store(), Table: node.Table(), Logger: log, Version: a.version, Password: a.cachePlan.password,
+		MaxClients: a.config.MaxClientConn,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("make cache server: %w", err)
+	}
+	for _, loop := range a.loops {
+		if err := server.Attach(loop); err != nil {
+			return nil, nil, fmt.Errorf("make cache server: %w", err)
+		}
+	}
+	node.DeliverTo(server.Deliver)
+	ln, err := net.Listen("tcp", a.config.CacheListen)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen for cache clients: %w", err)
+	}
+	var turn atomic.Uint64
+	listener := netloop.NewListener(ln, log, func(_ context.Context, nc net.Conn) {
+		loop := a.loops[turn.Add(1)%uint64(len(a.loops))]
+		if err := server.Serve(loop, nc); err != nil && !errors.Is(err, netloop.ErrStopped) {
+			log.Warn("client refused", "client", nc.RemoteAddr().String(), "error", err)
+		}
+	})
+	return server, &part{name: "respserver", run: listener.Run, close: func() error { return closeOnce(ln) }}, nil
+}
+
+// closeOnce closes a listener that its owner may have closed already.
+func closeOnce(l net.Listener) error {
+	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
 	return nil
 }
 
@@ -82,4 +158,31 @@ func (s clusterSource) ClusterStats() ops.ClusterStats {
 		stats.Members = append(stats.Members, m.Name)
 	}
 	return stats
+}
+
+// cacheSource shows the cache to the operator's listener.
+type cacheSource struct {
+	node   *cachenode.Node
+	server *respserver.Server
+	budget int64
+}
+
+// CacheStats implements ops.Cache.
+func (s cacheSource) CacheStats() ops.CacheStats {
+	stats := s.node.Stats()
+	return ops.CacheStats{
+		Ready:     s.node.Ready() == nil,
+		Clients:   s.server.Clients(),
+		Commands:  s.server.Commands(),
+		Keys:      int64(stats.Keys),
+		Bytes:     stats.Bytes,
+		Budget:    s.budget,
+		Hits:      stats.Hits,
+		Misses:    stats.Misses,
+		Evicted:   stats.Evicted,
+		Expired:   stats.Expired,
+		Forwarded: stats.Forwarded,
+		Owned:     stats.Owned,
+		Missing:   stats.Missing,
+	}
 }

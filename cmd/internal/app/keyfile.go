@@ -16,16 +16,16 @@ func readSecret(path string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// readKey reads a key of 16, 24 or 32 bytes: as they are, or in base64.
+// readKey reads a key of 16, 24 or 32 bytes: as they are, or else in base64.
 func readKey(path string) ([]byte, error) {
 	text, err := readSecret(path)
 	if err != nil {
 		return nil, err
 	}
-	if key, err := base64.StdEncoding.DecodeString(text); err == nil && validKey(key) {
+	if key := []byte(text); validKey(key) {
 		return key, nil
 	}
-	if key := []byte(text); validKey(key) {
+	if key, err := base64.StdEncoding.DecodeString(text); err == nil && validKey(key) {
 		return key, nil
 	}
 	return nil, fmt.Errorf("%s: a key has 16, 24 or 32 bytes, as they are or in base64: try `openssl rand -base64 32`", path)

@@ -128,7 +128,7 @@ func watchCrashes(w io.Writer, sidecars []*sidecar) (stop func()) {
 			case <-s.child.Done():
 				mu.Lock()
 				defer mu.Unlock()
-				fmt.Fprintf(w, "%s (pid %d) has ended: %v\n", s.name, s.child.Pid(), s.child.Err())
+				fmt.Fprintf(w, "%s (pid %d) has ended: %s\n", s.name, s.child.Pid(), how(s.child.Err()))
 			}
 		})
 	}
@@ -136,6 +136,14 @@ func watchCrashes(w io.Writer, sidecars []*sidecar) (stop func()) {
 		close(over)
 		watching.Wait()
 	}
+}
+
+// how says how a process ended.
+func how(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
 }
 
 // welcome is what a newcomer reads.
