@@ -433,3 +433,42 @@ func TestDrain(t *testing.T) {
 	b.closed()
 	n.dial(t).closed()
 }
+
+// TestHandshakes sends what the stock clients of 2026 send before their first command, in one write as they do. A map
+// with proto 3 must come first, MAINT_NOTIFICATIONS must be an error and not the end, INFO must say loading:0.
+func TestHandshakes(t *testing.T) {
+	n := start(t, 1, func(cfg *Config, _ []*netloop.Loop) { cfg.Password = "pw" })
+	for _, c := range []struct {
+		client   string
+		commands []string
+		errors   int // replies that are errors, and that the client passes over
+	}{
+		{"go-redis 9", []string{"HELLO 3 AUTH default pw SETNAME n", "CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type none", "CLIENT SETINFO LIB-NAME go-redis", "CLIENT SETINFO LIB-VER 9.22.0", "SELECT 2"}, 1},
+		{"redis-py 8", []string{"HELLO 3 AUTH default pw", "CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type internal-ip", "CLIENT SETNAME n", "CLIENT SETINFO LIB-NAME redis-py", "CLIENT SETINFO LIB-VER 8.0.0", "SELECT 1"}, 1},
+		{"ioredis 6", []string{"HELLO 3 AUTH default pw", "SELECT 1", "CLIENT SETNAME n", "READONLY", "CLIENT SETINFO LIB-VER 6.0.0", "CLIENT SETINFO LIB-NAME ioredis", "INFO"}, 0},
+		{"ioredis 5", []string{"AUTH pw", "SELECT 1", "CLIENT SETNAME n", "CLIENT SETINFO LIB-VER 5.4.1", "INFO"}, 0},
+		{"node-redis 6", []string{"HELLO 3 AUTH default pw SETNAME n", "SELECT 1", "READONLY", "CLIENT SETINFO LIB-NAME node-redis", "CLIENT SETINFO LIB-VER 6.2.1"}, 0},
+		{"lettuce", []string{"HELLO 3 AUTH default pw SETNAME n", "SELECT 1", "CLIENT SETINFO lib-name Lettuce", "CLIENT SETINFO lib-ver 7.0.0", "CLIENT MAINT_NOTIFICATIONS on"}, 1},
+		{"StackExchange.Redis", []string{"HELLO 3 AUTH default pw", "CLIENT SETNAME n", "CLIENT SETINFO lib-name SE.Redis", "CLIENT ID", "CONFIG GET timeout", "CONFIG GET slave-read-only", "CONFIG GET databases", "SENTINEL MASTERS", "INFO replication", "INFO server", "CLUSTER NODES", "GET __Booksleeve_TieBreak", "ECHO x"}, 2},
+	} {
+		conn := n.dial(t)
+		conn.send(strings.Join(c.commands, "\r\n") + "\r\n")
+		errors := 0
+		for i, command := range c.commands {
+			got := conn.read()
+			if got[0] == '-' {
+				errors++
+			}
+			if i == 0 && strings.HasPrefix(command, "HELLO") && !strings.Contains(got, "$5\r\nproto\r\n:3\r\n") {
+				t.Errorf("%s: HELLO got %q", c.client, got)
+			}
+			if command == "INFO" && !strings.Contains(got, "\r\nloading:0\r\n") {
+				t.Errorf("%s: INFO got %q", c.client, got)
+			}
+		}
+		if errors != c.errors {
+			t.Errorf("%s: %d errors, want %d", c.client, errors, c.errors)
+		}
+		conn.want("+PONG\r\n", "PING")
+	}
+}

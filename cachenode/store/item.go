@@ -113,7 +113,9 @@ func (it *Item) cost() int {
 	return itemOverhead + it.capacity()
 }
 
-const chunkItems = 256
+// chunkItems makes a chunk 32 KiB, which the allocator serves in whole pages. One half as large would not fit its class:
+// smaller objects with pointers carry a header of 8 bytes.
+const chunkItems = 512
 
 // slab holds a shard's items in chunks that never move, so an Item can be pointed at and named by a small index.
 // Index 0 means none.
