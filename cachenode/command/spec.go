@@ -17,7 +17,6 @@ const (
 	Admin                     // administers the server
 	PubSub                    // allowed for a subscribed RESP2 session
 	NoAuth                    // allowed before authentication
-	Blocking                  // unused by the commands of today, reported by COMMAND
 )
 
 // Scope says where a command runs.

@@ -35,6 +35,9 @@ type Config struct {
 	MaxClients int
 	// Limits of what a command may hold; the zero value means Redis's.
 	Limits resp.Limits
+	// QueryBuffer is the number of bytes of one command that are gathered before the session is closed (default 1 GiB, as
+	// Redis's client-query-buffer-limit).
+	QueryBuffer int
 	// SubscriberBuffer is the number of bytes that may wait for a subscriber that reads slowly before it is closed
 	// (default 32 MiB, as Redis's hard limit of the class pubsub).
 	SubscriberBuffer int
@@ -43,6 +46,7 @@ type Config struct {
 const (
 	defaultMaxClients       = 10_000
 	defaultSubscriberBuffer = 32 << 20
+	defaultQueryBuffer      = 1 << 30
 	maxLoops                = 64 // the hub names loops in the bits of a word
 )
 
@@ -79,6 +83,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.MaxClients <= 0 {
 		cfg.MaxClients = defaultMaxClients
+	}
+	if cfg.QueryBuffer <= 0 {
+		cfg.QueryBuffer = defaultQueryBuffer
 	}
 	if cfg.SubscriberBuffer <= 0 {
 		cfg.SubscriberBuffer = defaultSubscriberBuffer

@@ -20,9 +20,16 @@ const (
 
 	// flushAt is when replies go to the connection's queue, so that its water marks can tell a slow reader in time.
 	flushAt = 64 << 10
+
+	// gather is how many bytes of an incomplete command are waited for at least.
+	gather = 1 << 20
 )
 
-var errSlowSubscriber = errors.New("subscriber reads too slowly")
+var (
+	errSlowSubscriber = errors.New("subscriber reads too slowly")
+	errQueryBuffer    = errors.New("command exceeds the query buffer")
+	errHTTP           = errors.New("client speaks http")
+)
 
 type replyMode uint8
 
@@ -73,7 +80,7 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 	lim := st.srv.cfg.Limits
 	done, count := 0, uint64(0)
 	var spec *command.Spec
-	for !s.ending && !s.closed {
+	for !s.ending && !c.Closing() {
 		if s.slots >= maxSlots || s.waiting >= maxWaiting || c.Congested() {
 			s.stalled = true
 			c.PauseReading()
@@ -86,8 +93,11 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 			break
 		}
 		if n == 0 {
-			if done < len(b) {
-				c.Expect(need)
+			if need > st.srv.cfg.QueryBuffer {
+				c.Close(errQueryBuffer)
+			} else if have := len(b) - done; have > 0 {
+				// A length alone must not make the loop allocate all of it: as much as there is already, at a time.
+				c.Expect(min(need, max(2*have, gather)))
 			}
 			break
 		}
@@ -321,5 +331,3 @@ func (s *session) unknown(args [][]byte) {
 	}
 	s.st.w = command.AppendUnknown(s.st.w, args)
 }
-
-var errHTTP = errors.New("client speaks http")

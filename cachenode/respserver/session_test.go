@@ -335,6 +335,17 @@ func TestBigValueInPieces(t *testing.T) {
 	c.want(":5000000\r\n", "STRLEN", "big")
 }
 
+func TestQueryBuffer(t *testing.T) {
+	n := start(t, 1, func(cfg *Config, _ []*netloop.Loop) { cfg.QueryBuffer = 100_000 })
+	c := n.dial(t)
+	c.want("+OK\r\n", "SET", "k", strings.Repeat("x", 90_000))
+	c.send("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n")
+	if got := c.closed(); got != "" {
+		t.Errorf("got %q", got)
+	}
+	eventually(t, "the session is forgotten", func() bool { return n.Clients() == 0 })
+}
+
 func TestGoRedis(t *testing.T) {
 	n := start(t, 2, func(cfg *Config, _ []*netloop.Loop) { cfg.Password = "pw" })
 	ctx := context.Background()
