@@ -275,6 +275,7 @@ func TestDevExec(t *testing.T) {
 		`test "$(psql -At "$REPLICA_URLS" -c 'select pg_is_in_recovery()')" = t || exit 13`,
 		`test -n "$PGHOST" -a -n "$PGPORT" -a "$PGUSER" = postgres -a "$PGDATABASE" = postgres -a -n "$REDIS_URL" || exit 14`,
 		`pgbench -n -S -M prepared -c 4 -t 20 >/dev/null 2>&1 || exit 15`,
+		`psql -At -d outrigger -c 'show servers' | grep -q '|replica|' || exit 16`,
 		`echo pids=$OUTRIGGER_NODES_PIDS`,
 		`kill -9 ${OUTRIGGER_NODES_PIDS##*,}`, // a crash of its own child
 		`exit 7`,

@@ -155,6 +155,7 @@ func welcome(servers *devpg.Cluster, sidecars []*sidecar) string {
 		fmt.Fprintf(&b, "%s (pid %d)\n", s.name, s.child.Pid())
 		row("SQL", s.databaseURL())
 		row("cache", s.redisURL())
+		row("console", s.consoleURL())
 		row("HTTP", s.httpURL()+"/health/ready, /metrics")
 	}
 	b.WriteString("direct, to compare\n")

@@ -24,12 +24,13 @@ func override(environ []string, set map[string]string) []string {
 	for name, value := range set {
 		out = append(out, name+"="+value)
 	}
-	slices.Sort(out)
 	return out
 }
 
 // environ is what a sidecar reads its settings from. OUTRIGGER_ variables of the caller's that are not set here reach it.
 func (s *sidecar) environ(base []string, servers *devpg.Cluster, join []string) []string {
+	// The newcomer may use the console, unless the caller has said who may.
+	base = append([]string{"OUTRIGGER_ADMIN_USERS=" + devpg.User}, base...) // of two, the last counts
 	return override(base, map[string]string{
 		"OUTRIGGER_PRIMARY_URL":   servers.PrimaryURL(),
 		"OUTRIGGER_REPLICA_URLS":  strings.Join(servers.ReplicaURLs(), ","),
@@ -46,6 +47,11 @@ func (s *sidecar) environ(base []string, servers *devpg.Cluster, join []string) 
 
 func (s *sidecar) databaseURL() string {
 	return (&url.URL{Scheme: "postgres", User: url.User(devpg.User), Host: s.pg, Path: "/" + devpg.Database, RawQuery: "sslmode=disable"}).String()
+}
+
+// consoleURL is the admin console's.
+func (s *sidecar) consoleURL() string {
+	return (&url.URL{Scheme: "postgres", User: url.User(devpg.User), Host: s.pg, Path: "/outrigger", RawQuery: "sslmode=disable"}).String()
 }
 
 func (s *sidecar) redisURL() string { return "redis://" + s.cache }
