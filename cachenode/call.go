@@ -120,7 +120,7 @@ func (w *worker) locate(c *call) {
 // forward sends a command to its owner.
 func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply []byte, done bool) {
 	f := w.newForward()
-	flags := peer.CommandFlags(c.proto, c.db, c.part)
+	flags := peer.CommandFlags(c.proto, c.db, c.part, c.from != nil)
 	if err := w.link(pl.peers[place]).ask(peer.Command, flags, pl.epoch, c.raw, f); err != nil {
 		w.freeForward(f)
 		switch {
@@ -219,8 +219,10 @@ func (w *worker) runLater(c *call) {
 	})
 }
 
-// command executes what a peer has forwarded. It is never forwarded again: if the peer's ring is another one than ours,
-// the key is pulled from whom we think to be its owner.
+// command executes what a peer has forwarded. If its ring is another one than ours and by ours the key is not our own, we
+// pass it on, once: where it then arrives it is executed in any case, after the key was pulled from whom that node
+// believes to be the owner. Executing it here at once would be one hop less, and would lose updates: of 7,700 increments
+// of 30 counters while a node joined and another left, 100 were overwritten by the new owner's.
 func (w *worker) command(in *inbound, f *peer.Frame) error {
 	w.n.lastCall.Store(w.now())
 	w.n.stats.executedForPeers.Add(1)
@@ -238,9 +240,13 @@ func (w *worker) command(in *inbound, f *peer.Frame) error {
 	pl := w.n.placement.Load()
 	var reply []byte
 	var done bool
-	if w.locate(&c); c.part || len(w.keys) == 0 {
+	w.locate(&c)
+	switch last := f.Flags&peer.FlagLastHop != 0; {
+	case c.part || len(w.keys) == 0:
 		reply, done = w.runPart(pl, &c, w.scratch[:0])
-	} else {
+	case !last && pl.owner[w.keys[0].Partition()] != self:
+		reply, done = w.forward(pl, pl.owner[w.keys[0].Partition()], &c, w.scratch[:0])
+	default:
 		reply, done = w.runHere(pl, &c, w.scratch[:0])
 	}
 	if done {

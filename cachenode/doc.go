@@ -31,7 +31,9 @@
 //
 // # What is promised
 //
-// An acknowledged write is at the owner and its backup, and survives the crash of either. A command executes once on the
-// node that the sender believes to be the owner; while views differ, that node fetches the key from whom it believes to
-// be the owner, so two nodes may for moments execute for one key, and of two concurrent changes the newer version wins.
+// An acknowledged write is at the owner and its backup, and survives the crash of either. While a new ring spreads, nodes
+// with the old and the new one may get commands for one key. A command that reaches a node which is not the owner by its
+// ring is passed on once; a new owner does not change a key before the former one has told that it works by the new ring
+// as well. Both are bounded in time: a node that does not hear of the ring for a second is not waited for, and then, as
+// when the cluster was in two parts, the newer version of a key wins.
 package cachenode

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
@@ -45,17 +46,9 @@ func (n *testNode) place(t *testing.T, owner, backup *testNode) string {
 	return ""
 }
 
-func startTunedCluster(t *testing.T, tune func(*Config)) (a, b, c *testNode) {
-	t.Helper()
-	a = startTuned(t, "a", 1, tune)
-	b = startTuned(t, "b", 1, tune, a)
-	c = startTuned(t, "c", 1, tune, a)
-	waitSettled(t, a, b, c)
-	return a, b, c
-}
-
 func TestStalledPeerBlocksOnlyItsKeys(t *testing.T) {
-	a, b, c := startTunedCluster(t, func(cfg *Config) { cfg.PeerTimeout = 400 * time.Millisecond })
+	nodes := startTunedCluster(t, 3, 1, func(cfg *Config, _ *cluster.Config) { cfg.PeerTimeout = 400 * time.Millisecond })
+	a, b, c := nodes[0], nodes[1], nodes[2]
 	atC, backedByC, elsewhere := a.place(t, c, a), a.place(t, a, c), a.place(t, a, b)
 	atB := a.place(t, b, a)
 	for _, key := range []string{atC, backedByC, elsewhere, atB} {
@@ -105,10 +98,11 @@ func TestStalledPeerBlocksOnlyItsKeys(t *testing.T) {
 
 func TestBoundOfOutstandingRequests(t *testing.T) {
 	const bound = 50
-	a, _, c := startTunedCluster(t, func(cfg *Config) {
+	nodes := startTunedCluster(t, 3, 1, func(cfg *Config, _ *cluster.Config) {
 		cfg.PeerTimeout = 400 * time.Millisecond
 		cfg.MaxPeerRequests = bound
 	})
+	a, c := nodes[0], nodes[2]
 	key := a.place(t, c, a)
 	a.do("SET", key, "1")
 	resume := c.stall()
@@ -137,7 +131,7 @@ func TestBoundOfOutstandingRequests(t *testing.T) {
 
 // Commands for an owner that has just died wait for the next one, unless they were on their way.
 func TestCommandsWaitForTheNextOwner(t *testing.T) {
-	nodes := startCluster(t, 3, 1)
+	nodes := startTunedCluster(t, 3, 1, quick)
 	a, b, c := nodes[0], nodes[1], nodes[2]
 	key := a.place(t, c, b)
 	if got := a.do("SET", key, "1"); got != "+OK\r\n" {
@@ -181,7 +175,7 @@ func TestReady(t *testing.T) {
 		}
 	}
 	// A node that cannot find those it shall join is not ready, for a while.
-	lost := startTuned(t, "x", 1, func(cfg *Config) { cfg.BackFillTimeout = time.Second }, &testNode{gossip: "127.0.0.1:1"})
+	lost := startTuned(t, "x", 1, func(cfg *Config, _ *cluster.Config) { cfg.BackFillTimeout = time.Second }, &testNode{gossip: "127.0.0.1:1"})
 	if lost.Ready() == nil {
 		t.Error("a node without its cluster is ready at once")
 	}

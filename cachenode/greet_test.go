@@ -76,16 +76,16 @@ func TestDialChecksWhoIsThere(t *testing.T) {
 	addr := b.cfg.Peers.Addr().String()
 	tests := []struct {
 		name string
-		to   remote
+		to   *remote
 		want string
 	}{
-		{"right", remote{"b", addr, b.greeting.Instance}, ""},
-		{"another node", remote{"c", addr, b.greeting.Instance}, "another node"},
-		{"another instance", remote{"b", addr, b.greeting.Instance + 1}, "another node"},
-		{"nobody", remote{"b", "127.0.0.1:1", 0}, "dial peer b"},
+		{"right", &remote{name: "b", addr: addr, instance: b.greeting.Instance}, ""},
+		{"another node", &remote{name: "c", addr: addr, instance: b.greeting.Instance}, "another node"},
+		{"another instance", &remote{name: "b", addr: addr, instance: b.greeting.Instance + 1}, "another node"},
+		{"nobody", &remote{name: "b", addr: "127.0.0.1:1", instance: 0}, "dial peer b"},
 	}
 	for _, tt := range tests {
-		nc, err := a.dial(context.Background(), &tt.to)
+		nc, err := a.dial(context.Background(), tt.to)
 		if err == nil {
 			nc.Close()
 		}

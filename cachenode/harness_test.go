@@ -69,11 +69,15 @@ func testLogger(testing.TB) *slog.Logger {
 // startNode runs a node that joins others, until the test ends or it is stopped. loops is the number of its event loops.
 func startNode(t testing.TB, name string, loops int, join ...*testNode) *testNode {
 	t.Helper()
-	return startTuned(t, name, loops, func(*Config) {}, join...)
+	return startTuned(t, name, loops, func(*Config, *cluster.Config) {}, join...)
 }
 
-// startTuned is startNode with changes to the node's configuration.
-func startTuned(t testing.TB, name string, loops int, tune func(*Config), join ...*testNode) *testNode {
+// quick makes a crash known within a second. Tests without a crash do not use it: on a busy machine it takes the living
+// for dead.
+func quick(_ *Config, c *cluster.Config) { c.ProbeInterval = 200 * time.Millisecond }
+
+// startTuned is startNode with changes to the configuration.
+func startTuned(t testing.TB, name string, loops int, tune func(*Config, *cluster.Config), join ...*testNode) *testNode {
 	t.Helper()
 	n := &testNode{t: t, name: name, nodeDone: make(chan error, 1), clusterDone: make(chan error, 1)}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -86,7 +90,7 @@ func startTuned(t testing.TB, name string, loops int, tune func(*Config), join .
 		BindPort:       freePort(t),
 		PeerAddr:       listener.Addr().String(),
 		JoinInterval:   200 * time.Millisecond,
-		ProbeInterval:  200 * time.Millisecond,
+		ProbeInterval:  2 * time.Second,
 		GossipInterval: 20 * time.Millisecond,
 		Logger:         testLogger(t).With("node", name),
 	}
@@ -94,10 +98,16 @@ func startTuned(t testing.TB, name string, loops int, tune func(*Config), join .
 		cfg.Join = append(cfg.Join, other.gossip)
 	}
 	n.gossip = fmt.Sprintf("127.0.0.1:%d", cfg.BindPort)
+	config := Config{Peers: listener, Logger: testLogger(t).With("node", name)}
+	tune(&config, &cfg)
 	if n.cluster, err = cluster.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	config := Config{Cluster: n.cluster, Peers: listener, Logger: testLogger(t).With("node", name)}
+	if config.Peers != nil {
+		config.Cluster = n.cluster
+	} else {
+		listener.Close()
+	}
 	for range loops {
 		loop, err := netloop.New(netloop.Config{})
 		if err != nil {
@@ -105,7 +115,6 @@ func startTuned(t testing.TB, name string, loops int, tune func(*Config), join .
 		}
 		config.Loops = append(config.Loops, loop)
 	}
-	tune(&config)
 	if n.Node, err = New(config); err != nil {
 		t.Fatal(err)
 	}
@@ -237,9 +246,14 @@ func waitSettled(t testing.TB, nodes ...*testNode) {
 // startCluster runs n settled nodes named a, b, c …
 func startCluster(t testing.TB, count, loops int) []*testNode {
 	t.Helper()
+	return startTunedCluster(t, count, loops, func(*Config, *cluster.Config) {})
+}
+
+func startTunedCluster(t testing.TB, count, loops int, tune func(*Config, *cluster.Config)) []*testNode {
+	t.Helper()
 	var nodes []*testNode
 	for i := range count {
-		nodes = append(nodes, startNode(t, string(rune('a'+i)), loops, nodes...))
+		nodes = append(nodes, startTuned(t, string(rune('a'+i)), loops, tune, nodes...))
 	}
 	waitSettled(t, nodes...)
 	return nodes

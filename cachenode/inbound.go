@@ -78,7 +78,7 @@ func (in *inbound) handle(f *peer.Frame) error {
 		}
 		in.send(peer.Ack, 0, f.ID, nil)
 	case peer.Pull:
-		w.answerPull(in, f)
+		w.pulled(in, f)
 	case peer.Publish:
 		return w.publishHere(in, f)
 	case peer.Offer:
@@ -102,7 +102,7 @@ func (in *inbound) send(t peer.Type, flags uint8, id uint64, body []byte) {
 		return
 	}
 	size := peer.HeaderSize + len(body)
-	b := peer.AppendHeader(in.conn.Buffer(size), t, flags, id, in.w.n.placement.Load().epoch, len(body))
+	b := peer.AppendHeader(in.conn.Buffer(size), t, flags, id, in.w.n.fenced.Load(), len(body))
 	in.conn.SetBuffer(append(b, body...))
 }
 

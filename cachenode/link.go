@@ -155,6 +155,7 @@ func (l *link) Data(c *netloop.Conn, b []byte) int {
 			return done
 		}
 		done += n
+		l.to.epoch.Store(f.Epoch)
 		if who := l.take(f.ID); who != nil {
 			who.answered(l.w, f, nil)
 		}

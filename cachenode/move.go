@@ -108,11 +108,6 @@ func (n *Node) giveUpWaiting(pl *placement) {
 // settle draws the conclusions of a pass: partitions that are not this node's are forgotten where both holders have
 // confirmed that they have them. It reports whether nothing is left over.
 func (n *Node) settle(pl *placement, results []handover) (settled bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.placement.Load() != pl {
-		return false
-	}
 	settled = true
 	for p := range ring.Partitions {
 		mine := pl.holds(self, p)
@@ -123,18 +118,28 @@ func (n *Node) settle(pl *placement, results []handover) (settled bool) {
 		for _, place := range [2]int16{pl.owner[p], pl.backup[p]} {
 			confirmed = confirmed && (place < 0 || results[place].confirmed[p])
 		}
-		if !confirmed {
+		if !confirmed || !n.forget(pl, p, mine) {
 			settled = false
-			continue
-		}
-		n.stray[p].Store(false)
-		if !mine {
-			n.complete[p].Store(false)
-			n.assumed[p].Store(false)
-			n.stats.dropped.Add(uint64(n.store.DropPartition(p)))
 		}
 	}
 	return settled
+}
+
+// forget notes that all holders of partition p have what we have, and drops it if we are none of them. It reports false
+// when the ring has changed.
+func (n *Node) forget(pl *placement, p int, mine bool) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.placement.Load() != pl {
+		return false
+	}
+	n.stray[p].Store(false)
+	if !mine {
+		n.complete[p].Store(false)
+		n.assumed[p].Store(false)
+		n.stats.dropped.Add(uint64(n.store.DropPartition(p)))
+	}
+	return true
 }
 
 // handover is one pass with one peer, over a connection of its own.
@@ -363,6 +368,7 @@ func (h *handover) ask(t peer.Type, flags uint8, body []byte) (peer.Frame, error
 	if err != nil {
 		return f, fmt.Errorf("hand over to %s: %w", h.to.name, err)
 	}
+	h.to.epoch.Store(f.Epoch)
 	if f.ID != h.id {
 		return f, fmt.Errorf("hand over to %s: answer %d to request %d", h.to.name, f.ID, h.id)
 	}

@@ -55,20 +55,20 @@ func checkTwoCopies(t *testing.T, nodes []*testNode, keys int) {
 // What a lone node has spreads over those that join, each key at two of them, and moves on as they leave.
 func TestPartitionsMove(t *testing.T) {
 	const keys = 5000
-	a := startNode(t, "a", 1)
+	a := startTuned(t, "a", 1, quick)
 	for i := range keys {
 		key := fmt.Sprintf("key:%d", i)
 		a.put(key, key)
 	}
-	b := startNode(t, "b", 1, a)
+	b := startTuned(t, "b", 1, quick, a)
 	waitSettled(t, a, b)
 	checkTwoCopies(t, []*testNode{a, b}, keys)
 
-	c := startNode(t, "c", 2, a)
+	c := startTuned(t, "c", 2, quick, a)
 	waitSettled(t, a, b, c)
 	checkTwoCopies(t, []*testNode{a, b, c}, keys)
 
-	d := startNode(t, "d", 1, b)
+	d := startTuned(t, "d", 1, quick, b)
 	waitSettled(t, a, b, c, d)
 	checkTwoCopies(t, []*testNode{a, b, c, d}, keys)
 
@@ -123,7 +123,7 @@ func TestPartsMerge(t *testing.T) {
 
 // A lone node takes the place that it left by a restart, with nothing in its hands.
 func TestNewInstanceIsFilledAgain(t *testing.T) {
-	nodes := startCluster(t, 3, 1)
+	nodes := startTunedCluster(t, 3, 1, quick)
 	for i := range 300 {
 		key := fmt.Sprintf("key:%d", i)
 		for _, n := range nodes {
@@ -133,7 +133,7 @@ func TestNewInstanceIsFilledAgain(t *testing.T) {
 		}
 	}
 	nodes[1].crash()
-	again := startNode(t, "b", 1, nodes[0])
+	again := startTuned(t, "b", 1, quick, nodes[0])
 	waitSettled(t, nodes[0], again, nodes[2])
 	checkTwoCopies(t, []*testNode{nodes[0], again, nodes[2]}, 300)
 }

@@ -31,6 +31,9 @@ type Node struct {
 
 	// Atomic.
 	placement atomic.Pointer[placement]
+	// fenced is the epoch of the placement that all loops have taken over. It is what other nodes are told: to them it
+	// means that nothing is executed here by an older ring.
+	fenced atomic.Uint64
 	// complete tells of each partition whether this node has all of it. A node that is alone has; one that got a partition
 	// has when it was handed over; one that passed it on has not.
 	complete [ring.Partitions]atomic.Bool
@@ -97,6 +100,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 	var failure error
 	n.spawn(func() { n.housekeep(ctx) })
+	n.spawn(func() { n.fence(n.placement.Load()) }) // the cluster may have changed before
 	if n.cfg.Cluster != nil {
 		listener := netloop.NewListener(n.cfg.Peers, n.cfg.Logger, n.accept)
 		n.spawn(func() {
@@ -185,10 +189,21 @@ func (n *Node) follow(_, view *cluster.View) {
 	n.placement.Store(pl)
 	n.mu.Unlock()
 
-	for _, w := range n.workers {
-		w.loop.Post(w.prune)
-	}
+	n.spawn(func() { n.fence(pl) })
 	n.wakeMover()
+}
+
+// fence waits until no loop works by an older placement than pl any more, and lets those go on that have waited for this.
+func (n *Node) fence(pl *placement) {
+	n.onLoops(n.lifetime, func(*worker) {})
+	n.mu.Lock()
+	if n.placement.Load() == pl {
+		n.fenced.Store(pl.epoch)
+	}
+	n.mu.Unlock()
+	for _, w := range n.workers {
+		w.loop.Post(w.follow)
+	}
 }
 
 func (n *Node) wakeMover() {

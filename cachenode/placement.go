@@ -1,15 +1,21 @@
 package cachenode
 
 import (
+	"sync/atomic"
+
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 )
 
-// remote is another node: one instance of it, so a restart is another remote. Constant, and compared by pointer.
+// remote is another node: one instance of it, so a restart is another remote. Compared by pointer.
 type remote struct {
+	// Constant.
 	name     string
 	addr     string // of its peer listener
 	instance uint64
+
+	// Atomic: of the ring that it had when it last said something.
+	epoch atomic.Uint64
 }
 
 // Places of a partition: an index into placement.peers, or one of these.
@@ -80,7 +86,11 @@ func newPlacement(v *cluster.View, old *placement) *placement {
 		if backup := v.Backup(p); backup != nil {
 			pl.backup[p] = places[backup.Name]
 		}
-		pl.former[0][p], pl.former[1][p] = now(old.owner[p]), now(old.backup[p])
+		former := old.owner[p]
+		if former == self && !old.passedOn(p) {
+			former = old.former[0][p] // which may still be about to learn that we came in between
+		}
+		pl.former[0][p], pl.former[1][p] = now(former), now(old.backup[p])
 	}
 	return pl
 }
@@ -109,9 +119,16 @@ func (pl *placement) holds(place int16, p int) bool {
 	return pl.owner[p] == place || pl.backup[p] == place
 }
 
-// sources lists in dst the places to ask for a key of partition p that may not be here: the owner where that is not us;
-// the backup, which would be the owner without us and so was it before a lone join; those who had the partition before;
-// then anyone. Asking more than a few is not worth the time.
+// passedOn tells whether the one that owned partition p before knows that it does not any more. Until then it may execute
+// commands on it.
+func (pl *placement) passedOn(p int) bool {
+	former := pl.former[0][p]
+	return former < 0 || pl.peers[former].epoch.Load() == pl.epoch
+}
+
+// sources lists in dst the places to ask for a key of partition p that may not be here: the owner where that is not us,
+// else who owned it before; the backup, which would be the owner without us and so was it before a lone join; then
+// anyone. Asking more than a few is not worth the time.
 func (pl *placement) sources(dst []int16, p int) []int16 {
 	const most = 5
 	add := func(place int16) {
@@ -126,8 +143,8 @@ func (pl *placement) sources(dst []int16, p int) []int16 {
 		dst = append(dst, place)
 	}
 	add(pl.owner[p])
-	add(pl.backup[p])
 	add(pl.former[0][p])
+	add(pl.backup[p])
 	add(pl.former[1][p])
 	for i := range pl.peers {
 		add(int16(i))

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/outrigger-proxy/outrigger/cluster"
 )
 
 // client connects go-redis to a node.
@@ -160,7 +162,7 @@ func TestSubscribersHearAllNodes(t *testing.T) {
 
 // A node without a cluster serves too, and never asks anybody.
 func TestNodeAlone(t *testing.T) {
-	n := startTuned(t, "alone", 1, func(cfg *Config) { cfg.Cluster, cfg.Peers = nil, nil })
+	n := startTuned(t, "alone", 1, func(cfg *Config, _ *cluster.Config) { cfg.Peers = nil })
 	c := n.client(t, 3)
 	for i := range 100 {
 		if err := c.Set(t.Context(), fmt.Sprintf("k%d", i), i, 0).Err(); err != nil {

@@ -24,6 +24,8 @@ type worker struct {
 
 	parked    []*call // wait for an owner that can be reached
 	parkTimer *netloop.Timer
+	held      []heldPull
+	heldTimer *netloop.Timer
 
 	spareAsks     []*batchAsk
 	spareForwards []*forwarded
@@ -48,6 +50,7 @@ type worker struct {
 func newWorker(n *Node, loop *netloop.Loop) *worker {
 	w := &worker{n: n, loop: loop, links: map[*remote]*link{}, inbounds: map[*inbound]struct{}{}}
 	w.parkTimer = loop.NewTimer(w.unpark)
+	w.heldTimer = loop.NewTimer(w.answerHeld)
 	w.owns = func(p int) bool { return p < w.limit && w.counting.owner[p] == self }
 	loop.OnDispatch(w.dispatch)
 	return w
@@ -73,8 +76,9 @@ func (w *worker) dispatch() {
 	w.batching = w.batching[:0]
 }
 
-// prune closes the links to peers that are gone.
-func (w *worker) prune() {
+// follow takes note of a new placement: links to peers that are gone close, and commands that wait are tried again.
+func (w *worker) follow() {
+	w.answerHeld()
 	pl := w.n.placement.Load()
 	for to, l := range w.links {
 		if !pl.alive(to) {
@@ -82,6 +86,7 @@ func (w *worker) prune() {
 			delete(w.links, to)
 		}
 	}
+	w.unpark()
 }
 
 // stop closes everything. Commands that come later get an error.
@@ -93,6 +98,7 @@ func (w *worker) stop() {
 	}
 	clear(w.links)
 	w.unpark()
+	w.answerHeld()
 	for in := range w.inbounds {
 		in.conn.CloseAfterFlush()
 	}

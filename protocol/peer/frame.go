@@ -36,10 +36,14 @@ const (
 	// Command
 	FlagRESP3     = 1 << 0 // the client speaks RESP3
 	FlagLocalOnly = 1 << 1 // the receiver's part of a command that runs on all nodes
+	FlagLastHop   = 1 << 2 // a node that is not the owner passes it on: execute it in any case
 	databaseShift = 4      // the upper half holds the database, 0 to 15
 
 	// Ack
 	FlagWrongEpoch = 1 << 0 // refused: the receiver's ring is another one
+
+	// Pull
+	FlagOwner = 1 << 0 // the sender owns the key's partition by its ring, and is going to change the key
 
 	// Entries
 	FlagComplete = 1 << 0 // the receiver of the Pull holds all of the partition: a key it does not send does not exist
@@ -56,13 +60,16 @@ const (
 )
 
 // CommandFlags packs what a Command carries besides its body.
-func CommandFlags(proto, database int, localOnly bool) uint8 {
+func CommandFlags(proto, database int, localOnly, lastHop bool) uint8 {
 	flags := uint8(database) << databaseShift
 	if proto >= 3 {
 		flags |= FlagRESP3
 	}
 	if localOnly {
 		flags |= FlagLocalOnly
+	}
+	if lastHop {
+		flags |= FlagLastHop
 	}
 	return flags
 }

@@ -14,7 +14,7 @@ import (
 func TestFrameRoundTrip(t *testing.T) {
 	frames := []Frame{
 		{Type: Hello, ID: 1},
-		{Type: Command, Flags: CommandFlags(3, 15, true), ID: 1<<64 - 1, Epoch: 42, Body: []byte("*1\r\n$4\r\nPING\r\n")},
+		{Type: Command, Flags: CommandFlags(3, 15, true, false), ID: 1<<64 - 1, Epoch: 42, Body: []byte("*1\r\n$4\r\nPING\r\n")},
 		{Type: Publish, Body: bytes.Repeat([]byte("x"), 100_000)},
 	}
 	var wire []byte
@@ -38,11 +38,12 @@ func TestFrameRoundTrip(t *testing.T) {
 
 func TestCommandFlags(t *testing.T) {
 	for _, proto := range []int{2, 3} {
-		for _, local := range []bool{false, true} {
+		for bits := range 4 {
+			local, last := bits&1 != 0, bits&2 != 0
 			for db := range 16 {
-				f := Frame{Flags: CommandFlags(proto, db, local)}
-				if f.Proto() != proto || f.Database() != db || (f.Flags&FlagLocalOnly != 0) != local {
-					t.Errorf("proto %d, database %d, local %v come back as %d, %d, %08b", proto, db, local, f.Proto(), f.Database(), f.Flags)
+				f := Frame{Flags: CommandFlags(proto, db, local, last)}
+				if f.Proto() != proto || f.Database() != db || (f.Flags&FlagLocalOnly != 0) != local || (f.Flags&FlagLastHop != 0) != last {
+					t.Errorf("proto %d, database %d, local %v, last %v come back as %08b", proto, db, local, last, f.Flags)
 				}
 			}
 		}
