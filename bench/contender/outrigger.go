@@ -1,0 +1,84 @@
+package contender
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/bench/load"
+	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
+)
+
+// BuildOutrigger builds the program from the source tree at root, as make build does, and returns its path in dir.
+func BuildOutrigger(ctx context.Context, root, dir, version string) (string, error) {
+	program := filepath.Join(dir, "outrigger")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+version,
+		"-o", program, "./cmd/outrigger")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build outrigger: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	return program, nil
+}
+
+// StartOutrigger runs one node in front of the primary: pooler and cache in one process, as beside an application.
+func StartOutrigger(ctx context.Context, program, version, dir string, servers *devpg.Cluster) (*Contender, error) {
+	const pg, cache, gossip, peer, http, ports = 0, 1, 2, 3, 4, 5
+	p, addrs, err := recipe{
+		name:  Outrigger,
+		log:   filepath.Join(dir, "outrigger.log"),
+		ports: ports,
+		command: func(addrs []string) (*exec.Cmd, error) {
+			cmd := exec.Command(program, "serve")
+			cmd.Dir = dir
+			cmd.Env = []string{ // and nothing else: settings of the caller's environment would be measured too
+				"PATH=/usr/bin:/bin", "HOME=" + dir,
+				"OUTRIGGER_PRIMARY_URL=" + servers.PrimaryURL(),
+				"OUTRIGGER_PG_LISTEN=" + addrs[pg],
+				"OUTRIGGER_CACHE_LISTEN=" + addrs[cache],
+				"OUTRIGGER_GOSSIP_LISTEN=" + addrs[gossip],
+				"OUTRIGGER_PEER_LISTEN=" + addrs[peer],
+				"OUTRIGGER_HTTP_LISTEN=" + addrs[http],
+				fmt.Sprintf("OUTRIGGER_DEFAULT_POOL_SIZE=%d", PoolSize),
+				fmt.Sprintf("OUTRIGGER_MAX_CLIENT_CONN=%d", MaxClients),
+			}
+			return cmd, nil
+		},
+		ready: func(ctx context.Context, addrs []string) error { return isReady(ctx, addrs[http]) },
+	}.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Contender{Name: Outrigger, Version: version, process: p,
+		Settings: fmt.Sprintf("one node, default_pool_size=%d max_client_conn=%d", PoolSize, MaxClients),
+		addrs:    map[load.Half]string{load.Pooler: addrs[pg], load.Cache: addrs[cache]}}, nil
+}
+
+// isReady asks the node itself.
+func isReady(ctx context.Context, addr string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/health/ready", nil)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(body)))
+	}
+	return nil
+}

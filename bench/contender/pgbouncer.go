@@ -1,0 +1,144 @@
+package contender
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/outrigger-proxy/outrigger/bench/load"
+	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
+)
+
+// preparedSince is the first PgBouncer that keeps named prepared statements in transaction mode.
+var preparedSince = [2]int{1, 21}
+
+// StartPgBouncer runs PgBouncer in front of the primary. It runs as the owner of the cluster's directory, since it refuses
+// to be root, and has its files there.
+func StartPgBouncer(ctx context.Context, program string, servers *devpg.Cluster) (*Contender, error) {
+	version, err := firstLine(ctx, program, "--version")
+	if err != nil {
+		return nil, err
+	}
+	prepared := atLeast(version, preparedSince)
+	ini := filepath.Join(servers.SocketDir(), "pgbouncer.ini")
+	p, addrs, err := recipe{
+		name:  PgBouncer,
+		log:   filepath.Join(servers.SocketDir(), "pgbouncer.log"),
+		ports: 1,
+		command: func(addrs []string) (*exec.Cmd, error) {
+			config, err := pgbouncerINI(servers.Addr(0), addrs[0], prepared)
+			if err != nil {
+				return nil, err
+			}
+			if err := os.WriteFile(ini, []byte(config), 0o644); err != nil {
+				return nil, fmt.Errorf("write its configuration: %w", err)
+			}
+			owner, err := ownerOf(servers.SocketDir())
+			if err != nil {
+				return nil, err
+			}
+			cmd := exec.Command(program, ini)
+			cmd.Dir = servers.SocketDir()
+			cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner}
+			return cmd, nil
+		},
+	}.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &Contender{Name: PgBouncer, Version: version, process: p, addrs: map[load.Half]string{load.Pooler: addrs[0]},
+		Settings: fmt.Sprintf("pool_mode=transaction default_pool_size=%d max_client_conn=%d, connections not logged", PoolSize, MaxClients)}
+	if !prepared {
+		c.cannot = func(w load.Workload) string {
+			if !w.Prepared {
+				return ""
+			}
+			return fmt.Sprintf("%s keeps no prepared statements in transaction mode (%d.%d and later do)", version, preparedSince[0], preparedSince[1])
+		}
+	}
+	return c, nil
+}
+
+// pgbouncerINI is a configuration like that of a production pooler, but for logins: like ours, they are not checked.
+func pgbouncerINI(server, listen string, prepared bool) (string, error) {
+	serverHost, serverPort, err := net.SplitHostPort(server)
+	if err != nil {
+		return "", fmt.Errorf("address %s: %w", server, err)
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", fmt.Errorf("address %s: %w", listen, err)
+	}
+	lines := []string{
+		"[databases]",
+		fmt.Sprintf("%s = host=%s port=%s dbname=%[1]s user=%[4]s", devpg.Database, serverHost, serverPort, devpg.User),
+		"[pgbouncer]",
+		"listen_addr = " + host,
+		"listen_port = " + port,
+		"unix_socket_dir =",
+		"auth_type = any",
+		"pool_mode = transaction",
+		"default_pool_size = " + strconv.Itoa(PoolSize),
+		"max_client_conn = " + strconv.Itoa(MaxClients),
+		"log_connections = 0",
+		"log_disconnections = 0",
+	}
+	if prepared {
+		lines = append(lines, "max_prepared_statements = 200") // the default since 1.24; 0 before
+	}
+	return strings.Join(lines, "\n") + "\n", nil
+}
+
+// ownerOf gives the credential for running as the owner of a directory; nil when we are the owner.
+func ownerOf(dir string) (*syscall.Credential, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("find the servers' user: %w", err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil, fmt.Errorf("find the servers' user: no owner of %s", dir)
+	}
+	if int(stat.Uid) == os.Geteuid() {
+		return nil, nil
+	}
+	return &syscall.Credential{Uid: stat.Uid, Gid: stat.Gid}, nil
+}
+
+// atLeast finds the first "major.minor" in a version line and compares it. An unreadable version counts as new enough:
+// then the run itself will tell.
+func atLeast(line string, want [2]int) bool {
+	for word := range strings.FieldsSeq(line) {
+		parts := strings.SplitN(word, ".", 3)
+		if len(parts) < 2 {
+			continue
+		}
+		major, err := strconv.Atoi(parts[0])
+		if err != nil {
+			continue
+		}
+		minor, err := strconv.Atoi(parts[1])
+		if err != nil {
+			continue
+		}
+		return major > want[0] || major == want[0] && minor >= want[1]
+	}
+	return true
+}
+
+// firstLine runs a program that prints its version.
+func firstLine(ctx context.Context, program string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, program, args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", program, err)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(line), nil
+}

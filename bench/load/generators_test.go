@@ -1,0 +1,97 @@
+package load
+
+import (
+	"context"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The parsers must understand what the installed pgbench really prints, in every mode and with more than one log file.
+func TestPgbenchForReal(t *testing.T) {
+	servers, err := devpg.Start(t.Context(), devpg.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := servers.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := servers.Pgbench(t.Context(), "-i", "-q", "-s", "1"); err != nil {
+		t.Fatal(err)
+	}
+	p := Pgbench{Program: filepath.Join(servers.BinDir(), "pgbench"), User: devpg.User, Database: devpg.Database, Seconds: 1}
+	for _, w := range []Workload{
+		p.Transactions("select", "select-only", "prepared", 4, 0.5),
+		p.Transactions("write", "tpcb-like", "simple", 1, 1),
+	} {
+		o, err := w.Run(t.Context(), servers.Addr(0))
+		if err != nil {
+			t.Fatalf("%v; it said:\n%s", err, o.Output)
+		}
+		if o.Operations <= 0 || o.Failed != 0 || o.Rate <= 0 || o.Average <= 0 || o.P99 <= 0 || o.P99 > time.Minute {
+			t.Errorf("%s: %+v", w.Name, o)
+		}
+		if !strings.HasPrefix(o.Command, "pgbench -n -b ") {
+			t.Errorf("command line %q", o.Command)
+		}
+	}
+
+	gone := net.JoinHostPort("127.0.0.1", "1")
+	if o, err := p.Transactions("nobody", "select-only", "simple", 1, 1).Run(t.Context(), gone); err == nil || !strings.Contains(err.Error(), "pgbench: ") || o.Output == "" {
+		t.Errorf("a server that is not there: %v, output %q", err, o.Output)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Transactions("stopped", "select-only", "simple", 1, 1).Run(ctx, servers.Addr(0)); err == nil {
+		t.Error("a cancelled run has no error")
+	}
+}
+
+func TestRedisBenchmarkForReal(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	server, err := devpg.StartChild(exec.Command("redis-server", "--port", strconv.Itoa(l.Addr().(*net.TCPAddr).Port), "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()))
+	if err != nil {
+		t.Fatalf("%v (apt-get install redis-server)", err)
+	}
+	t.Cleanup(func() { server.Stop(syscall.SIGTERM, 5*time.Second) })
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	b := RedisBenchmark{Program: "redis-benchmark", Clients: 5, Size: 10, Keys: 100}
+	for _, test := range []string{"SET", "GET"} {
+		o, err := b.Commands("some", test, 4, 2000).Run(t.Context(), addr)
+		if err != nil {
+			t.Fatalf("%v; it said:\n%s", err, o.Output)
+		}
+		if o.Operations != 2000 || o.Rate <= 0 || o.P99 <= 0 {
+			t.Errorf("%s: %+v", test, o)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+// Package load is the table of workloads, and the two load generators behind it: pgbench and redis-benchmark.
+package load
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Half is the part of a sidecar that a workload exercises; contenders serve one of them or both.
+type Half string
+
+// The halves.
+const (
+	Pooler Half = "pooler"
+	Cache  Half = "cache"
+)
+
+// Workload is one line of the tables: a load that every contender of its half gets in turn.
+type Workload struct {
+	Name     string
+	Half     Half
+	Prepared bool // uses named prepared statements: in transaction mode not every pooler can
+
+	// Run puts the load on the server at addr (host:port). The outcome holds the command line and what the generator
+	// printed even when there is an error.
+	Run func(ctx context.Context, addr string) (Outcome, error)
+}
+
+// Outcome is what a generator saw.
+type Outcome struct {
+	Operations int64         // transactions of pgbench, commands of redis-benchmark
+	Failed     int64         // of them, those that ended in an error
+	Rate       float64       // operations per second, without the time to connect
+	Average    time.Duration // latency
+	P99        time.Duration
+
+	Command string
+	Output  string
+}
+
+// waitDelay is how long a killed generator's pipes may stay open.
+const waitDelay = time.Second
+
+// execute runs a generator to its end, at most limit, and keeps all it printed in o.
+func (o *Outcome) execute(ctx context.Context, limit time.Duration, program string, args ...string) (stdout string, err error) {
+	o.Command = strings.Join(append([]string{filepath.Base(program)}, args...), " ")
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done after %v", limit))
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, waitDelay
+	err = cmd.Run()
+	o.Output = out.String() + errs.String()
+	switch {
+	case err == nil:
+		return out.String(), nil
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("%s: %w", filepath.Base(program), context.Cause(ctx))
+	default:
+		return "", fmt.Errorf("%s: %w: %s", filepath.Base(program), err, lastLines(errs.String()+out.String()))
+	}
+}
+
+// lastLines keeps an error readable: a generator with many clients says the same many times.
+func lastLines(s string) string {
+	const keep = 3
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-keep):], "; ")
+}

@@ -1,0 +1,213 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Markdown writes the page. Tables are padded, so that it reads well on a terminal too.
+func (p *Page) Markdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n\n", p.Title)
+	if n := p.Failures(); n > 0 {
+		fmt.Fprintf(&b, "**%d of %d runs failed and are left out of all numbers:**\n\n", n, len(p.Runs))
+		for _, line := range p.failureLines() {
+			fmt.Fprintf(&b, "- %s\n", line)
+		}
+		b.WriteString("\n")
+	}
+	for _, note := range p.Notes {
+		fmt.Fprintf(&b, "- %s\n", oneLine(note))
+	}
+	if len(p.Notes) > 0 {
+		b.WriteString("\n")
+	}
+
+	rivals := slices.DeleteFunc(p.contenders(), func(name string) bool { return name == p.Ours || name == p.Baseline })
+	fmt.Fprintf(&b, "## %s against its rivals\n\n", p.Ours)
+	b.WriteString("Cells: ours / theirs (medians), then the median of the rounds' ratios ours/theirs and their extremes. More is better for rate,\n" +
+		"less for cpu (µs of the process per operation) and p99 (ms). The first column names what we lose; with ? the rounds disagree.\n\n")
+	b.WriteString(p.ratioTable(rivals))
+	if slices.Contains(p.contenders(), p.Baseline) {
+		fmt.Fprintf(&b, "\n## %s against a %s connection\n\n", p.Ours, p.Baseline)
+		b.WriteString(p.ratioTable([]string{p.Baseline}))
+	}
+	b.WriteString("\n## Resident memory at the end\n\n")
+	b.WriteString(p.memoryTable())
+	b.WriteString("\n## All numbers\n\nMedians over the rounds, and the rate's extremes.\n\n")
+	b.WriteString(p.numberTable())
+	b.WriteString("\n## Circumstances\n\n")
+	var facts [][]string
+	for _, f := range p.Facts {
+		facts = append(facts, []string{f.Name, f.Value})
+	}
+	b.WriteString(table([]string{"what", "value"}, 2, facts))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// failureLines says once what failed alike in several rounds.
+func (p *Page) failureLines() []string {
+	var lines []string
+	times := map[string]int{}
+	for _, r := range p.Runs {
+		if r.good() {
+			continue
+		}
+		why := r.Err
+		if why == "" {
+			why = "operations failed"
+		}
+		line := fmt.Sprintf("%s on %s: %s", r.Workload, r.Contender, oneLine(why))
+		if times[line] == 0 {
+			lines = append(lines, line)
+		}
+		times[line]++
+	}
+	for i, line := range lines {
+		lines[i] = fmt.Sprintf("%s (%d×)", line, times[line])
+	}
+	return lines
+}
+
+func (p *Page) ratioTable(others []string) string {
+	header := []string{"lost", "workload", "against"}
+	for _, m := range metrics() {
+		header = append(header, m.name, "ratio")
+	}
+	var rows [][]string
+	for _, match := range p.matches(others) {
+		var losses, cells []string
+		if match.failures > 0 {
+			losses = append(losses, fmt.Sprintf("failed %d/%d", match.failures, match.runs))
+		}
+		for i, m := range metrics() {
+			c := match.by[i]
+			switch c.verdict {
+			case lost:
+				losses = append(losses, m.name)
+			case maybeLost:
+				losses = append(losses, m.name+"?")
+			case notWorse, failed: // failures are the row's, not the metric's
+			}
+			cells = append(cells, pair(c), ratio(c.ratio))
+		}
+		mark := strings.Join(losses, " ")
+		if mark != "" {
+			mark = "**" + mark + "**"
+		}
+		rows = append(rows, append([]string{mark, match.workload, match.other}, cells...))
+	}
+	return table(header, 3, rows)
+}
+
+func (p *Page) memoryTable() string {
+	var rows [][]string
+	for _, m := range p.Memory {
+		rows = append(rows, []string{m.Contender, fmt.Sprintf("%.1f MiB", float64(m.Bytes)/(1<<20))})
+	}
+	return table([]string{"process", "resident"}, 1, rows)
+}
+
+func (p *Page) numberTable() string {
+	by := metrics()
+	by = append(by[:1:1], append([]metric{{"average ms", false, func(r Run) (float64, bool) { return r.Average.Seconds() * 1e3, r.Average > 0 }}}, by[1:]...)...)
+	var rows [][]string
+	for _, w := range p.Workloads {
+		for _, c := range p.contenders() {
+			var cells []string
+			rounds := 0
+			for i, m := range by {
+				s := spreadOf(valuesOf(p.values(w, c, m)))
+				cells = append(cells, figure(s))
+				if i == 0 {
+					rounds = s.N
+					cells = append(cells, figure(Spread{Median: s.Min, N: s.N})+" .. "+figure(Spread{Median: s.Max, N: s.N}))
+				}
+			}
+			if rounds > 0 {
+				rows = append(rows, append([]string{w, c}, append(cells, strconv.Itoa(rounds))...))
+			}
+		}
+	}
+	return table([]string{"workload", "contender", "rate /s", "extremes", "average ms", "cpu µs/op", "p99 ms", "rounds"}, 2, rows)
+}
+
+func pair(c comparison) string { return figure(c.ours) + " / " + figure(c.theirs) }
+
+func ratio(s Spread) string {
+	if s.N == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f (%.2f .. %.2f)", s.Median, s.Min, s.Max)
+}
+
+// figure prints a median with three digits or more, thousands apart.
+func figure(s Spread) string {
+	v := s.Median
+	switch {
+	case s.N == 0:
+		return "–"
+	case v < 1:
+		return fmt.Sprintf("%.3f", v)
+	case v < 10:
+		return fmt.Sprintf("%.2f", v)
+	case v < 1000:
+		return fmt.Sprintf("%.1f", v)
+	}
+	digits := fmt.Sprintf("%.0f", v)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// table writes a padded Markdown table; the first left columns are flush left, the others right.
+func table(header []string, left int, rows [][]string) string {
+	if len(rows) == 0 {
+		return "Nothing was measured.\n"
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = strings.ReplaceAll(cell, "|", `\|`)
+		}
+	}
+	width := make([]int, len(header))
+	for _, row := range append([][]string{header}, rows...) {
+		for i, cell := range row {
+			width[i] = max(width[i], 3, utf8.RuneCountInString(cell)) // a rule has at least three characters
+		}
+	}
+	var b strings.Builder
+	line := func(row []string) {
+		for i, cell := range row {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if i < left {
+				b.WriteString("| " + cell + pad + " ")
+			} else {
+				b.WriteString("| " + pad + cell + " ")
+			}
+		}
+		b.WriteString("|\n")
+	}
+	line(header)
+	for i := range header {
+		if i < left {
+			b.WriteString("|" + strings.Repeat("-", width[i]+2))
+		} else {
+			b.WriteString("|" + strings.Repeat("-", width[i]+1) + ":")
+		}
+	}
+	b.WriteString("|\n")
+	for _, row := range rows {
+		line(row)
+	}
+	return b.String()
+}
+
+// oneLine keeps a message within its list item.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

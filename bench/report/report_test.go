@@ -1,0 +1,207 @@
+package report
+
+import (
+	"encoding/csv"
+	"errors"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func TestSpread(t *testing.T) {
+	for _, tt := range []struct {
+		values []float64
+		want   Spread
+	}{
+		{nil, Spread{}},
+		{[]float64{3}, Spread{3, 3, 3, 1}},
+		{[]float64{4, 1}, Spread{2.5, 1, 4, 2}},
+		{[]float64{9, 1, 2}, Spread{2, 1, 9, 3}},
+		{[]float64{5, 1, 100, 2}, Spread{3.5, 1, 100, 4}},
+	} {
+		if got := spreadOf(tt.values); got != tt.want {
+			t.Errorf("got %v, want %v", got, tt.want)
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	for _, tt := range []struct {
+		name             string
+		median, min, max float64
+		more, less       verdict // when more is better, when less is
+	}{
+		{"far above", 2, 1.5, 3, notWorse, lost},
+		{"far below", 0.5, 0.4, 0.9, lost, notWorse},
+		{"above, rounds disagree", 1.1, 0.9, 1.3, notWorse, maybeLost},
+		{"below, rounds disagree", 0.9, 0.8, 1.2, maybeLost, notWorse},
+		{"reads 1.00", 0.996, 0.9, 0.997, notWorse, notWorse},
+		{"reads 1.00 from above", 1.004, 1.003, 1.1, notWorse, notWorse},
+		{"one", 1, 1, 1, notWorse, notWorse},
+	} {
+		s := Spread{Median: tt.median, Min: tt.min, Max: tt.max, N: 3}
+		if got := judge(s, true); got != tt.more {
+			t.Errorf("%s, more is better: %v, want %v", tt.name, got, tt.more)
+		}
+		if got := judge(s, false); got != tt.less {
+			t.Errorf("%s, less is better: %v, want %v", tt.name, got, tt.less)
+		}
+	}
+	if got := judge(Spread{}, true); got != notWorse {
+		t.Errorf("nothing measured: %v", got)
+	}
+}
+
+func TestFigure(t *testing.T) {
+	for v, want := range map[float64]string{0.1234: "0.123", 1.234: "1.23", 12.34: "12.3", 999.4: "999.4", 1000: "1,000", 61234.5: "61,234", 1234567: "1,234,567"} {
+		if got := figure(Spread{Median: v, N: 1}); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+	if got := figure(Spread{}); got != "–" {
+		t.Errorf("nothing: %s", got)
+	}
+}
+
+// A ratio is taken within a round: a slow round hits both sides and leaves it as it is.
+func TestRatioIsPaired(t *testing.T) {
+	var p Page
+	p.Ours = "us"
+	for round, speed := range map[int]float64{1: 1, 2: 0.1, 3: 3} {
+		p.Runs = append(p.Runs,
+			Run{Round: round, Workload: "w", Contender: "us", Operations: 1, Rate: 2000 * speed},
+			Run{Round: round, Workload: "w", Contender: "them", Operations: 1, Rate: 1000 * speed})
+	}
+	p.Runs = append(p.Runs, Run{Round: 4, Workload: "w", Contender: "us", Operations: 1, Rate: 1}) // their round 4 is missing
+	c := p.compare("w", "them", metrics()[0])
+	if c.ratio.N != 3 || math.Abs(c.ratio.Min-2) > 1e-9 || math.Abs(c.ratio.Max-2) > 1e-9 {
+		t.Errorf("ratio %+v, want 2 in three rounds", c.ratio)
+	}
+	if c.ours.N != 4 || c.ours.Min != 1 {
+		t.Errorf("ours %+v", c.ours)
+	}
+}
+
+// example has a win, a loss, a doubtful loss, failures and gaps.
+func example() *Page {
+	p := &Page{
+		Title: "Outrigger 0123abc, 2026-01-02, quick", Ours: "outrigger", Baseline: "direct",
+		Workloads: []string{"select clients=16", "select clients=64", "tpc-b", "prepared", "GET"},
+		Memory:    []Memory{{"pgbouncer", 8 << 20}, {"outrigger", 50_000_000}},
+		Notes:     []string{"not run: prepared on pgbouncer: too\nold"},
+		Facts:     []Fact{{"processors", "2 × Example"}, {"only workloads like", "`a|b`"}},
+	}
+	add := func(round int, workload, contender string, rate float64, p99, cpu time.Duration) {
+		p.Runs = append(p.Runs, Run{Round: round, Workload: workload, Contender: contender, Operations: 1000, Rate: rate,
+			Average: p99 / 4, P99: p99, CPU: cpu * 1000})
+	}
+	const us, ms = time.Microsecond, time.Millisecond
+	for round := 1; round <= 3; round++ {
+		slow := float64(round)
+		for _, w := range []string{"select clients=16", "select clients=64", "tpc-b", "prepared"} {
+			add(round, w, "direct", 40_000/slow, ms, 0)
+		}
+		add(round, "select clients=16", "pgbouncer", 30_000/slow, 2*ms, 14*us)
+		add(round, "select clients=16", "outrigger", 60_000/slow, 1*ms, 7*us)
+		add(round, "select clients=64", "pgbouncer", 30_000/slow, 2*ms, 14*us)
+		add(round, "select clients=64", "outrigger", 32_000/slow, time.Duration(5-round)*ms, 13*us)
+		add(round, "tpc-b", "pgbouncer", 900/slow, 40*ms, 100*us)
+		add(round, "tpc-b", "outrigger", 800/slow, 50*ms, 90*us)
+		add(round, "prepared", "outrigger", 50_000/slow, ms, 6*us)
+		add(round, "GET", "redis-server", 400_000/slow, 2*ms, 2*us)
+	}
+	p.Runs = append(p.Runs,
+		Run{Round: 1, Workload: "GET", Contender: "outrigger", Err: "redis-benchmark: exit status 1: \nError"},
+		Run{Round: 2, Workload: "GET", Contender: "outrigger", Err: "redis-benchmark: exit status 1: Error"},
+		Run{Round: 3, Workload: "tpc-b", Contender: "outrigger", Operations: 10, Failed: 4, Rate: 1e9, CPU: 1})
+	return p
+}
+
+func TestMarkdown(t *testing.T) {
+	for _, tt := range []struct {
+		golden string
+		page   *Page
+	}{
+		{"report.golden.md", example()},
+		{"empty.golden.md", &Page{Title: "Nothing", Ours: "outrigger", Baseline: "direct"}},
+	} {
+		var b strings.Builder
+		if err := tt.page.Markdown(&b); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("testdata", tt.golden)
+		if *update {
+			if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.String() != string(want) {
+			t.Errorf("%s differs (-update writes it):\n%s", tt.golden, b.String())
+		}
+	}
+}
+
+// What the golden shows must not be an accident: losses first, doubtful ones next, failures out of the numbers.
+func TestLossesComeFirst(t *testing.T) {
+	p := example()
+	rows := p.matches([]string{"pgbouncer", "redis-server"})
+	var order []string
+	for _, r := range rows {
+		order = append(order, r.workload)
+	}
+	if got := strings.Join(order, ", "); got != "tpc-b, GET, select clients=64, select clients=16" {
+		t.Errorf("order: %s", got)
+	}
+	for i, want := range []verdict{failed, failed, maybeLost, notWorse} {
+		if got := rows[i].worst(); got != want {
+			t.Errorf("%s: verdict %v, want %v", rows[i].workload, got, want)
+		}
+	}
+	if rows := p.matches([]string{"direct"}); rows[0].workload != "tpc-b" || rows[1].worst() != lost {
+		t.Errorf("against direct: %+v", rows)
+	}
+	if p.Failures() != 3 {
+		t.Errorf("%d failures, want 3", p.Failures())
+	}
+	if s := rows[0].by[0].ours; s.Max >= 1e9 {
+		t.Errorf("a run with failed operations counts: %+v", s)
+	}
+}
+
+func TestCSV(t *testing.T) {
+	p := example()
+	var b strings.Builder
+	if err := p.CSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(strings.NewReader(b.String())).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 1+len(p.Runs) {
+		t.Fatalf("%d rows for %d runs", len(rows), len(p.Runs))
+	}
+	if got := strings.Join(rows[5], ";"); got != "1;select clients=16;pgbouncer;1000;0;30000.0;0.500;2.000;14.000;" {
+		t.Errorf("a row: %s", got)
+	}
+	if err := p.CSV(full{}); err == nil {
+		t.Error("a full disk goes unnoticed")
+	}
+	if err := p.Markdown(full{}); err == nil {
+		t.Error("a full disk goes unnoticed")
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }

@@ -1,0 +1,318 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/bench/contender"
+	"github.com/outrigger-proxy/outrigger/bench/load"
+	"github.com/outrigger-proxy/outrigger/bench/report"
+	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
+)
+
+// scale is pgbench's: 100,000 rows each.
+const scale = 10
+
+// bench is one measurement. It belongs to one goroutine.
+type bench struct {
+	opts     options
+	tree     tree
+	begin    time.Time
+	progress io.Writer
+
+	dir        string // temporary
+	servers    *devpg.Cluster
+	contenders []*contender.Contender
+	workloads  []load.Workload
+	warmUps    []load.Workload
+	tools      []report.Fact // the load generators
+	loadBefore float64       // load average
+
+	runs  []report.Run
+	notes []string
+	raw   strings.Builder
+}
+
+// postgresSettings keep the server's own housekeeping from falling into one contender's run.
+func postgresSettings() map[string]string {
+	return map[string]string{"shared_buffers": "256MB", "autovacuum": "off", "checkpoint_timeout": "1h", "max_wal_size": "8GB"}
+}
+
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(b.progress, "%4.0fs  "+format+"\n", append([]any{time.Since(b.begin).Seconds()}, args...)...)
+}
+
+// setUp starts everything and fills it.
+func (b *bench) setUp(ctx context.Context) error {
+	load, err := loadAverage()
+	if err != nil {
+		return err
+	}
+	b.loadBefore = load
+	if cpus := runtime.NumCPU(); load > float64(cpus) {
+		b.note(fmt.Sprintf("the machine was busy before the start: load average %.2f on %d processors. Such numbers show that it works, not how well.", load, cpus))
+	}
+	if b.dir, err = os.MkdirTemp("", "outrigger-bench-"); err != nil {
+		return fmt.Errorf("create temporary directory: %w", err)
+	}
+	b.say("building outrigger %s", b.tree.commit)
+	program, err := contender.BuildOutrigger(ctx, b.tree.root, b.dir, b.tree.commit)
+	if err != nil {
+		return err
+	}
+	b.say("starting PostgreSQL with pgbench's tables, scale %d", scale)
+	p := b.opts.plan()
+	b.servers, err = devpg.Start(ctx, devpg.Options{Settings: postgresSettings(),
+		MaxConnections: slices.Max(p.clients) + 2*contender.PoolSize + 20}) // direct clients, two poolers, others
+	if err != nil {
+		return fmt.Errorf("start PostgreSQL: %w", err)
+	}
+	if err := b.servers.Pgbench(ctx, "-i", "-q", "-s", strconv.Itoa(scale)); err != nil {
+		return fmt.Errorf("create pgbench's tables: %w", err)
+	}
+	if err := b.startContenders(ctx, program); err != nil {
+		return err
+	}
+	if err := b.chooseWorkloads(ctx); err != nil {
+		return err
+	}
+	b.warmUp(ctx)
+	return ctx.Err()
+}
+
+// startContenders starts all; a rival that is not installed is left out, and the report says so.
+func (b *bench) startContenders(ctx context.Context, program string) error {
+	version, err := b.servers.Psql(ctx, 0, "select 'PostgreSQL ' || current_setting('server_version')")
+	if err != nil {
+		return fmt.Errorf("ask PostgreSQL for its version: %w", err)
+	}
+	starts := []func() (*contender.Contender, error){
+		func() (*contender.Contender, error) { return contender.OfDirect(b.servers, version), nil },
+		func() (*contender.Contender, error) {
+			path, err := contender.Find(b.opts.pgbouncer, "pgbouncer", "pgbouncer", "/usr/sbin/pgbouncer")
+			if err != nil {
+				return nil, err
+			}
+			return contender.StartPgBouncer(ctx, path, b.servers)
+		},
+		func() (*contender.Contender, error) {
+			path, err := contender.Find(b.opts.redis, "redis-server", "redis-server")
+			if err != nil {
+				return nil, err
+			}
+			return contender.StartRedis(ctx, path, b.dir)
+		},
+		func() (*contender.Contender, error) {
+			return contender.StartOutrigger(ctx, program, b.tree.commit, b.dir, b.servers)
+		},
+	}
+	for _, start := range starts {
+		c, err := start()
+		if missing, ok := errors.AsType[*contender.Missing](err); ok {
+			b.leaveOut(missing.Error())
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b.contenders = append(b.contenders, c)
+		b.say("%s: %s", c.Name, c.Version)
+	}
+	return nil
+}
+
+// note says something now and in the report.
+func (b *bench) note(text string) {
+	b.notes = append(b.notes, text)
+	b.say("%s", text)
+}
+
+func (b *bench) leaveOut(why string) {
+	b.note("not run: " + why)
+}
+
+// chooseWorkloads finds the generators and takes what they can do and the caller wants.
+func (b *bench) chooseWorkloads(ctx context.Context) error {
+	p := b.opts.plan()
+	var all []load.Workload
+	pgbench := filepath.Join(b.servers.BinDir(), "pgbench") // not the wrapper script that Debian has in PATH
+	if _, err := os.Stat(pgbench); err != nil {
+		if pgbench, err = contender.Find("", "pgbench", "postgresql-15"); err != nil {
+			b.leaveOut(err.Error())
+		}
+	}
+	if pgbench != "" {
+		all = append(all, load.PoolerWorkloads(load.Pgbench{Program: pgbench, User: devpg.User, Database: devpg.Database, Seconds: p.seconds}, p.clients)...)
+		b.addTool(ctx, "pgbench", pgbench, fmt.Sprintf("scale %d, %d s a run, at most 2 threads", scale, p.seconds))
+	}
+	redisBenchmark, err := contender.Find("", "redis-benchmark", "redis-tools")
+	if err != nil {
+		b.leaveOut(err.Error())
+	} else {
+		g := load.RedisBenchmark{Program: redisBenchmark, Clients: 50, Size: 100, Keys: 100_000}
+		all = append(all, load.CacheWorkloads(g, p.redisScale)...)
+		b.addTool(ctx, "redis-benchmark", redisBenchmark, fmt.Sprintf("one thread, values of %d bytes, %d keys", g.Size, g.Keys))
+	}
+	b.warmUps = warmUps(all)
+	for _, w := range all {
+		if b.opts.only.MatchString(w.Name) {
+			b.workloads = append(b.workloads, w)
+		}
+	}
+	if len(b.workloads) == 0 {
+		return errors.New("no workload to run")
+	}
+	for _, w := range b.workloads {
+		for _, c := range b.contenders {
+			if why := c.Cannot(w); why != "" && c.Addr(w.Half) != "" {
+				b.leaveOut(fmt.Sprintf("%s on %s: %s", w.Name, c.Name, why))
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bench) addTool(ctx context.Context, name, program, flags string) {
+	out, err := exec.CommandContext(ctx, program, "--version").Output()
+	version, _, _ := strings.Cut(string(out), "\n")
+	if err != nil {
+		version = "version unknown"
+	}
+	b.tools = append(b.tools, report.Fact{Name: name, Value: strings.TrimSpace(version) + "; " + flags})
+}
+
+// warmUp opens the pools and fills the caches, also for those who chose a workload that only reads. What fails here fails
+// again where it counts.
+func (b *bench) warmUp(ctx context.Context) {
+	for _, c := range b.contenders {
+		b.say("warming up %s", c.Name)
+		for _, w := range b.warmUps {
+			if addr := c.Addr(w.Half); addr != "" && c.Cannot(w) == "" {
+				if _, err := w.Run(ctx, addr); err != nil {
+					b.say("warming up %s: %v", c.Name, err)
+				}
+			}
+		}
+	}
+}
+
+// warmUps picks the last select, which has most clients, and the last SET, which writes most keys.
+func warmUps(all []load.Workload) []load.Workload {
+	var chosen []load.Workload
+	for _, prefix := range []string{"select simple", "SET"} {
+		for _, w := range slices.Backward(all) {
+			if strings.HasPrefix(w.Name, prefix) {
+				chosen = append(chosen, w)
+				break
+			}
+		}
+	}
+	return chosen
+}
+
+// rounds puts every workload on every contender, round by round, until the plan is done or the time is up.
+func (b *bench) rounds(ctx context.Context) error {
+	p := b.opts.plan()
+	var last time.Duration // of the latest round
+	for round := 1; round <= p.rounds; round++ {
+		started := time.Now()
+		if started.Sub(b.begin)+last > p.limit {
+			b.leaveOut(fmt.Sprintf("rounds %d to %d: the time of %v was up", round, p.rounds, p.limit))
+			return nil
+		}
+		for _, w := range b.workloads {
+			if time.Since(b.begin) > p.limit {
+				b.leaveOut(fmt.Sprintf("round %d from %q on: the time of %v was up", round, w.Name, p.limit))
+				return nil
+			}
+			var said []string
+			for _, c := range turn(b.contenders, round) {
+				if c.Addr(w.Half) == "" || c.Cannot(w) != "" {
+					continue
+				}
+				r := b.one(ctx, round, w, c)
+				if err := ctx.Err(); err != nil {
+					return fmt.Errorf("interrupted: %w", err)
+				}
+				b.runs = append(b.runs, r)
+				said = append(said, fmt.Sprintf("%s %s", c.Name, cmp.Or(r.Err, fmt.Sprintf("%.0f/s", r.Rate))))
+			}
+			b.say("round %d/%d  %-28s %s", round, p.rounds, w.Name, strings.Join(said, ", "))
+		}
+		last = time.Since(started)
+	}
+	return nil
+}
+
+// turn gives the contenders, beginning with another one in each round: being first must not be anybody's advantage.
+func turn[T any](all []T, round int) []T {
+	first := (round - 1) % len(all)
+	return slices.Concat(all[first:], all[:first])
+}
+
+// one measures a workload on a contender.
+func (b *bench) one(ctx context.Context, round int, w load.Workload, c *contender.Contender) report.Run {
+	r := report.Run{Round: round, Workload: w.Name, Contender: c.Name}
+	before, cpuErr := c.CPU()
+	o, err := w.Run(ctx, c.Addr(w.Half))
+	if cpuErr == nil {
+		var after time.Duration
+		after, cpuErr = c.CPU()
+		r.CPU = after - before
+	}
+	if cpuErr != nil && !errors.Is(cpuErr, contender.ErrNoProcess) {
+		r.CPU, err = 0, errors.Join(err, cpuErr)
+	}
+	r.Operations, r.Failed, r.Rate, r.Average, r.P99 = o.Operations, o.Failed, o.Rate, o.Average, o.P99
+	if err != nil {
+		r.Err = err.Error()
+	}
+	fmt.Fprintf(&b.raw, "=== round %d, %s, %s\n$ %s\n%s", round, w.Name, c.Name, o.Command, o.Output)
+	if err != nil {
+		fmt.Fprintf(&b.raw, "error: %v\n", err)
+	}
+	if cpuErr == nil {
+		fmt.Fprintf(&b.raw, "cpu of the process: %v\n", r.CPU)
+	}
+	b.raw.WriteByte('\n')
+	return r
+}
+
+// logs are what the contenders printed, for the raw output.
+func (b *bench) logs() string {
+	var s strings.Builder
+	for _, c := range b.contenders {
+		if log := c.Log(); log != "" {
+			fmt.Fprintf(&s, "=== log of %s\n%s\n\n", c.Name, log)
+		}
+	}
+	return s.String()
+}
+
+// stop ends everything, in the reverse order of the start.
+func (b *bench) stop() {
+	for _, c := range slices.Backward(b.contenders) {
+		c.Stop()
+	}
+	if b.servers != nil {
+		if err := b.servers.Stop(); err != nil {
+			b.say("stop PostgreSQL: %v", err)
+		}
+	}
+	if b.dir != "" {
+		if err := os.RemoveAll(b.dir); err != nil {
+			b.say("remove temporary directory: %v", err)
+		}
+	}
+}
