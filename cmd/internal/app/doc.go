@@ -9,7 +9,7 @@
 //	app.go       Options, Run: parts, signals, drain
 //	part.go      one part: run, stop, failure
 //	postgres.go  the Postgres half from the configuration
-//	upstream.go  what the health monitor tells the pooler
+//	upstream.go  the servers' state for the operator's listener
 //	cache.go     the cache half and the membership from the configuration
 //	tls.go       the two TLS sides from the configuration
 //	keyfile.go   files with secrets

@@ -99,14 +99,14 @@ func newAuthenticator(cfg *config.Config) (clients *auth.Authenticator, problems
 
 // buildPostgres opens the pooler's doors.
 func (a *App) buildPostgres(sources *ops.Sources) error {
-	servers, err := newUpstream(a.postgresPlan.servers, a.log)
+	watcher, err := pgpool.NewWatcher(a.postgresPlan.servers, a.log.With("component", "health"))
 	if err != nil {
 		return err
 	}
 	pooler, err := pgpool.New(pgpool.Config{
 		Loops:    a.loops,
 		Servers:  a.postgresPlan.servers,
-		Upstream: servers,
+		Upstream: watcher,
 		Listen:   a.config.PGListen,
 		Tuning:   a.postgresPlan.tuning,
 		Logger:   a.log.With("component", "pgpool"),
@@ -124,8 +124,8 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 		p.halt() // no new clients; those that are there finish
 		return pooler.Drain(ctx)
 	}
-	a.parts = append(a.parts, &part{name: "health", run: servers.monitor.Run}, p)
-	sources.Pooler = poolerSource{pooler: pooler, upstream: servers, maxClients: a.config.MaxClientConn}
+	a.parts = append(a.parts, &part{name: "health", run: watcher.Run}, p)
+	sources.Pooler = poolerSource{pooler: pooler, watcher: watcher, maxClients: a.config.MaxClientConn}
 	a.reloads = append(a.reloads, func(cfg *config.Config) error {
 		tuning, problems := planTuning(cfg)
 		if len(problems) > 0 {
@@ -140,14 +140,14 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 // poolerSource shows the pooler to the operator's listener.
 type poolerSource struct {
 	pooler     *pgpool.Pooler
-	upstream   *upstream
+	watcher    *pgpool.Watcher
 	maxClients int
 }
 
 // PoolStats implements ops.Pooler.
 func (s poolerSource) PoolStats() ops.PoolStats {
 	console := s.pooler.Console()
-	stats := ops.PoolStats{MaxClients: s.maxClients, Servers: s.upstream.servers()}
+	stats := ops.PoolStats{MaxClients: s.maxClients, Servers: upstreams(s.watcher)}
 	for _, p := range console.Pools() {
 		stats.Pools = append(stats.Pools, ops.Pool{
 			Database: p.Database, User: p.User, Server: p.Server, Role: p.Role,
