@@ -57,6 +57,13 @@ func TestVersions(t *testing.T) {
 		if got := atLeast(line, preparedSince); got != want {
 			t.Errorf("%s keeps prepared statements: %v, want %v", line, got, want)
 		}
+		c := Contender{cannot: withoutPrepared(line)}
+		if why := c.Cannot(load.Workload{Prepared: true}); (why == "") != want || !want && !strings.HasPrefix(why, line) {
+			t.Errorf("%s cannot run prepared statements: %q", line, why)
+		}
+		if why := c.Cannot(load.Workload{}); why != "" {
+			t.Errorf("%s cannot run the rest: %q", line, why)
+		}
 	}
 }
 

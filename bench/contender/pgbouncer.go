@@ -25,14 +25,13 @@ func StartPgBouncer(ctx context.Context, program string, servers *devpg.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	prepared := atLeast(version, preparedSince)
 	ini := filepath.Join(servers.SocketDir(), "pgbouncer.ini")
 	p, addrs, err := recipe{
 		name:  PgBouncer,
 		log:   filepath.Join(servers.SocketDir(), "pgbouncer.log"),
 		ports: 1,
 		command: func(addrs []string) (*exec.Cmd, error) {
-			config, err := pgbouncerINI(servers.Addr(0), addrs[0], prepared)
+			config, err := pgbouncerINI(servers.Addr(0), addrs[0], atLeast(version, preparedSince))
 			if err != nil {
 				return nil, err
 			}
@@ -53,17 +52,18 @@ func StartPgBouncer(ctx context.Context, program string, servers *devpg.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	c := &Contender{Name: PgBouncer, Version: version, process: p, addrs: map[load.Half]string{load.Pooler: addrs[0]},
-		Settings: fmt.Sprintf("pool_mode=transaction default_pool_size=%d max_client_conn=%d, connections not logged", PoolSize, MaxClients)}
-	if !prepared {
-		c.cannot = func(w load.Workload) string {
-			if !w.Prepared {
-				return ""
-			}
-			return fmt.Sprintf("%s keeps no prepared statements in transaction mode (%d.%d and later do)", version, preparedSince[0], preparedSince[1])
+	return &Contender{Name: PgBouncer, Version: version, process: p, cannot: withoutPrepared(version), addrs: map[load.Half]string{load.Pooler: addrs[0]},
+		Settings: fmt.Sprintf("pool_mode=transaction default_pool_size=%d max_client_conn=%d, connections not logged", PoolSize, MaxClients)}, nil
+}
+
+// withoutPrepared gives the reason against workloads with prepared statements, for versions that need one.
+func withoutPrepared(version string) func(load.Workload) string {
+	return func(w load.Workload) string {
+		if !w.Prepared || atLeast(version, preparedSince) {
+			return ""
 		}
+		return fmt.Sprintf("%s keeps no prepared statements in transaction mode (%d.%d and later do)", version, preparedSince[0], preparedSince[1])
 	}
-	return c, nil
 }
 
 // pgbouncerINI is a configuration like that of a production pooler, but for logins: like ours, they are not checked.

@@ -173,14 +173,33 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 	if len(b.workloads) == 0 {
 		return errors.New("no workload to run")
 	}
-	for _, w := range b.workloads {
-		for _, c := range b.contenders {
-			if why := c.Cannot(w); why != "" && c.Addr(w.Half) != "" {
-				b.leaveOut(fmt.Sprintf("%s on %s: %s", w.Name, c.Name, why))
-			}
-		}
+	for _, why := range inabilities(b.contenders, b.workloads) {
+		b.leaveOut(why)
 	}
 	return nil
+}
+
+// inabilities tells what contenders cannot run, and why: a line for each reason.
+func inabilities(contenders []*contender.Contender, workloads []load.Workload) []string {
+	var lines []string
+	for _, c := range contenders {
+		var reasons []string
+		names := map[string][]string{}
+		for _, w := range workloads {
+			why := c.Cannot(w)
+			if why == "" || c.Addr(w.Half) == "" {
+				continue
+			}
+			if names[why] == nil {
+				reasons = append(reasons, why)
+			}
+			names[why] = append(names[why], w.Name)
+		}
+		for _, why := range reasons {
+			lines = append(lines, fmt.Sprintf("%s on %s: %s", strings.Join(names[why], ", "), c.Name, why))
+		}
+	}
+	return lines
 }
 
 func (b *bench) addTool(ctx context.Context, name, program, flags string) {
