@@ -206,11 +206,12 @@ type load struct {
 	stop    atomic.Bool
 	running sync.WaitGroup
 	acked   []int // by each writer: the keys before were acknowledged
+	total   atomic.Int64
 	errors  atomic.Int64
 	last    atomic.Value
 }
 
-// startLoad begins; each write through nodes[i] is acknowledged before that writer's next one.
+// startLoad begins, and returns when it is on its way; each write through nodes[i] is acknowledged before that writer's next one.
 func startLoad(t *testing.T, nodes ...*testNode) *load {
 	const writersPerNode = 4
 	l := &load{t: t, nodes: nodes, acked: make([]int, writersPerNode*len(nodes))}
@@ -232,9 +233,11 @@ func startLoad(t *testing.T, nodes ...*testNode) *load {
 					time.Sleep(10 * time.Millisecond)
 				}
 				l.acked[i] = j + 1
+				l.total.Add(1)
 			}
 		})
 	}
+	waitFor(t, "some load", func() bool { return l.total.Load() > 200 })
 	return l
 }
 
@@ -273,7 +276,6 @@ func (l *load) check(nodes ...*testNode) {
 func TestCrashLosesNoAcknowledgedKey(t *testing.T) {
 	nodes := startTunedCluster(t, 3, 1, quick)
 	l := startLoad(t, nodes[0], nodes[1])
-	time.Sleep(300 * time.Millisecond) // of load before
 	nodes[2].crash()
 	waitSettled(t, nodes[0], nodes[1])
 	keys := l.finish()
@@ -284,7 +286,6 @@ func TestCrashLosesNoAcknowledgedKey(t *testing.T) {
 func TestLeaveLosesNothingAndDisturbsNobody(t *testing.T) {
 	nodes := startCluster(t, 3, 1)
 	l := startLoad(t, nodes[0], nodes[1])
-	time.Sleep(300 * time.Millisecond)
 	if err := nodes[2].Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +302,6 @@ func TestLeaveLosesNothingAndDisturbsNobody(t *testing.T) {
 func TestJoinLosesNothingAndDisturbsNobody(t *testing.T) {
 	nodes := startCluster(t, 3, 1)
 	l := startLoad(t, nodes...)
-	time.Sleep(300 * time.Millisecond)
 	nodes = append(nodes, startNode(t, "d", 1, nodes[0]))
 	waitSettled(t, nodes...)
 	keys := l.finish()

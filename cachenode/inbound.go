@@ -18,6 +18,8 @@ type inbound struct {
 	conn   *netloop.Conn
 	closed bool
 	offers []int // partitions that its Offer names, in the making
+	// owned tells of each partition granted to the peer whether it was the owner. Under Node.mu.
+	owned map[int]bool
 }
 
 // accept greets a peer and hands its connection to one of the loops.
@@ -33,7 +35,7 @@ func (n *Node) accept(_ context.Context, nc net.Conn) {
 		if w.stopped {
 			return nil
 		}
-		in := &inbound{w: w, conn: c}
+		in := &inbound{w: w, conn: c, owned: map[int]bool{}}
 		w.inbounds[in] = struct{}{}
 		return in
 	})
@@ -73,7 +75,7 @@ func (in *inbound) handle(f *peer.Frame) error {
 	case peer.Command:
 		return w.command(in, f)
 	case peer.Replicate:
-		if err := w.apply(f.Body); err != nil {
+		if err := w.applyWrites(f.Body); err != nil {
 			return err
 		}
 		in.send(peer.Ack, 0, f.ID, nil)
@@ -134,7 +136,7 @@ func (w *worker) offered(in *inbound, f *peer.Frame) (err error) {
 	}
 	w.scratch = w.scratch[:0]
 	var same bool
-	if w.scratch, same = w.n.answerOffer(w.scratch, in, f.Epoch, in.offers, f.Flags&peer.FlagForce != 0); !same {
+	if w.scratch, same = w.n.answerOffer(w.scratch, in, f.Epoch, in.offers, f.Flags); !same {
 		in.send(peer.Ack, peer.FlagWrongEpoch, f.ID, nil)
 		return nil
 	}

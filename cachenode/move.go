@@ -29,6 +29,8 @@ const (
 	// sweepEvery is how often a node at rest looks for something left to do: partitions whose backup missed a write, or
 	// entries that arrived late.
 	sweepEvery = time.Second
+	// ownersFirst is how long a backup leaves it to the living owner to hand a partition over.
+	ownersFirst = time.Second
 )
 
 // errWrongEpoch means that the peer's ring is another one than ours.
@@ -63,12 +65,15 @@ func (n *Node) pass(ctx context.Context) (settled bool) {
 	// executes a write tells the new holders himself.
 	n.onLoops(ctx, func(*worker) {})
 
+	n.mu.Lock()
+	patient := time.Since(n.changed) > ownersFirst
+	n.mu.Unlock()
 	results := make([]handover, len(pl.peers))
 	var handovers sync.WaitGroup
 	for i := range pl.peers {
 		h := &results[i]
 		*h = handover{n: n, pl: pl, place: int16(i), to: pl.peers[i]}
-		if h.plan() {
+		if h.plan(patient) {
 			handovers.Go(func() { h.run(ctx) })
 		}
 	}
@@ -114,11 +119,12 @@ func (n *Node) settle(pl *placement, results []handover) (settled bool) {
 		if mine && !n.stray[p].Load() || !mine && !n.complete[p].Load() && n.store.CountPartition(p) == 0 {
 			continue
 		}
-		confirmed := true
+		confirmed, sent := true, true
 		for _, place := range [2]int16{pl.owner[p], pl.backup[p]} {
 			confirmed = confirmed && (place < 0 || results[place].confirmed[p])
+			sent = sent && (place < 0 || slices.Contains(results[place].stray, p))
 		}
-		if !confirmed || !n.forget(pl, p, mine) {
+		if !confirmed || !n.forget(pl, p, mine, sent) {
 			settled = false
 		}
 	}
@@ -127,14 +133,18 @@ func (n *Node) settle(pl *placement, results []handover) (settled bool) {
 
 // forget notes that all holders of partition p have what we have, and drops it if we are none of them. It reports false
 // when the ring has changed.
-func (n *Node) forget(pl *placement, p int, mine bool) bool {
+func (n *Node) forget(pl *placement, p int, mine, sent bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.placement.Load() != pl {
 		return false
 	}
-	n.stray[p].Store(false)
+	if n.stray[p].Swap(false) && !sent {
+		n.stray[p].Store(true) // something has arrived meanwhile
+		return false
+	}
 	if !mine {
+		n.owned[p].Store(false)
 		n.complete[p].Store(false)
 		n.assumed[p].Store(false)
 		n.stats.dropped.Add(uint64(n.store.DropPartition(p)))
@@ -151,7 +161,9 @@ type handover struct {
 
 	whole  []int // held whole, and the peer should
 	forced []int // of those, the ones whose copy at the peer misses writes
+	owned  []int // of the whole, the ones that we have the last word on
 	stray  []int // held in part, and the peer may lack that
+	asked  []int // held whole, but left to the node that owned them, for a while
 
 	confirmed [ring.Partitions]bool // the peer has what we have
 	err       error
@@ -166,8 +178,8 @@ type handover struct {
 	entry    store.Entry
 }
 
-// plan finds out what there is to do; nothing, mostly.
-func (h *handover) plan() bool {
+// plan finds out what there is to do. patient tells that former owners have had their time.
+func (h *handover) plan(patient bool) bool {
 	n := h.n
 	for p := range ring.Partitions {
 		if !h.pl.holds(h.place, p) {
@@ -180,11 +192,17 @@ func (h *handover) plan() bool {
 		case n.complete[p].Load() && n.stale[p].Load() && h.pl.owner[p] == self:
 			h.forced = append(h.forced, p)
 		}
-		if n.complete[p].Load() {
+		switch {
+		case !n.complete[p].Load():
+		case n.owned[p].Load():
+			h.owned = append(h.owned, p)
+		case h.pl.former[0][p] >= 0 && !patient:
+			h.asked = append(h.asked, p) // its owner is alive and does it better
+		default:
 			h.whole = append(h.whole, p)
 		}
 	}
-	return len(h.stray)+len(h.forced)+len(h.whole) > 0
+	return len(h.stray)+len(h.forced)+len(h.owned)+len(h.asked)+len(h.whole) > 0
 }
 
 // run does it. An error leaves the rest to the next pass.
@@ -198,7 +216,9 @@ func (h *handover) run(ctx context.Context) {
 	for _, step := range []func() error{
 		h.giveStray,
 		func() error { return h.give(h.forced, peer.FlagForce) },
+		func() error { return h.give(h.owned, peer.FlagOwned) },
 		func() error { return h.give(h.whole, 0) },
+		func() error { return h.give(h.asked, peer.FlagAsk) },
 	} {
 		if h.err = step(); h.err != nil {
 			return
@@ -223,7 +243,7 @@ func (h *handover) giveStray() error {
 	}
 	for _, p := range h.stray {
 		// One that is also held whole is confirmed by its offer.
-		if _, whole := slices.BinarySearch(h.whole, p); !whole {
+		if !slices.Contains(h.whole, p) && !slices.Contains(h.owned, p) && !slices.Contains(h.asked, p) {
 			h.confirmed[p] = true
 		}
 	}

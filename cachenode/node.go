@@ -39,6 +39,11 @@ type Node struct {
 	complete [ring.Partitions]atomic.Bool
 	// assumed marks the complete ones of which that is not certain: nobody has handed them over in time.
 	assumed [ring.Partitions]atomic.Bool
+	// owned marks partitions that this node has owned and not yet handed over: it has the last word on them.
+	owned [ring.Partitions]atomic.Bool
+	// young marks partitions that this node holds and has not got from one that owned them. A former backup may hand a
+	// partition over while its owner, which has not heard of the new ring, still takes writes.
+	young [ring.Partitions]atomic.Bool
 	// stale marks partitions that this node owns and whose backup has missed a write.
 	stale [ring.Partitions]atomic.Bool
 	// stray marks partitions whose content the other holders may lack: what a node wrote before it met the others.
@@ -80,6 +85,7 @@ func New(cfg Config) (*Node, error) {
 	n.store, n.table = store.New(storeConfig), command.NewTable()
 	for p := range n.complete {
 		n.complete[p].Store(true)
+		n.owned[p].Store(true)
 	}
 	n.placement.Store(alonePlacement())
 	for _, loop := range cfg.Loops {
@@ -180,12 +186,21 @@ func (n *Node) follow(_, view *cluster.View) {
 		for p := range ring.Partitions {
 			n.complete[p].Store(false)
 			n.assumed[p].Store(false)
+			n.owned[p].Store(false)
 			if n.store.CountPartition(p) > 0 {
 				n.stray[p].Store(true)
 			}
 		}
 	}
 	clear(n.grants[:])
+	for p := range ring.Partitions {
+		if pl.owner[p] == self && n.complete[p].Load() && pl.passedOn(p) {
+			n.owned[p].Store(true)
+		}
+		if pl.holds(self, p) && !n.complete[p].Load() {
+			n.young[p].Store(true)
+		}
+	}
 	n.placement.Store(pl)
 	n.mu.Unlock()
 
