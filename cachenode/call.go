@@ -119,9 +119,15 @@ func (w *worker) locate(c *call) {
 
 // forward sends a command to its owner.
 func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply []byte, done bool) {
+	l := w.link(pl.peers[place])
+	if l.conn == nil && !l.closed && !c.part {
+		// Nothing is entrusted to a connection that may never come about: the command waits here, and may go elsewhere.
+		l.admit(0)
+		return w.park(c, out)
+	}
 	f := w.newForward()
 	flags := peer.CommandFlags(c.proto, c.db, c.part, c.from != nil)
-	if err := w.link(pl.peers[place]).ask(peer.Command, flags, pl.epoch, c.raw, f); err != nil {
+	if err := l.ask(peer.Command, flags, pl.epoch, c.raw, f); err != nil {
 		w.freeForward(f)
 		switch {
 		case err == errUnreachable && !c.part:

@@ -387,6 +387,7 @@ func TestReadsGoOnWhileNodesComeAndGo(t *testing.T) {
 	}
 	var stop atomic.Bool
 	var misses, reads atomic.Int64
+	var last atomic.Value
 	var running sync.WaitGroup
 	for _, n := range nodes {
 		running.Go(func() {
@@ -394,6 +395,7 @@ func TestReadsGoOnWhileNodesComeAndGo(t *testing.T) {
 				reads.Add(1)
 				if got := n.do("GET", fmt.Sprintf("key:%d", i%keys)); got != "$1\r\nv\r\n" {
 					misses.Add(1)
+					last.Store(got)
 				}
 			}
 		})
@@ -408,7 +410,7 @@ func TestReadsGoOnWhileNodesComeAndGo(t *testing.T) {
 	stop.Store(true)
 	running.Wait()
 	if misses.Load() > 0 || reads.Load() == 0 {
-		t.Errorf("%d of %d reads found nothing", misses.Load(), reads.Load())
+		t.Errorf("%d of %d reads found nothing, the last %q", misses.Load(), reads.Load(), last.Load())
 	}
 }
 

@@ -127,6 +127,7 @@ func (l *link) adopted(c *netloop.Conn) netloop.Handler {
 	l.conn, l.pause = c, 0
 	c.Write(l.queue)
 	l.queue = nil
+	l.w.unpark()
 	return l
 }
 

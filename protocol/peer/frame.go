@@ -50,8 +50,8 @@ const (
 
 	// Offer
 	FlagForce = 1 << 0 // the receiver has missed writes to these partitions, whatever it believes
-	FlagAsk   = 1 << 2 // the sender would rather leave it to the owner: answer Busy instead of Want
 	FlagOwned = 1 << 1 // the sender was their owner: it has what nobody else may have seen yet
+	FlagAsk   = 1 << 2 // the sender would rather leave it to the owner: answer Busy instead of Want
 )
 
 // What an Accept says of an offered partition.
