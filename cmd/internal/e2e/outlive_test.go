@@ -32,7 +32,9 @@ type writer struct {
 type load struct {
 	writers []*writer
 	acked   atomic.Int64 // writes, for pacing the test
+	lost    atomic.Bool  // a writer has found that something is missing, and said so
 	over    chan struct{}
+	end     func() // closes over, once
 	working sync.WaitGroup
 }
 
@@ -41,6 +43,8 @@ const most = 4000
 
 func startLoad(t *testing.T, writers ...*writer) *load {
 	l := &load{writers: writers, over: make(chan struct{})}
+	l.end = sync.OnceFunc(func() { close(l.over) })
+	t.Cleanup(l.stop)
 	for _, w := range writers {
 		l.working.Go(func() { w.run(t, l) })
 	}
@@ -52,7 +56,7 @@ func (l *load) progress(t *testing.T, n int64) {
 	t.Helper()
 	goal := l.acked.Load() + n
 	eventually(t, "writes go on", func() error {
-		if got := l.acked.Load(); got < goal {
+		if got := l.acked.Load(); got < goal && !l.lost.Load() {
 			return fmt.Errorf("%d of %d", got, goal)
 		}
 		return nil
@@ -60,7 +64,7 @@ func (l *load) progress(t *testing.T, n int64) {
 }
 
 func (l *load) stop() {
-	close(l.over)
+	l.end()
 	l.working.Wait()
 }
 
@@ -92,6 +96,7 @@ func (w *writer) run(t *testing.T, l *load) {
 			key := w.acked[(i*7919)%len(w.acked)]
 			if got, err := w.client.Get(ctx, key).Result(); errors.Is(err, redis.Nil) || err == nil && got != key {
 				t.Errorf("%s: %s is %q, %v", w.name, key, got, err)
+				l.lost.Store(true)
 				return
 			} else {
 				w.failed(err)
