@@ -57,13 +57,21 @@ func (c *client) cancelled() {
 	switch {
 	case c.closing:
 	case c.pool != nil:
+		e := &pgwire.Error{Code: "57014", Message: "canceling statement due to user request",
+			Detail: "It was waiting for a server connection and had not begun."}
 		c.pool.waiting.remove(c)
 		c.pool = nil
+		if len(c.replay) == 0 {
+			n, whole := unitLen(c.conn.Held())
+			if !whole { // the rest of it would be taken for messages
+				e.Severity = "FATAL"
+				c.refuse(e)
+				return
+			}
+			c.drop = n
+		}
 		c.replay = nil
-		c.drop = unitLen(c.conn.Held())
-		b := pgwire.AppendErrorResponse(c.conn.Buffer(256), &pgwire.Error{Code: "57014", Message: "canceling statement due to user request",
-			Detail: "It was waiting for a server connection and had not begun."})
-		c.conn.SetBuffer(pgwire.AppendReadyForQuery(b, pgwire.Idle))
+		c.conn.SetBuffer(pgwire.AppendReadyForQuery(pgwire.AppendErrorResponse(c.conn.Buffer(256), e), pgwire.Idle))
 		c.conn.Redeliver()
 	case c.server != nil && c.server.owed.n > 0:
 		c.w.pooler.cancelServer(c.server)
@@ -93,8 +101,8 @@ func (p *Pooler) cancelServer(s *server) {
 	}
 }
 
-// unitLen is the size of the unit at the start of b, or of all of b if it does not end there.
-func unitLen(b []byte) int {
+// unitLen is the size of the unit at the start of b; whole is false if it does not end there.
+func unitLen(b []byte) (n int, whole bool) {
 	for pos := 0; len(b)-pos >= pgwire.HeaderLen; {
 		typ, size, ok := pgwire.Header(b[pos:])
 		if !ok || len(b)-pos < size {
@@ -102,8 +110,8 @@ func unitLen(b []byte) int {
 		}
 		pos += size
 		if typ == pgwire.Query || typ == pgwire.Sync || typ == pgwire.FunctionCall {
-			return pos
+			return pos, true
 		}
 	}
-	return len(b)
+	return 0, false
 }

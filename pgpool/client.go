@@ -39,8 +39,14 @@ type client struct {
 	pin     pinReason             // why it keeps its server between transactions
 	floor   floor                 // replicas must have come this far before it reads there
 
-	inFlight int // units sent whose ReadyForQuery has not come
 	scan     scan
+	inFlight int // units sent whose ReadyForQuery has not come
+	binds    int // since the last Sync
+	executes int
+	wrote    bool // the unit at hand may write
+	changing bool // what was sent may change what the books say: see mustWait
+	waits    bool // for all answers, before it goes on
+	announce bool // the client has been told of defaults that are not its own
 	body     int  // bytes still to come of a message that is passed on in pieces
 	bodyTo   bool // they go to the server; otherwise nowhere
 	bodyEnd  bool // they end the unit
@@ -78,7 +84,7 @@ func (c *client) step(b []byte) int {
 	if c.body > 0 {
 		return c.piece(b)
 	}
-	if c.pool != nil || c.stalled || len(b) < pgwire.HeaderLen {
+	if c.pool != nil || c.stalled || c.waits || len(b) < pgwire.HeaderLen {
 		return 0
 	}
 	typ, size, ok := pgwire.Header(b)
@@ -144,10 +150,8 @@ func (c *client) withoutServer(typ byte, size int, b []byte) (n int, handled boo
 // the rest of the unit, or for a server.
 func (c *client) begin(b []byte) bool {
 	if s := c.server; s != nil {
-		if s.pool.isReplica() && !c.granted {
-			return false // only the unit it was given for runs on a replica: the next one is routed anew
-		}
-		return true
+		// Only the unit it was given for runs on a replica: the next one is routed anew.
+		return !s.readOnly || c.granted
 	}
 	read, whole := c.scanUnit(b)
 	if !whole {
@@ -176,11 +180,11 @@ func (c *client) link(s *server) {
 	c.granted = true
 	s.lentAt = c.w.loop.Now()
 	s.pool.stats.assigned++
-	s.tentative = s.pool.isReplica()
+	s.readOnly = s.pool.isReplica()
+	s.tentative = s.readOnly
 	s.unit, s.early = s.unit[:0], s.early[:0]
 	if !s.set.equal(c.set) {
-		s.run(change(s.set, c.set))
-		s.set = c.set
+		s.restore(c.set)
 	}
 }
 
@@ -188,30 +192,28 @@ func (c *client) link(s *server) {
 func (c *client) send(typ byte, size int, b []byte) int {
 	s := c.server
 	switch typ {
-	case pgwire.Query, pgwire.Parse:
-		if len(b) < size {
-			if size <= maxText {
-				c.conn.Expect(size)
-				return 0
-			}
-			// Too long to look into: it may do anything.
-			c.keep(pinLongStatement)
-		}
-	case pgwire.Bind, pgwire.Describe, pgwire.Close:
-		if len(b) < size && len(b) < maxNames {
-			c.conn.Expect(min(size, maxNames))
-			return 0
-		}
 	case pgwire.Terminate:
 		c.close(nil)
 		return 0
-	case pgwire.CopyData, pgwire.Execute, pgwire.Sync, pgwire.Flush, pgwire.CopyDone, pgwire.CopyFail, pgwire.FunctionCall:
+	case pgwire.Query, pgwire.Parse, pgwire.Bind, pgwire.Describe, pgwire.Close, pgwire.Execute, pgwire.Flush,
+		pgwire.FunctionCall, pgwire.CopyData, pgwire.CopyDone, pgwire.CopyFail, pgwire.Sync:
 	default:
 		c.violation("unknown message type")
 		return 0
 	}
+	if s.skipping && typ != pgwire.Sync || typ == pgwire.Flush && !c.midUnit {
+		n := min(size, len(b)) // the server would not look at it either
+		c.body, c.bodyTo = size-n, false
+		return n
+	}
+	if missing := c.needs(typ, size, len(b)); missing {
+		return 0
+	}
 	n := min(size, len(b))
 	frame := b[:n]
+	if c.mustWait(s, typ, frame) {
+		return 0
+	}
 	if s.tentative {
 		s.unit = append(s.unit, frame...) // a unit on a replica is whole
 	}
@@ -221,6 +223,12 @@ func (c *client) send(typ byte, size int, b []byte) int {
 	case pgwire.Query:
 		ends = true
 		c.sendQuery(s, frame, n == size)
+	case pgwire.FunctionCall:
+		ends = true
+		s.conn.Write(frame)
+		c.keepUnbooked()
+		s.expect(expectation{kind: kindFunction, wrote: true})
+		c.inFlight++
 	case pgwire.Parse:
 		c.sendParse(s, frame, n == size)
 	case pgwire.Bind:
@@ -230,36 +238,128 @@ func (c *client) send(typ byte, size int, b []byte) int {
 	case pgwire.Close:
 		c.sendClose(s, frame)
 	case pgwire.Execute:
+		c.executes++
 		s.conn.Write(frame)
 		s.expect(expectation{kind: kindExecute})
 	case pgwire.Sync:
-		s.conn.Write(frame)
-		if !c.copyIn { // in copy-in mode the server ignores it
-			ends = true
-			s.expect(expectation{kind: kindSync, set: c.bound})
-			c.bound = nil
-			c.inFlight++
-		}
-	case pgwire.FunctionCall:
-		ends = true
-		s.wrote = true
-		s.conn.Write(frame)
-		s.expect(expectation{kind: kindFunction})
-		c.inFlight++
+		ends = c.sendSync(s, frame)
 	case pgwire.CopyDone, pgwire.CopyFail:
-		c.copyIn = false
 		s.conn.Write(frame)
+		if c.copyIn {
+			c.copyIn = false
+		} else if s.owed.n > 0 {
+			s.expect(expectation{kind: kindCopyEnd})
+		}
 	default: // Flush, CopyData
 		s.conn.Write(frame)
 	}
+	if c.closing {
+		return n
+	}
 	c.brake(s)
-	c.midUnit = c.midUnit || typ != pgwire.CopyData && typ != pgwire.CopyDone && typ != pgwire.CopyFail
-	if n < size {
+	switch {
+	case n < size:
 		c.body, c.bodyTo, c.bodyEnd = size-n, true, ends
-	} else {
-		c.sent(ends)
+		c.midUnit = c.midUnit || ends
+	case ends:
+		c.sent(true)
+	default:
+		switch typ {
+		case pgwire.Parse, pgwire.Bind, pgwire.Describe, pgwire.Close, pgwire.Execute:
+			c.midUnit = true
+		}
+		c.sent(false)
 	}
 	return n
+}
+
+// needs tells whether bytes are missing without which the message cannot be passed on, and has them gathered.
+func (c *client) needs(typ byte, size, have int) bool {
+	if have >= size {
+		return false
+	}
+	switch typ {
+	case pgwire.Query, pgwire.Parse:
+		if size > maxText {
+			c.keep(pinLongStatement) // it may do anything
+			size = maxNames
+		}
+	case pgwire.Bind:
+		size = min(size, maxNames)
+	case pgwire.Describe, pgwire.Close:
+		if size > maxNames {
+			c.violation("name too long")
+			return true
+		}
+	case pgwire.Sync, pgwire.Flush, pgwire.Execute, pgwire.CopyDone:
+		if size > maxNames {
+			c.violation("message too long")
+			return true
+		}
+	default:
+		return false
+	}
+	if have >= size {
+		return false
+	}
+	c.conn.Expect(size)
+	return true
+}
+
+// mustWait tells whether the message can only go out when everything before it is answered. That is so behind a message
+// that may change what our books say of statements and settings, and for a Parse of a name whose fate is not known.
+func (c *client) mustWait(s *server, typ byte, frame []byte) bool {
+	switch typ {
+	case pgwire.Query, pgwire.Parse, pgwire.Bind, pgwire.Close, pgwire.FunctionCall:
+	case pgwire.Describe:
+		if _, ok := statementName(frame); !ok {
+			return false
+		}
+	default:
+		return false
+	}
+	if !c.changing && !(typ == pgwire.Parse && c.reuses(frame)) {
+		return false
+	}
+	if s.owed.n == 0 {
+		c.changing = false
+		return false
+	}
+	if c.midUnit && !c.waits {
+		s.conn.Write(flushMessage) // or there would be no answers
+	}
+	c.waits = true
+	return true
+}
+
+var flushMessage = []byte{pgwire.Flush, 0, 0, 0, 4}
+
+// sendSync passes a Sync on and reports whether it ends the unit.
+func (c *client) sendSync(s *server, frame []byte) bool {
+	s.conn.Write(frame)
+	if c.copyIn {
+		return false // in copy-in mode the server ignores it
+	}
+	s.skipping = false
+	set := c.bound
+	if set != nil && (c.binds != 1 || c.executes != 1) {
+		if c.executes > 0 {
+			c.keep(pinSetting) // its fate depends on what is around it
+		}
+		set = nil
+	}
+	s.expect(expectation{kind: kindSync, set: set, wrote: c.wrote})
+	c.bound, c.binds, c.executes, c.wrote = nil, 0, 0, false
+	c.inFlight++
+	return true
+}
+
+// keepUnbooked pins if a change of settings is under way that is not followed by its Sync.
+func (c *client) keepUnbooked() {
+	if c.bound != nil {
+		c.keep(pinSetting)
+		c.bound = nil
+	}
 }
 
 // sent notes that a message is sent whole, and perhaps with it the unit.
@@ -281,16 +381,22 @@ func (c *client) brake(s *server) {
 	}
 }
 
-// resume goes on after brake.
+// resume goes on after brake and mustWait.
 func (c *client) resume() {
-	if !c.stalled {
+	s := c.server
+	if c.stalled {
+		if s.conn.Congested() || s.owed.n >= maxOwed/2 {
+			return
+		}
+		c.stalled = false
+		c.conn.ResumeReading()
+	} else if !c.waits {
 		return
 	}
-	if s := c.server; s != nil && (s.conn.Congested() || s.owed.n >= maxOwed/2) {
+	if c.waits && s.owed.n > 0 {
 		return
 	}
-	c.stalled = false
-	c.conn.ResumeReading()
+	c.waits = false
 	c.pump()
 }
 
@@ -309,12 +415,18 @@ func (c *client) pump() {
 	}
 }
 
-// released is called when the server went back to the pool.
-func (c *client) released() {
+// free forgets what belongs to the server that the client had.
+func (c *client) free() {
+	c.waits, c.changing = false, false
 	if c.stalled {
 		c.stalled = false
 		c.conn.ResumeReading()
 	}
+}
+
+// released is called when the server went back to the pool.
+func (c *client) released() {
+	c.free()
 	if c.w.draining {
 		c.refuse(errShutdown)
 		return
@@ -324,12 +436,10 @@ func (c *client) released() {
 
 // repeat runs unit again, which a replica could not run, on another server.
 func (c *client) repeat(unit []byte) {
+	c.free()
 	c.replay = append([]byte(nil), unit...)
 	c.midUnit, c.granted, c.inFlight = false, false, 0
-	if c.stalled {
-		c.stalled = false
-		c.conn.ResumeReading()
-	}
+	c.binds, c.executes = 0, 0
 	if c.acquire(false) {
 		c.pump()
 	}
@@ -344,7 +454,7 @@ func (c *client) refusedAsWrite() {
 
 // keeps tells whether the client keeps its server although its transaction is over.
 func (c *client) keeps() bool {
-	return c.pin != notPinned || c.w.tuning().mode == SessionMode
+	return c.pin != notPinned || c.w.tuning().Mode == SessionMode
 }
 
 // keep pins the client to its server.
@@ -360,6 +470,7 @@ func (c *client) discarded() {
 	clear(c.stmts)
 	c.unnamed = nil
 	c.set = c.startSet
+	c.announce = true
 	if c.pin != notPinned {
 		c.pin = notPinned
 		c.w.pins--
@@ -411,7 +522,7 @@ func (c *client) Closed(*netloop.Conn, error) {
 	if s == nil {
 		return
 	}
-	clean := s.owed.n == 0 && s.status == pgwire.Idle && !c.midUnit && c.body == 0 && !c.copyIn && s.cancels == 0
+	clean := s.idle() && !c.midUnit && (c.body == 0 || !c.bodyTo) && !c.copyIn
 	keeps := c.keeps()
 	s.unlink()
 	switch {
@@ -430,13 +541,10 @@ func (c *client) Closed(*netloop.Conn, error) {
 	}
 }
 
-// nameOf returns the client's name for the statement of an answer.
-func (c *client) nameOf(e *expectation) string {
-	if e.name != "" {
-		return e.name
-	}
-	for name, st := range c.stmts {
-		if st == e.stmt {
+// nameOf returns the client's name for a statement.
+func (c *client) nameOf(st *statement) string {
+	for name, own := range c.stmts {
+		if own == st {
 			return name
 		}
 	}

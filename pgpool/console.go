@@ -55,7 +55,7 @@ func (c consoleSource) Pools() []admin.Pool {
 				r := rows[k]
 				if r == nil {
 					srv := &c.p.servers[pl.index]
-					r = &admin.Pool{Database: database, User: srv.Credentials.User(), PoolMode: w.tuning().mode.String(),
+					r = &admin.Pool{Database: database, User: srv.Credentials.User(), PoolMode: w.tuning().Mode.String(),
 						Server: srv.Addr, Role: c.p.role(pl.index)}
 					rows[k] = r
 				}

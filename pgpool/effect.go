@@ -52,23 +52,28 @@ var pins = [...]struct {
 	{classify.StateOther, pinOther},
 }
 
+// changes are the flags of statements behind which the books must be up to date before anything else is sent.
+const changes = classify.StateSet | classify.StateReset | classify.StateDiscard | classify.StateDeallocate
+
 // effect notes what running st does beyond its answer: that it may write, and what it leaves in the session. A simple SET
 // outside a transaction comes back as the change it makes to the settings, which follow the client from server to
 // server; any other state pins.
-func (c *client) effect(s *server, st *statement) *setChange {
+func (c *client) effect(st *statement) *setChange {
 	if st.class.Class != classify.Read {
-		s.wrote = true
+		c.wrote = true
 	}
-	if !st.class.Flags.Has(classify.StateMask) {
+	flags := st.class.Flags
+	if !flags.Has(classify.StateMask) {
 		return nil
 	}
+	c.changing = c.changing || flags.Has(changes)
 	if c.status == pgwire.Idle && c.inFlight == 0 && c.pin == notPinned {
 		if set := st.settingChange(); set != nil {
 			return set
 		}
 	}
 	for _, p := range pins {
-		if st.class.Flags.Has(p.flag) {
+		if flags.Has(p.flag) {
 			c.keep(p.why)
 			return nil
 		}
@@ -92,7 +97,13 @@ func (s *statement) settingChange() *setChange {
 			return &setChange{set: setting{name: name, value: value, sql: true}}
 		}
 	case classify.StateReset:
-		return &setChange{set: setting{name: name}, reset: name != "", resetAll: name == ""}
+		if name != "" {
+			return &setChange{set: setting{name: name}, reset: true}
+		}
+		if text := textOf([]byte(s.body)); len(bytes.Fields(bytes.Trim(text, "; \t\r\n"))) == 2 {
+			// RESET with one word that is no name: ALL. The forms of more words are other settings.
+			return &setChange{resetAll: true}
+		}
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ const (
 	kindClose
 	kindSync
 	kindFunction
+	// kindCopyEnd marks a CopyDone or CopyFail that went out before the server said that it wants data. It has no answer.
+	kindCopyEnd
 )
 
 // What to do with the answer.
@@ -30,12 +32,19 @@ const (
 type expectation struct {
 	kind    byte
 	action  byte
-	unnamed bool       // parse: of the unnamed statement
-	again   bool       // parse: of a name that the client has in use, which the server will refuse
+	unnamed bool       // parse, close: of the unnamed statement
+	again   bool       // parse: changes nothing in our books, because the server will refuse it or we do not know it
+	wrote   bool       // query, function, sync: the unit may have written
 	stmt    *statement // parse, close: the statement; bind, describe: the one they name
-	name    string     // parse, close of the client's: its name for the statement
-	prev    *statement // parse of the unnamed statement: what it replaced
+	name    string     // parse, close, bind, describe of the client's: its name for the statement
+	prev    *statement // what the client's unnamed statement was before
+	prevOf  *statement // what the server's was
 	set     *setChange // query, sync: what the session's settings are if the unit succeeds
+}
+
+// endsUnit tells whether the answer ends with ReadyForQuery.
+func (e *expectation) endsUnit() bool {
+	return e.kind == kindQuery || e.kind == kindSync || e.kind == kindFunction
 }
 
 // expectations is a queue in a ring that grows and is bounded by maxOwed.
@@ -52,7 +61,7 @@ func (q *expectations) push(e expectation) {
 	if q.n == len(q.ring) {
 		bigger := make([]expectation, max(16, 2*len(q.ring)))
 		for i := range q.n {
-			bigger[i] = q.ring[(q.head+i)&(len(q.ring)-1)]
+			bigger[i] = *q.at(i)
 		}
 		q.ring, q.head = bigger, 0
 	}

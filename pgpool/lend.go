@@ -1,6 +1,10 @@
 package pgpool
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+)
 
 // starve tells the other workers that clients wait here while the limit is reached: whoever has a free server lends it.
 func (p *pool) starve() {
@@ -38,11 +42,11 @@ func (w *worker) lendIdle(g *sharedGroup, index int) {
 // waits here, or because it has more than its share.
 func (p *pool) lendAway(s *server) bool {
 	mask := p.slots.starving.Load() &^ (uint64(1) << p.w.number)
-	if mask == 0 || len(s.conn.Held()) > 0 || s.conn.Queued() > 0 {
+	if mask == 0 {
 		return false
 	}
 	workers := p.w.pooler.workers
-	if share := (p.w.tuning().poolSize + len(workers) - 1) / len(workers); p.waiting.n > 0 && len(p.all) <= share {
+	if share := (p.w.tuning().PoolSize + len(workers) - 1) / len(workers); p.waiting.n > 0 && len(p.all) <= share {
 		return false
 	}
 	to := workers[bits.TrailingZeros64(mask)]
@@ -52,10 +56,10 @@ func (p *pool) lendAway(s *server) bool {
 	p.w.loop.Post(func() { // not from within the server's own Data
 		switch {
 		case s.conn.Closing(): // gone keeps the books
-		case len(s.conn.Held()) > 0:
+		case len(s.conn.Held()) > 0 || s.conn.Queued() > 0: // nobody has it, so there should be neither
 			s.lost(errOutOfStep)
 		default:
-			s.conn.Move(to.loop, func(connection) { to.borrowed(g, index, s) })
+			s.conn.Move(to.loop, func(*netloop.Conn) { to.borrowed(g, index, s) })
 		}
 	})
 	return true

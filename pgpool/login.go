@@ -44,7 +44,7 @@ func (p *Pooler) serve(ctx context.Context, nc net.Conn) {
 }
 
 // login returns the connection to close, with the TLS that was put around it, and why; nil when it is no longer ours.
-func (p *Pooler) login(ctx context.Context, nc net.Conn, t *tuning) (net.Conn, error) {
+func (p *Pooler) login(ctx context.Context, nc net.Conn, t *Tuning) (net.Conn, error) {
 	nc, st, err := p.startup(nc, t)
 	if err != nil {
 		return nc, err
@@ -104,7 +104,7 @@ func (p *Pooler) login(ctx context.Context, nc net.Conn, t *tuning) (net.Conn, e
 }
 
 // startup reads first packets until there is one that is no request for encryption.
-func (p *Pooler) startup(nc net.Conn, t *tuning) (net.Conn, pgwire.Startup, error) {
+func (p *Pooler) startup(nc net.Conn, t *Tuning) (net.Conn, pgwire.Startup, error) {
 	askedTLS, askedGSS := false, false
 	for {
 		st, err := pgwire.ReadStartup(nc)
@@ -241,6 +241,13 @@ func (p *Pooler) shared(ctx context.Context, w *worker, database string) (*share
 		return g, nil
 	}
 	p.first.mu.Lock()
+	p.mu.Lock()
+	g = p.groups[database] // the dial may just have ended
+	p.mu.Unlock()
+	if g != nil {
+		p.first.mu.Unlock()
+		return g, nil
+	}
 	d := p.first.running[database]
 	if d == nil {
 		d = &firstDial{done: make(chan struct{})}
@@ -300,18 +307,20 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, database string, d *f
 	p.groups[database] = g
 	p.mu.Unlock()
 	d.shared = g
-	// An error means that the loop has stopped, and everything with it.
-	_ = w.loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
+	err := w.loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
 		to := w.group(g).pools[index]
 		s := to.arrived(c, session)
 		to.put(s)
 		w.startHouse()
 		return s
 	})
+	if err != nil {
+		g.slots[index].used.Add(-1)
+	}
 }
 
 // console serves the admin console until the client leaves.
-func (p *Pooler) console(ctx context.Context, nc net.Conn, t *tuning, user string) error {
+func (p *Pooler) console(ctx context.Context, nc net.Conn, t *Tuning, user string) error {
 	role := admin.NoRole
 	switch {
 	case slices.Contains(t.AdminUsers, user):

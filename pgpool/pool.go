@@ -95,20 +95,21 @@ func (p *pool) isReplica() bool { return p.w.pooler.upstream.Primary() != p.inde
 
 // take returns a free server, or nil.
 func (p *pool) take() *server {
-	n := len(p.free)
-	if n == 0 {
-		return nil
+	for n := len(p.free) - 1; n >= 0; n-- {
+		s := p.free[n]
+		p.free[n] = nil
+		p.free = p.free[:n]
+		if !s.conn.Closing() { // it may have closed in this very tick
+			return s
+		}
 	}
-	s := p.free[n-1]
-	p.free[n-1] = nil
-	p.free = p.free[:n-1]
-	return s
+	return nil
 }
 
 // put takes a server back.
 func (p *pool) put(s *server) {
 	now := p.w.loop.Now()
-	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) {
+	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) || int(p.slots.used.Load()) > p.w.tuning().PoolSize {
 		s.retire()
 		return
 	}
@@ -156,7 +157,7 @@ func (p *pool) grow() {
 	if p.w.loop.Now().Before(p.retryAt) {
 		return
 	}
-	size := p.w.tuning().poolSize
+	size := p.w.tuning().PoolSize
 	for p.dialing < p.waiting.n {
 		if !p.slots.take(size) {
 			p.starve()
@@ -170,7 +171,7 @@ func (p *pool) grow() {
 // arrived gives the pool a connection that dialFor or a login made. slot is taken already.
 func (p *pool) arrived(c *netloop.Conn, login auth.Session) *server {
 	now := p.w.loop.Now()
-	life := p.w.tuning().serverLifetime
+	life := p.w.tuning().ServerLifetime
 	s := &server{conn: c, pool: p, status: pgwire.Idle, pid: login.PID, key: login.Key, born: now, lastUsed: now,
 		id: p.slots.dials.Add(1), expires: now.Add(life - time.Duration(rand.Int64N(int64(life)/10+1)))}
 	p.all[s] = struct{}{}
@@ -185,7 +186,7 @@ func (p *pool) dialed(err error) {
 		return
 	}
 	p.slots.used.Add(-1)
-	p.retryAt = p.w.loop.Now().Add(p.w.tuning().loginRetry)
+	p.retryAt = p.w.loop.Now().Add(p.w.tuning().LoginRetry)
 	if len(p.all) == 0 {
 		p.failWaiting(err)
 	}
@@ -244,21 +245,8 @@ func (p *pool) gone(s *server, err error) {
 	p.w.pooler.log.LogAttrs(context.Background(), levelOf(err), "server connection ended", serverAttrs(p, s, err)...)
 }
 
-// retire closes a server that nothing is wrong with.
-func (s *server) retire() {
-	s.retired = true
-	if s.owed.n == 0 {
-		s.conn.Write(terminate)
-		s.conn.CloseAfterFlush()
-		return
-	}
-	s.conn.Close(nil)
-}
-
-var terminate = []byte{pgwire.Terminate, 0, 0, 0, 4}
-
 // account books the time that a client had a server.
-func (p *pool) account(s *server, _ *client) {
+func (p *pool) account(s *server) {
 	p.stats.xactTime += uint64(p.w.loop.Now().Sub(s.lentAt).Microseconds())
 }
 

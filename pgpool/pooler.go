@@ -83,15 +83,6 @@ type Config struct {
 	Reload func() error
 }
 
-// tuning is Tuning as event loops read it.
-type tuning struct {
-	Tuning
-	mode                          Mode
-	poolSize, maxPrepared         int
-	queryWait, serverLifetime     time.Duration
-	serverIdleTimeout, loginRetry time.Duration
-}
-
 // Pooler lets many clients share few connections to Postgres. New makes it, Listen opens its doors, Run runs it.
 type Pooler struct {
 	// constant after New
@@ -104,7 +95,7 @@ type Pooler struct {
 
 	listeners []*netloop.Listener // set by Listen
 	names     statementNames
-	tuning    atomic.Pointer[tuning]
+	tuning    atomic.Pointer[Tuning]
 	nclients  atomic.Int64
 	turn      atomic.Uint64 // which worker gets the next client
 
@@ -164,15 +155,14 @@ func (alone) Reached(int, uint64) bool { return false }
 
 // Reload changes the tuning of a running pooler. Pools shrink as their servers become free or expire.
 func (p *Pooler) Reload(t Tuning) {
-	n := &tuning{Tuning: t, mode: t.Mode, poolSize: max(1, t.PoolSize), maxPrepared: t.MaxPrepared, queryWait: t.QueryWait,
-		serverLifetime: t.ServerLifetime, serverIdleTimeout: t.ServerIdleTimeout, loginRetry: t.LoginRetry}
-	if n.serverLifetime <= 0 {
-		n.serverLifetime = 100 * 365 * 24 * time.Hour
+	t.PoolSize = max(1, t.PoolSize)
+	if t.ServerLifetime <= 0 {
+		t.ServerLifetime = 100 * 365 * 24 * time.Hour
 	}
-	if n.ServerConnect <= 0 {
-		n.ServerConnect = 15 * time.Second
+	if t.ServerConnect <= 0 {
+		t.ServerConnect = 15 * time.Second
 	}
-	p.tuning.Store(n)
+	p.tuning.Store(&t)
 }
 
 // Listen opens the addresses of Config.Listen.
@@ -216,11 +206,14 @@ func (p *Pooler) Run(ctx context.Context) error {
 
 // Drain tells clients to go as they become idle and waits for them, until ctx ends. Call it when Run has returned.
 func (p *Pooler) Drain(ctx context.Context) error {
+	var all []chan struct{}
 	for _, w := range p.workers {
 		done := make(chan struct{})
-		if !w.loop.Post(func() { w.drained = done; w.drain() }) {
-			continue
+		if w.loop.Post(func() { w.drained = done; w.drain() }) {
+			all = append(all, done)
 		}
+	}
+	for _, done := range all {
 		select {
 		case <-done:
 		case <-ctx.Done():

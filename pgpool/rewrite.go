@@ -5,6 +5,7 @@ package pgpool
 import (
 	"bytes"
 
+	"github.com/outrigger-proxy/outrigger/pgpool/classify"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
@@ -19,14 +20,16 @@ const (
 
 // sendQuery passes a simple Query on.
 func (c *client) sendQuery(s *server, frame []byte, whole bool) {
-	var set *setChange
+	c.keepUnbooked()
+	e := expectation{kind: kindQuery, wrote: true, prev: c.unnamed, prevOf: s.unnamed}
 	if whole {
-		set = c.effect(s, c.w.texts.find(frame[pgwire.HeaderLen:]))
-	} else {
-		s.wrote = true
+		c.wrote = false
+		e.set = c.effect(c.w.texts.find(frame[pgwire.HeaderLen:], ""))
+		e.wrote = c.wrote
 	}
+	c.wrote = false
 	s.conn.Write(frame)
-	s.expect(expectation{kind: kindQuery, set: set})
+	s.expect(e)
 	c.inFlight++
 	s.unnamed, c.unnamed = nil, nil // exec_simple_query in postgres.c drops it
 }
@@ -35,22 +38,35 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 func (c *client) sendParse(s *server, frame []byte, whole bool) {
 	name, body, ok := pgwire.CString(frame[pgwire.HeaderLen:])
 	if !ok || !whole {
+		e := expectation{kind: kindParse, again: true}
+		if ok && len(name) == 0 {
+			// Too long to be remembered, but no other statement must be taken for it.
+			st := &statement{name: c.w.texts.names.next(), class: classify.Result{Class: classify.Unknown}}
+			e = expectation{kind: kindParse, unnamed: true, stmt: st, prev: c.unnamed, prevOf: s.unnamed}
+			s.unnamed, c.unnamed = st, st
+		}
 		s.conn.Write(frame)
-		s.expect(expectation{kind: kindParse, again: true})
+		s.expect(e)
 		return
 	}
-	st := c.w.texts.find(body)
 	if len(name) == 0 {
+		st := c.w.texts.find(body, "")
 		s.conn.Write(frame)
-		s.expect(expectation{kind: kindParse, unnamed: true, stmt: st, prev: c.unnamed})
+		s.expect(expectation{kind: kindParse, unnamed: true, stmt: st, prev: c.unnamed, prevOf: s.unnamed})
 		s.unnamed, c.unnamed = st, st
 		return
 	}
+	st := c.w.texts.find(body, c.set.searchPath())
 	if old := c.stmts[string(name)]; old != nil && len(c.replay) == 0 {
 		// The server refuses it with 42P05, as it must.
 		s.prepare(old)
-		s.conn.SetBuffer(pgwire.AppendParse(s.conn.Buffer(len(body)+64), old.name, string(body)))
+		s.conn.SetBuffer(pgwire.AppendParse(s.conn.Buffer(len(old.body)+64), old.name, old.body))
 		s.expect(expectation{kind: kindParse, again: true, stmt: old, name: string(name)})
+		return
+	}
+	if c.status == pgwire.InFailed && !st.class.Flags.Has(classify.EndsTx) {
+		s.conn.Write(frame) // the server refuses it with 25P02 before it looks at the name
+		s.expect(expectation{kind: kindParse, again: true})
 		return
 	}
 	e := expectation{kind: kindParse, stmt: st, name: string(name)}
@@ -65,6 +81,12 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 	s.prepare(st)
 	last := s.owed.at(s.owed.n - 1)
 	last.action, last.name = forward, e.name
+}
+
+// reuses tells whether a Parse is of a name that the client has in use.
+func (c *client) reuses(frame []byte) bool {
+	name, _, ok := pgwire.CString(frame[pgwire.HeaderLen:])
+	return ok && len(name) > 0 && c.stmts[string(name)] != nil
 }
 
 // sendBind passes a Bind on under the server's name for the statement, preparing it there first if need be. frame may end
@@ -83,12 +105,13 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 	}
 	st, to := c.target(s, name)
 	e := expectation{kind: kindBind, stmt: st}
+	if to == absent {
+		e.name = string(name)
+	}
+	c.binds++
 	if st == nil {
-		s.wrote = true
-	} else if set := c.effect(s, st); set != nil {
-		if c.bound != nil {
-			c.keep(pinSetting) // one change a unit is carried
-		}
+		c.wrote = true
+	} else if set := c.effect(st); set != nil {
 		c.bound = set
 	}
 	if to == string(name) {
@@ -104,7 +127,7 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 }
 
 // absent is a statement name that no server has: it makes the server refuse a message as it would have directly.
-const absent = "outrigger_absent"
+const absent = statementPrefix + "absent"
 
 // target finds the statement that the client calls name, makes sure that the server has it, and returns the server's
 // name for it. A statement that the pooler does not know, made by SQL perhaps, keeps its name.
@@ -116,17 +139,20 @@ func (c *client) target(s *server, name []byte) (*statement, string) {
 			return nil, absent
 		case s.unnamed != st:
 			s.conn.SetBuffer(pgwire.AppendParse(s.conn.Buffer(len(st.body)+16), "", st.body))
-			s.expect(expectation{kind: kindParse, action: swallow, unnamed: true, stmt: st})
+			s.expect(expectation{kind: kindParse, action: swallow, unnamed: true, stmt: st, prevOf: s.unnamed})
 			s.unnamed = st
 		}
 		return st, ""
 	}
 	st := c.stmts[string(name)]
-	if st == nil {
-		return nil, string(name)
+	switch {
+	case st != nil:
+		s.prepare(st)
+		return st, st.name
+	case bytes.HasPrefix(name, []byte(statementPrefix)):
+		return nil, absent // the pooler's own statements are nobody's
 	}
-	s.prepare(st)
-	return st, st.name
+	return nil, string(name)
 }
 
 // sendDescribe passes a Describe on.
@@ -135,6 +161,9 @@ func (c *client) sendDescribe(s *server, frame []byte) {
 	if name, ok := statementName(frame); ok {
 		st, to := c.target(s, name)
 		e.stmt = st
+		if to == absent {
+			e.name = string(name)
+		}
 		c.sendNamed(s, pgwire.Describe, to)
 	} else {
 		s.conn.Write(frame)
@@ -145,18 +174,22 @@ func (c *client) sendDescribe(s *server, frame []byte) {
 // sendClose answers the Close of a statement here: the server keeps it for others.
 func (c *client) sendClose(s *server, frame []byte) {
 	name, ok := statementName(frame)
-	if ok && len(name) > 0 {
-		if st := c.stmts[string(name)]; st != nil {
-			delete(c.stmts, string(name))
-			s.synthesise(expectation{kind: kindClose, stmt: st, name: string(name)})
-			return
-		}
+	if st := c.stmts[string(name)]; ok && st != nil {
+		delete(c.stmts, string(name))
+		s.synthesise(expectation{kind: kindClose, stmt: st, name: string(name)})
+		return
 	}
-	if ok && len(name) == 0 {
+	e := expectation{kind: kindClose}
+	switch {
+	case ok && len(name) == 0:
+		e.unnamed, e.prev, e.prevOf = true, c.unnamed, s.unnamed
 		s.unnamed, c.unnamed = nil, nil
+	case ok && bytes.HasPrefix(name, []byte(statementPrefix)):
+		s.synthesise(e) // there is no such statement, which is no error
+		return
 	}
 	s.conn.Write(frame)
-	s.expect(expectation{kind: kindClose})
+	s.expect(e)
 }
 
 // statementName returns the name in a Describe or Close of a statement, not of a portal.
@@ -214,14 +247,14 @@ func (c *client) scanUnit(b []byte) (read, whole bool) {
 			}
 			body := rest[pgwire.HeaderLen:size]
 			if typ == pgwire.Query {
-				c.unit = c.w.texts.find(body)
+				c.unit = c.w.texts.find(body, "")
 				return !sc.write && c.unit.read(), true
 			}
 			name, text, ok := pgwire.CString(body)
 			if !ok {
 				return false, true
 			}
-			sc.parsed, sc.name = c.w.texts.find(text), string(name)
+			sc.parsed, sc.name = c.w.texts.find(text, ""), string(name)
 			c.unit = sc.parsed
 			sc.write = sc.write || !sc.parsed.read()
 		case pgwire.Bind:

@@ -18,6 +18,7 @@ type setting struct {
 type settings struct {
 	list []setting // sorted by name
 	key  string    // equal keys mean equal settings
+	path string    // search_path, which is part of what a statement means
 }
 
 // newSettings sorts list and keeps the last of equal names.
@@ -43,7 +44,18 @@ func newSettings(list []setting) *settings {
 		key.WriteString(s.value)
 		key.WriteByte(0)
 	}
-	return &settings{kept, key.String()}
+	s := &settings{list: kept, key: key.String()}
+	if v, ok := s.find("search_path"); ok {
+		s.path = v.value
+	}
+	return s
+}
+
+func (s *settings) searchPath() string {
+	if s == nil {
+		return ""
+	}
+	return s.path
 }
 
 // with returns s with one parameter set.
@@ -117,6 +129,9 @@ type setChange struct {
 	reset    bool // set.name back to what the session started with
 	resetAll bool
 }
+
+// resets tells whether the server falls back to defaults that may not be the client's.
+func (c *setChange) resets() bool { return c.reset || c.resetAll }
 
 // onClient returns a client's settings after the change; start are those that its session began with.
 func (c *setChange) onClient(now, start *settings) *settings {

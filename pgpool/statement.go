@@ -24,11 +24,14 @@ type statement struct {
 	recent bool
 }
 
+// statementPrefix begins the names that the pooler gives to statements. Clients cannot refer to them.
+const statementPrefix = "outrigger_"
+
 // statementNames numbers the statements of the process.
 type statementNames struct{ last atomic.Uint64 }
 
 func (n *statementNames) next() string {
-	return "outrigger_" + strconv.FormatUint(n.last.Add(1), 10)
+	return statementPrefix + strconv.FormatUint(n.last.Add(1), 10)
 }
 
 const (
@@ -51,28 +54,41 @@ func newStatements(names *statementNames) statements {
 	return statements{names: names, byKey: make(map[string]*statement)}
 }
 
-// find returns the statement of body, which is copied when it is new.
-func (t *statements) find(body []byte) *statement {
-	if s, ok := t.byKey[string(body)]; ok {
+// find returns the statement of body, which is copied when it is new. Equal texts in another scope are another statement.
+func (t *statements) find(body []byte, scope string) *statement {
+	if scope == "" {
+		if s, ok := t.byKey[string(body)]; ok {
+			s.recent = true
+			return s
+		}
+		return t.insert(string(body), string(body))
+	}
+	key := scope + "\x00" + string(body)
+	if s, ok := t.byKey[key]; ok {
 		s.recent = true
 		return s
 	}
-	s := &statement{name: t.names.next(), body: string(body), class: classify.Classify(textOf(body))}
-	if len(body) <= maxTableText {
-		t.bytes += len(body) + entryOverhead
-		for key, old := range t.byKey { // random order: a sampled second chance
-			if t.bytes <= tableBudget {
-				break
-			}
-			if old.recent {
-				old.recent = false
-				continue
-			}
-			t.bytes -= len(key) + entryOverhead
-			delete(t.byKey, key)
-		}
-		t.byKey[s.body] = s
+	return t.insert(key, string(body))
+}
+
+func (t *statements) insert(key, body string) *statement {
+	s := &statement{name: t.names.next(), body: body, class: classify.Classify(textOf([]byte(body)))}
+	if len(key) > maxTableText {
+		return s
 	}
+	t.bytes += len(key) + entryOverhead
+	for key, old := range t.byKey { // random order: a sampled second chance
+		if t.bytes <= tableBudget {
+			break
+		}
+		if old.recent {
+			old.recent = false
+			continue
+		}
+		t.bytes -= len(key) + entryOverhead
+		delete(t.byKey, key)
+	}
+	t.byKey[key] = s
 	return s
 }
 

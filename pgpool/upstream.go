@@ -85,8 +85,7 @@ func (s *Server) dial(ctx context.Context, database string) (auth.Session, error
 		return auth.Session{}, err // names the address
 	}
 	session, err := auth.Login(ctx, nc, auth.LoginParams{Credentials: s.Credentials, Database: database, SSLMode: s.SSLMode,
-		TLS: s.TLS, Host: s.Host, TLSClient: netloop.TLSClient,
-		Settings: []pgwire.Param{{Name: "application_name", Value: "outrigger"}}})
+		TLS: s.TLS, Host: s.Host, TLSClient: netloop.TLSClient})
 	if err != nil {
 		return auth.Session{}, fmt.Errorf("server %s: %w", s.Addr, err)
 	}

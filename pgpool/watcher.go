@@ -66,8 +66,13 @@ func (u *Watcher) Usable(i int) bool {
 	return s.Up && s.Role == health.RoleReplica && s.SystemID == p.SystemID && s.Lag <= maxReplicaLag
 }
 
-// Floor implements Upstream.
-func (u *Watcher) Floor() uint64 { return uint64(u.monitor.Floor()) }
+// Floor implements Upstream. Without replicas nobody asks for it, and nothing needs to be sampled.
+func (u *Watcher) Floor() uint64 {
+	if len(u.monitor.Snapshot().Servers) == 1 {
+		return 0
+	}
+	return uint64(u.monitor.Floor())
+}
 
 // Reached implements Upstream.
 func (u *Watcher) Reached(i int, floor uint64) bool {

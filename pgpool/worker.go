@@ -7,9 +7,6 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
-// connection is what the pooler calls a netloop.Conn where only its being one matters.
-type connection = *netloop.Conn
-
 // worker is the pooler's part on one event loop: clients, pools and statements that no other loop touches.
 type worker struct {
 	pooler *Pooler
@@ -47,7 +44,7 @@ func newWorker(p *Pooler, number int, loop *netloop.Loop) *worker {
 	return w
 }
 
-func (w *worker) tuning() *tuning { return w.pooler.tuning.Load() }
+func (w *worker) tuning() *Tuning { return w.pooler.tuning.Load() }
 
 // group returns the pools for a database.
 func (w *worker) group(shared *sharedGroup) *group {
@@ -75,12 +72,13 @@ func (w *worker) settleLater(s *server) { w.toSettle = append(w.toSettle, s) }
 
 // dispatch is the loop's hook at the end of a tick.
 func (w *worker) dispatch() {
-	for i, s := range w.toSettle {
-		w.toSettle[i] = nil
+	for i := 0; i < len(w.toSettle); i++ { // settling may ask for more
+		s := w.toSettle[i]
 		if s.owed.n == 0 && s.body == 0 && s.client != nil {
 			s.settle()
 		}
 	}
+	clear(w.toSettle)
 	w.toSettle = w.toSettle[:0]
 	for i := 0; i < len(w.dirty); i++ { // dispatching may mark others
 		p := w.dirty[i]
@@ -139,6 +137,7 @@ func (w *worker) keepHouse() {
 			p.expire(now, t)
 			p.expireWaits(now, t)
 			if p.waiting.n > 0 {
+				p.fed()        // repeat the call for help, if there was one
 				w.markDirty(p) // a dial may be due again
 			}
 		}
@@ -147,10 +146,10 @@ func (w *worker) keepHouse() {
 }
 
 // expire closes free servers that are too old or were idle for too long.
-func (p *pool) expire(now time.Time, t *tuning) {
+func (p *pool) expire(now time.Time, t *Tuning) {
 	for i := 0; i < len(p.free); {
 		s := p.free[i]
-		if now.After(s.expires) || t.serverIdleTimeout > 0 && now.Sub(s.lastUsed) > t.serverIdleTimeout {
+		if now.After(s.expires) || t.ServerIdleTimeout > 0 && now.Sub(s.lastUsed) > t.ServerIdleTimeout {
 			p.free = append(p.free[:i], p.free[i+1:]...)
 			s.retire()
 			continue
@@ -160,11 +159,11 @@ func (p *pool) expire(now time.Time, t *tuning) {
 }
 
 // expireWaits refuses clients that have waited for longer than query_wait_timeout.
-func (p *pool) expireWaits(now time.Time, t *tuning) {
-	for c := p.waiting.head; c != nil && t.queryWait > 0 && now.Sub(c.since) > t.queryWait; c = p.waiting.head {
+func (p *pool) expireWaits(now time.Time, t *Tuning) {
+	for c := p.waiting.head; c != nil && t.QueryWait > 0 && now.Sub(c.since) > t.QueryWait; c = p.waiting.head {
 		p.waiting.remove(c)
 		c.pool = nil
-		c.refuse(&pgwire.Error{Severity: "FATAL", Code: "57014", Message: "query_wait_timeout: no server connection became free in " + t.queryWait.String(),
+		c.refuse(&pgwire.Error{Severity: "FATAL", Code: "57014", Message: "query_wait_timeout: no server connection became free in " + t.QueryWait.String(),
 			Hint: "Raise default_pool_size, or find the queries that hold the pool: SHOW POOLS on the console."})
 	}
 }
@@ -173,7 +172,7 @@ func (p *pool) expireWaits(now time.Time, t *tuning) {
 func (w *worker) drain() {
 	w.draining = true
 	for c := range w.clients {
-		if c.server == nil && c.pool == nil {
+		if c.pool == nil && !c.midUnit && (c.server == nil || c.server.idle()) {
 			c.refuse(errShutdown)
 		}
 	}

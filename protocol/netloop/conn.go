@@ -217,7 +217,7 @@ func (c *Conn) readable() {
 	if c.closed {
 		return
 	}
-	if c.paused || (len(c.held) >= c.loop.cfg.MaxHeld && len(c.held) >= c.want) {
+	if c.paused || c.full() {
 		c.deaf = true
 		c.watch()
 		return
@@ -246,6 +246,11 @@ func (c *Conn) readable() {
 	} else {
 		c.deliver(buf[:n])
 	}
+}
+
+// full tells that no more may be held, unless the handler has asked for it.
+func (c *Conn) full() bool {
+	return len(c.held) >= c.loop.cfg.MaxHeld && len(c.held) >= c.want
 }
 
 // ended handles the end of what the other side sends. What is queued for it is offered to the socket once more: it may
@@ -312,7 +317,7 @@ func (c *Conn) Redeliver() {
 		return
 	}
 	c.deliverHeld()
-	if c.deaf && !c.paused && !c.closed && len(c.held) < c.loop.cfg.MaxHeld {
+	if c.deaf && !c.paused && !c.closed && !c.full() {
 		c.deaf = false
 		c.watch()
 	}
@@ -397,8 +402,8 @@ func (l *Loop) forget(c *Conn) {
 	l.conns = l.conns[:last]
 }
 
-// Move lends the connection to another loop: from now on it is to's, whose goroutine calls attached. It must be idle:
-// nothing held, nothing queued. The handler stays.
+// Move lends the connection to another loop: from now on it is to's, whose goroutine calls attached before anything else
+// happens to it, its end included. It must be idle: nothing held, nothing queued. The handler stays.
 func (c *Conn) Move(to *Loop, attached func(*Conn)) {
 	if len(c.held) > 0 || c.Queued() > 0 || c.inData || c.closed {
 		panic("netloop: Move of a connection that is not idle")
@@ -408,10 +413,10 @@ func (c *Conn) Move(to *Loop, attached func(*Conn)) {
 	c.deaf, c.blocked = false, false
 	c.releaseOut()
 	ok := to.Post(func() {
-		to.attach(c, func(c *Conn) Handler { return c.handler })
-		if !c.closed {
+		to.attach(c, func(c *Conn) Handler {
 			attached(c)
-		}
+			return c.handler
+		})
 	})
 	if !ok {
 		c.closed = true

@@ -64,6 +64,7 @@ type Loop struct {
 	timers   timerHeap
 	dispatch []func()
 	running  []func() // what the mailbox held
+	restless bool     // the next tick must not wait
 	now      time.Time
 	wall     int64
 	stats    Stats
@@ -189,6 +190,7 @@ func (l *Loop) tick() {
 		fn()
 	}
 	l.flush()
+	l.restless = len(l.closing) > 0 // what their handlers set going has missed this tick's dispatch
 	l.finishClosing()
 }
 
@@ -213,7 +215,7 @@ func (l *Loop) wait() error {
 }
 
 func (l *Loop) hasWork() bool {
-	if len(l.dirty) > 0 || len(l.closing) > 0 {
+	if l.restless || len(l.dirty) > 0 || len(l.closing) > 0 {
 		return true
 	}
 	l.mu.Lock()

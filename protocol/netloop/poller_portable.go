@@ -88,8 +88,11 @@ func (p *poller) deliver() {
 	batch := p.batch
 	p.batch = nil
 	for _, e := range batch {
+		if !e.c.sys.belongs(p) {
+			continue
+		}
 		switch {
-		case e.c.closed || e.c.sys.p != p:
+		case e.c.closed:
 		case !e.readable:
 			e.c.sys.writing = false
 			e.c.writable()
@@ -107,6 +110,8 @@ func (p *poller) add(c *Conn) error {
 		s.mu.Lock()
 		s.p = p
 		s.mu.Unlock()
+		// The end of the last write may be lost with its old poller. The writer may still be at it: it keeps that buffer.
+		s.writing, s.outbox = false, nil
 		p.report(event{c, true})
 		return nil
 	}
@@ -156,6 +161,7 @@ func adopt(nc net.Conn) (*Conn, error) {
 		c.tls = t
 		nc = t.Conn
 	}
+	nc.SetDeadline(time.Time{}) // what bounded the handshake
 	c.sys.nc = nc
 	c.sys.more = make(chan struct{}, 1)
 	c.sys.send = make(chan []byte, 1)
@@ -194,6 +200,13 @@ func (s *sysConn) writer(c *Conn, done *sync.WaitGroup) {
 		s.mu.Unlock()
 		p.report(event{c, false})
 	}
+}
+
+// belongs tells whether the connection is, still or already, watched by p.
+func (s *sysConn) belongs(p *poller) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.p == p
 }
 
 // again reports c as readable once more if there is something left to take.

@@ -59,9 +59,7 @@ func (t *tlsState) Write(b []byte) (int, error) {
 // readable reads ciphertext once and delivers all plain bytes that it completes.
 func (t *tlsState) readable(c *Conn) {
 	l := c.loop
-	if t.loop != l {
-		t.loop = l
-	}
+	t.loop = l
 	if l.cipher == nil {
 		l.cipher = make([]byte, l.cfg.ReadBuffer)
 	}
