@@ -220,7 +220,7 @@ func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
 			s.lost(errOutOfStep)
 			break
 		}
-		s.ready(e, frame[5])
+		return s.ready(e, frame[5])
 	case pgwire.ErrorResponse:
 		return s.error(e, frame)
 	case pgwire.CopyInResponse:
@@ -228,8 +228,7 @@ func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
 	case pgwire.NoticeResponse, pgwire.NotificationResponse:
 		pass = true
 	case pgwire.ParameterStatus:
-		// What our own SET changes the client knows, unless a RESET has just told it otherwise.
-		pass = pass || s.client != nil && s.client.announce
+		pass = pass || s.restoring // what our own SET changes, the client knows, unless a RESET has told it otherwise
 	default:
 		s.lost(errGarbage)
 	}
@@ -260,20 +259,21 @@ func (s *server) unasked(typ byte, frame []byte) (pass bool) {
 	return s.client != nil
 }
 
-// ready handles ReadyForQuery, the end of a unit's answers.
-func (s *server) ready(e *expectation, status byte) {
+// ready handles ReadyForQuery, the end of a unit's answers. It reports whether the client gets it, or instead of it
+// replaced.
+func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte) {
 	ours, set, wrote := e.action == swallow, e.set, e.wrote
 	s.owed.pop()
 	s.status = status
 	failed := s.failed
 	s.failed = false
 	c := s.client
-	if c == nil {
-		return
-	}
-	if ours {
-		c.announce = false
-		return
+	switch {
+	case c == nil || ours && !s.restoring:
+		return false, nil
+	case ours:
+		s.restoring = false
+		return false, readyIdle
 	}
 	s.pool.stats.queries++
 	s.queries++
@@ -281,25 +281,32 @@ func (s *server) ready(e *expectation, status byte) {
 	c.copyIn = false
 	c.status = status
 	s.wrote = s.wrote || wrote
-	if status == pgwire.Idle {
-		s.pool.stats.xacts++
-		s.xacts++
-		if s.wrote {
-			s.wrote = false
-			c.floor = s.pool.w.pooler.upstream.Floor()
-		}
-	}
-	if set == nil || failed {
-		return
-	}
 	if status != pgwire.Idle {
-		c.keep(pinSetting) // it is up to the rest of the transaction
-		return
+		if set != nil {
+			c.keep(pinSetting) // what becomes of it is up to the rest of the transaction
+		}
+		return true, nil
 	}
-	c.announce = c.announce || set.resets()
-	c.set = set.onClient(c.set, c.startSet)
-	s.set = set.onServer(s.set)
+	s.pool.stats.xacts++
+	s.xacts++
+	if s.wrote {
+		s.wrote = false
+		c.floor = s.pool.w.pooler.upstream.Floor()
+	}
+	if set != nil && !failed {
+		c.set = set.onClient(c.set, c.startSet)
+		s.set = set.onServer(s.set)
+	}
+	if s.owed.n > 0 || s.set.equal(c.set) {
+		return true, nil
+	}
+	// A RESET or DISCARD took the server to its own defaults: the session's come back before the client hears of it.
+	s.restore(c.set)
+	s.restoring = true
+	return false, nil
 }
+
+var readyIdle = pgwire.AppendReadyForQuery(nil, pgwire.Idle)
 
 // command looks at a command tag for what wipes a session's state. Nothing that the client sent behind such a command
 // has gone out yet (client.mustWait).

@@ -46,7 +46,6 @@ type client struct {
 	wrote    bool // the unit at hand may write
 	changing bool // what was sent may change what the books say: see mustWait
 	waits    bool // for all answers, before it goes on
-	announce bool // the client has been told of defaults that are not its own
 	body     int  // bytes still to come of a message that is passed on in pieces
 	bodyTo   bool // they go to the server; otherwise nowhere
 	bodyEnd  bool // they end the unit
@@ -470,7 +469,6 @@ func (c *client) discarded() {
 	clear(c.stmts)
 	c.unnamed = nil
 	c.set = c.startSet
-	c.announce = true
 	if c.pin != notPinned {
 		c.pin = notPinned
 		c.w.pins--

@@ -507,9 +507,120 @@ type script struct {
 }
 
 // scripts are the smallest sequences that are easy to get wrong.
+// Known differences, which no script holds: EXECUTE by SQL of a statement that was made with Parse is not found; a Parse of
+// a text that the server has prepared succeeds although its table is gone (the Bind fails); a SET inside DO or a function
+// stays on the server.
 var scripts = []script{
+	{name: "messages after an error and before Sync", steps: []step{
+		{parse("", "select 1/0"), bind("", ""), execute("", 0), flushes},
+		{parse("a", "select 1"), bind("", "a"), execute("", 0), flushes},
+		{query("select 2")},
+		{syncs},
+		{query("select 3")},
+	}},
+	{name: "the same in a transaction", steps: []step{
+		{query("begin")},
+		{parse("", "select 1/0"), bind("", ""), execute("", 0), flushes},
+		{parse("a", "select 1"), bind("", "a"), execute("", 0), syncs},
+		{query("rollback")},
+		{bind("", "a"), syncs},
+	}},
+	{name: "function call after an error", steps: []step{
+		{parse("", "nonsense"), flushes}, {call(177, "1", "2")}, {syncs}, {call(177, "1", "2")},
+	}},
+	{name: "a name again after its text was refused, pipelined", steps: []step{
+		{parse("a", "select * from nowhere"), syncs, parse("a", "select 'second'"), syncs},
+		{bind("", "a"), execute("", 0), syncs},
+		{parse("b", "select * from nowhere"), bind("", "b"), execute("", 0), syncs},
+	}},
+	{name: "close and parse again, skipped after an error", steps: []step{
+		{parse("a", "select 'first'"), syncs},
+		{parse("", "nonsense"), closing('S', "a"), parse("a", "select 'second'"), syncs},
+		{bind("", "a"), execute("", 0), syncs},
+	}},
+	{name: "unnamed statements, skipped after an error", steps: []step{
+		{parse("", "select 'first'"), syncs},
+		{bind("", "nowhere"), parse("", "select 'second'"), parse("", "select 'third'"), syncs},
+		{bind("", ""), execute("", 0), syncs},
+		{bind("", "nowhere"), closing('S', ""), syncs},
+		{bind("", ""), execute("", 0), syncs},
+		{bind("", "nowhere"), query("select 1"), syncs},
+		{bind("", ""), execute("", 0), syncs},
+	}},
+	{name: "evictions, skipped after an error", steps: []step{
+		{parse("a", "select 'a'"), parse("b", "select 'b'"), parse("c", "select 'c'"), syncs},
+		{bind("", "nowhere"), parse("d", "select 'd'"), bind("", "a"), parse("e", "select 'e'"), bind("", "b"), bind("", "c"), parse("f", "select 'f'"), syncs},
+		{bind("", "a"), execute("", 0), syncs},
+		{bind("", "b"), execute("", 0), syncs},
+		{bind("", "c"), execute("", 0), syncs},
+		{parse("d", "select 'd'"), parse("e", "select 'e'"), parse("f", "select 'f'"), syncs},
+		{bind("", "d"), execute("", 0), bind("", "e"), execute("", 0), bind("", "f"), execute("", 0), syncs},
+	}},
+	{name: "parse in a failed transaction", steps: []step{
+		{parse("a", "select 'x'"), syncs},
+		{query("begin; select 1/0")},
+		{parse("b", "select 'x'"), syncs},
+		{parse("c", "rollback"), bind("", "c"), execute("", 0), syncs},
+		{parse("b", "select 'x'"), syncs},
+		{bind("", "b"), execute("", 0), syncs},
+	}},
+	{name: "names that the pooler gives", steps: []step{
+		{parse("a", "select 'mine'"), syncs},
+		{bind("", "outrigger_1"), execute("", 0), syncs}, {bind("", "outrigger_2"), execute("", 0), syncs},
+		{closing('S', "outrigger_1"), closing('S', "outrigger_2"), syncs},
+		{query("deallocate outrigger_1")},
+		{bind("", "a"), execute("", 0), syncs},
+	}},
+	{name: "unknown names", steps: []step{
+		{bind("", "nowhere"), syncs}, {describe('S', "nowhere"), syncs}, {describe('P', "nowhere"), syncs},
+		{execute("nowhere", 0), syncs}, {closing('S', "nowhere"), closing('P', "nowhere"), syncs},
+		{bind("", ""), syncs}, {describe('S', ""), syncs},
+		{parse("a", "nonsense"), syncs}, {bind("", "a"), syncs},
+	}},
+	{name: "SQL deallocates a statement of the protocol", steps: []step{
+		{parse("a", "select 'x'"), syncs}, {query("deallocate a")}, {bind("", "a"), syncs},
+		{parse("a", "select 'y'"), syncs}, {bind("", "a"), execute("", 0), syncs},
+	}},
+	{name: "deallocate all and a parse behind it, pipelined", steps: []step{
+		{parse("a", "select 'x'"), syncs},
+		{query("deallocate all"), parse("b", "select 'x'"), bind("", "b"), execute("", 0), syncs},
+		{bind("", "b"), execute("", 0), syncs},
+	}},
+	{name: "discard all and the start settings, pipelined", settings: []string{"application_name", "mine", "work_mem", "5MB"}, steps: []step{
+		{query("set work_mem = '6MB'")}, {query("discard all"), query("show work_mem"), query("show application_name")}, {query("show work_mem")},
+	}},
+	{name: "reset all", settings: []string{"application_name", "mine", "work_mem", "5MB", "TimeZone", "Asia/Tokyo"}, steps: []step{
+		{query("set work_mem = '6MB'")}, {query("reset all")}, {query("show timezone")}, {query("set timezone = 'UTC'")},
+		{query("reset timezone"), query("show timezone")}, {query("reset application_name")}, {query("show application_name")},
+	}},
+	{name: "session mode, reset", mode: SessionMode, settings: []string{"application_name", "mine", "work_mem", "5MB"}, steps: []step{
+		{query("set work_mem = '6MB'")}, {query("reset work_mem")}, {query("show work_mem")},
+		{query("set work_mem = '6MB'")}, {query("reset all")}, {query("show work_mem")},
+		{query("discard all")}, {query("show work_mem")},
+	}},
+	{name: "a pinned client resets", settings: []string{"application_name", "mine", "work_mem", "5MB"}, steps: []step{
+		{query("create temp table mine(x int)")}, {query("set work_mem = '6MB'")}, {query("reset work_mem")}, {query("show work_mem")},
+	}},
+	{name: "two SETs in one unit", steps: []step{
+		join(run("set work_mem = '6MB'"), run("set statement_timeout = '1h'"), syncs),
+	}},
+	{name: "SET behind BEGIN in one unit", steps: []step{
+		join(run("begin"), run("set work_mem = '6MB'"), syncs), {query("commit")},
+	}},
+	{name: "SET before BEGIN in one unit", steps: []step{
+		join(run("set work_mem = '6MB'"), run("begin"), syncs), {query("commit")},
+	}},
+	{name: "SET and COMMIT in one unit", steps: []step{
+		join(run("begin"), run("set work_mem = '6MB'"), run("rollback"), syncs),
+	}},
+	{name: "SET that is bound and not executed", steps: []step{
+		{parse("", "set work_mem = '6MB'"), bind("", ""), syncs}, {query("show work_mem")},
+	}},
 	{name: "SET that is executed by a portal of its own later", steps: []step{
 		{query("begin")}, {parse("", "set work_mem = '6MB'"), bind("p", ""), syncs}, {execute("p", 0), syncs}, {query("commit")},
+	}},
+	{name: "SET in front of a query in one unit", steps: []step{
+		join(run("set work_mem = '6MB'"), query("select 1"), syncs),
 	}},
 	{name: "SET rolled back", steps: []step{
 		{query("begin")}, {query("set work_mem = '6MB'")}, {query("set local statement_timeout = '1h'")}, {query("rollback")},
@@ -550,6 +661,10 @@ var scripts = []script{
 		{query("begin")}, {query("declare c cursor for select * from t0")}, {query("fetch 2 from c")}, {query("move 1 in c")}, {query("fetch 1 from c")},
 		{query("close c")}, {query("declare h cursor with hold for select * from t0")}, {query("commit")}, {query("fetch 2 from h")},
 	}},
+	{name: "discard all", steps: []step{
+		{query("create temp table mine(x int)")}, {query("listen x")}, {query("select pg_advisory_lock(4)")}, {query("prepare mine as select 1")},
+		{query("set work_mem = '6MB'")}, {parse("a", "select 1"), syncs}, {query("discard all")}, {bind("", "a"), syncs},
+	}},
 	{name: "discard by parts", steps: []step{
 		{query("create temp table mine(x int)")}, {query("discard temp")}, {query("discard plans")}, {query("discard sequences")}, {query("discard all; select 1")},
 	}},
@@ -569,6 +684,18 @@ var scripts = []script{
 		{query("copy k0 from stdin"), copyData("1\ta\n"), flushes, copyDone, query("select count(*) from k0")},
 		{query("copy k0 to stdout")},
 	}},
+	{name: "copy in, extended, waiting for the server", steps: []step{
+		{parse("", "copy k0 from stdin"), bind("", ""), describe('P', ""), execute("", 0), syncs, copyData("1\ta\n"), copyDone, syncs},
+		{query("select count(*) from k0")},
+	}},
+	{name: "copy in, extended, at once", steps: []step{
+		join(run("copy k0 from stdin"), copyData("1\ta\n"), copyDone, syncs),
+		join(run("copy k0 from stdin"), copyData("1\ta\n"), copyDone, syncs, query("select count(*) from k0")),
+		join(run("copy k0 from stdin"), copyData("x\ta\n"), copyDone, syncs, query("select count(*) from k0")),
+		join(run("copy k0 from stdin"), copyData("1\ta\n"), copyFail("no"), syncs, query("select count(*) from k0")),
+		join(run("copy nowhere from stdin"), copyData("1\ta\n"), copyDone, syncs, query("select count(*) from k0")),
+		join(run("copy k0 to stdout"), syncs),
+	}},
 	{name: "simple queries", steps: []step{
 		{query("")}, {query(";")}, {query("-- nothing")}, {query("select 1; select 2; select 3")}, {query("select 1; select 1/0; select 3")},
 		{query("insert into t0 values (100, 'x'); select 1/0")}, {query("select * from t0")}, {query("begin; select 1; commit; select 2")},
@@ -578,10 +705,13 @@ var scripts = []script{
 	{name: "function calls", steps: []step{
 		{call(177, "40", "2")}, {call(177, "x", "2")}, {call(1, "2")}, {query("begin"), call(177, "1", "1"), call(154, "1", "0")}, {call(177, "1", "1"), query("rollback")},
 	}},
+	{name: "many units in one write", steps: []step{
+		join(query("begin"), run("select 1"), syncs, query("select 1/0"), run("select 2"), syncs, query("rollback"), run("select 3"), syncs, query("select 4")),
+	}},
 }
 
 // What a COPY by the extended protocol sends only after CopyInResponse came, as libpq does it: the first Sync is sent
-// ahead, and ignored by the server.
+// ahead, and ignored by the server. With bad data the client may send the last Sync without a CopyDone.
 func TestCopyThatWaitsForItsResponse(t *testing.T) {
 	direct, pooled := differentialDatabases(t, 1)
 	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
@@ -594,6 +724,7 @@ func TestCopyThatWaitsForItsResponse(t *testing.T) {
 		{"good", step{syncs}, step{copyData("1\ta\n")}, 0, step{copyDone, syncs}},
 		{"given up", step{syncs}, step{copyData("1\ta\n")}, 0, step{copyFail("no"), syncs}},
 		{"bad data, then the whole end", step{flushes}, step{copyData("x\ta\n")}, pgwire.ErrorResponse, step{copyDone, syncs}},
+		{"bad data, then only Sync", step{flushes}, step{copyData("x\ta\n")}, pgwire.ErrorResponse, step{syncs}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var seen [2][]string

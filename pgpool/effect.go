@@ -67,7 +67,7 @@ func (c *client) effect(st *statement) *setChange {
 		return nil
 	}
 	c.changing = c.changing || flags.Has(changes)
-	if c.status == pgwire.Idle && c.inFlight == 0 && c.pin == notPinned {
+	if c.status == pgwire.Idle && c.inFlight == 0 {
 		if set := st.settingChange(); set != nil {
 			return set
 		}
@@ -118,6 +118,24 @@ func (s *statement) read() bool {
 		return r.Flags == 0 // what turns out to be a write is repeated on the primary
 	}
 	return r.Class == classify.Read
+}
+
+// deallocated returns the name in a DEALLOCATE of one statement, or "".
+func (s *statement) deallocated() string {
+	if s.class.Flags&classify.StateMask != classify.StateDeallocate || s.class.Statements != 1 {
+		return ""
+	}
+	words := strings.Fields(strings.TrimRight(string(textOf([]byte(s.body))), "; \t\r\n"))
+	if len(words) == 3 && strings.EqualFold(words[1], "prepare") {
+		words = words[1:]
+	}
+	if len(words) != 2 || strings.EqualFold(words[1], "all") {
+		return ""
+	}
+	if name := words[1]; strings.HasPrefix(name, `"`) {
+		return strings.ReplaceAll(strings.Trim(name, `"`), `""`, `"`)
+	}
+	return strings.ToLower(words[1])
 }
 
 // textOf returns the SQL at the start of a Query's or Parse's body.

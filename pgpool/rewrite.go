@@ -4,6 +4,7 @@ package pgpool
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/classify"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
@@ -23,15 +24,36 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 	c.keepUnbooked()
 	e := expectation{kind: kindQuery, wrote: true, prev: c.unnamed, prevOf: s.unnamed}
 	if whole {
+		st := c.w.texts.find(frame[pgwire.HeaderLen:], "")
 		c.wrote = false
-		e.set = c.effect(c.w.texts.find(frame[pgwire.HeaderLen:], ""))
+		e.set = c.effect(st)
 		e.wrote = c.wrote
+		if name := st.deallocated(); name != "" {
+			frame = c.deallocate(s, &e, name, frame)
+		}
 	}
 	c.wrote = false
 	s.conn.Write(frame)
 	s.expect(e)
 	c.inFlight++
 	s.unnamed, c.unnamed = nil, nil // exec_simple_query in postgres.c drops it
+}
+
+// deallocate returns the Query that does on the server what DEALLOCATE of name is to do for the client: drivers use SQL
+// to drop the statements that they made with Parse.
+func (c *client) deallocate(s *server, e *expectation, name string, frame []byte) []byte {
+	st := c.stmts[name]
+	switch {
+	case st != nil && c.status != pgwire.InFailed:
+		s.prepare(st)
+		s.stmts.remove(st)
+		delete(c.stmts, name)
+		return pgwire.AppendQuery(nil, "DEALLOCATE "+st.name)
+	case st == nil && strings.HasPrefix(name, statementPrefix):
+		e.name = name
+		return pgwire.AppendQuery(nil, "DEALLOCATE "+absent) // the pooler's own statements are nobody's
+	}
+	return frame
 }
 
 // sendParse passes a Parse on, or answers it here if the server has the statement.

@@ -37,22 +37,23 @@ type server struct {
 	early     []byte // answers held back while tentative
 	repeat    bool   // it failed there: drop its answers, then repeat
 
-	wrote    bool // the transaction may have written
-	failed   bool // the unit has had an error
-	fatal    bool // the server has said that it will close
-	retired  bool // closed by us, with nothing wrong
-	inReset  bool // cleaned after a client that kept it
-	paused   bool // not read because the client reads too slowly
-	cancels  int  // cancel requests under way: their target must not change
-	pid      uint32
-	key      []byte
-	id       uint64
-	born     time.Time
-	expires  time.Time // server_lifetime, with jitter
-	lastUsed time.Time
-	lentAt   time.Time
-	xacts    uint64
-	queries  uint64
+	wrote     bool // the transaction may have written
+	restoring bool // the client's ReadyForQuery is held back until its settings are back
+	failed    bool // the unit has had an error
+	fatal     bool // the server has said that it will close
+	retired   bool // closed by us, with nothing wrong
+	inReset   bool // cleaned after a client that kept it
+	paused    bool // not read because the client reads too slowly
+	cancels   int  // cancel requests under way: their target must not change
+	pid       uint32
+	key       []byte
+	id        uint64
+	born      time.Time
+	expires   time.Time // server_lifetime, with jitter
+	lastUsed  time.Time
+	lentAt    time.Time
+	xacts     uint64
+	queries   uint64
 }
 
 // expect notes an answer that the server owes for a message written to it just now.
@@ -121,8 +122,6 @@ func (s *server) settle() {
 		switch {
 		case c.w.draining:
 			c.refuse(errShutdown)
-		case !s.set.equal(c.set):
-			s.restore(c.set)
 		default:
 			c.resume()
 		}

@@ -130,9 +130,6 @@ type setChange struct {
 	resetAll bool
 }
 
-// resets tells whether the server falls back to defaults that may not be the client's.
-func (c *setChange) resets() bool { return c.reset || c.resetAll }
-
 // onClient returns a client's settings after the change; start are those that its session began with.
 func (c *setChange) onClient(now, start *settings) *settings {
 	switch {
