@@ -65,7 +65,6 @@ type Loop struct {
 	dispatch []func()
 	running  []func() // what the mailbox held
 	restless bool     // the next tick must not wait
-	busy     bool     // the last wait found several things ready
 	now      time.Time
 	wall     int64
 	stats    Stats
@@ -195,28 +194,23 @@ func (l *Loop) tick() {
 	l.finishClosing()
 }
 
-// wait asks the poller what is ready. Under load there is always something, and asking without blocking keeps the thread's
-// place in the Go scheduler; otherwise that would be a system call for nothing.
+// wait asks the poller what is ready, first without blocking: under load there is always something, and the cheap
+// system call keeps the thread's place in the Go scheduler.
 func (l *Loop) wait() error {
-	if l.busy {
-		n, err := l.poller.wait(0)
-		if l.busy = n > 0; l.busy || err != nil {
-			return err
-		}
+	if n, err := l.poller.wait(0); n > 0 || err != nil {
+		return err
 	}
 	l.asleep.Store(1)
 	if l.hasWork() {
 		l.asleep.Store(0)
-		l.busy = true
 		return nil
 	}
 	timeout := time.Duration(-1)
 	if len(l.timers) > 0 {
 		timeout = max(0, time.Until(l.timers[0].at))
 	}
-	n, err := l.poller.wait(timeout)
+	_, err := l.poller.wait(timeout)
 	l.asleep.Store(0)
-	l.busy = n > 1
 	return err
 }
 
