@@ -198,7 +198,13 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	}
 	c.spec.Exec(x)
 	out, x.Out, x.Args = x.Out, nil, nil
-	if !x.Track || c.spec.Flags&command.Write == 0 || len(x.Changed()) == 0 {
+	if c.spec.Flags&command.Write == 0 {
+		return out, true
+	}
+	if !x.Track && w.n.placement.Load() != pl {
+		w.strayed(c) // we have met the others meanwhile
+	}
+	if !x.Track || len(x.Changed()) == 0 {
 		return out, true
 	}
 	pending := w.replicate(pl, x.Changed())
@@ -215,13 +221,22 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	return out[:start], false
 }
 
-// runLater runs a command whose keys have been pulled.
-func (w *worker) runLater(c *call) {
+// strayed marks the partitions that a command has changed on this node only.
+func (w *worker) strayed(c *call) {
+	w.locate(c)
+	for i := range w.keys {
+		w.n.stray[w.keys[i].Partition()].Store(true)
+	}
+}
+
+// runLater runs a command whose keys have been pulled. What was pulled by an older placement than ours proves nothing:
+// the command then looks for its owner once more.
+func (w *worker) runLater(pl *placement, c *call) {
 	w.again(c, func(c *call) ([]byte, bool) {
-		if w.stopped {
-			return appendFailure(nil, errStopped), true
+		if w.stopped || w.n.placement.Load() != pl {
+			return w.execute(c, nil)
 		}
-		return w.run(w.n.placement.Load(), c, nil)
+		return w.run(pl, c, nil)
 	})
 }
 

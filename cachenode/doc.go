@@ -33,7 +33,11 @@
 //
 // An acknowledged write is at the owner and its backup, and survives the crash of either. While a new ring spreads, nodes
 // with the old and the new one may get commands for one key. A command that reaches a node which is not the owner by its
-// ring is passed on once; a new owner does not change a key before the former one has told that it works by the new ring
-// as well. Both are bounded in time: a node that does not hear of the ring for a second is not waited for, and then, as
-// when the cluster was in two parts, the newer version of a key wins.
+// ring is passed on once, and so is a write that reaches a node as a backup by another ring than its own; a new owner does
+// not change a key before the former one has told that it works by the new ring as well. These are bounded in time: a node
+// that does not hear of the ring for a second is not waited for, and then, as when the cluster was in two parts, the newer
+// version of a key wins.
+//
+// A node takes a connection only from one that is in its own placement, however soon gossip has told the others of it. So
+// nothing is asked of a node that still takes itself for the only one, and nothing is answered from what it then lacks.
 package cachenode

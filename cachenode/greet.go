@@ -16,6 +16,8 @@ const (
 	dialTimeout = time.Second
 	// maxGreeting bounds in bytes what is read from a stranger.
 	maxGreeting = 4 << 10
+	// meetTimeout bounds how long a node that has dialled us may have to wait until we know it; shorter than it waits.
+	meetTimeout = dialTimeout * 3 / 4
 )
 
 // dial connects to another node and checks that it is the one meant.
@@ -59,23 +61,49 @@ func (n *Node) greet(nc net.Conn, to *remote) error {
 	return nc.SetDeadline(time.Time{})
 }
 
-// welcome judges the Hello of a node that has dialled us, and answers it.
-func (n *Node) welcome(nc net.Conn) error {
-	if err := nc.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return err
+// welcome judges the Hello of a node that has dialled us, and answers it once we have met that node.
+func (n *Node) welcome(ctx context.Context, nc net.Conn) (from peer.Greeting, err error) {
+	if err := nc.SetDeadline(time.Now().Add(2 * dialTimeout)); err != nil {
+		return from, err
 	}
 	f, err := readFrame(nc, nil, maxGreeting)
 	if err != nil {
-		return err
+		return from, err
 	}
-	if _, err := n.checkHello(&f); err != nil {
+	if from, err = n.checkHello(&f); err == nil {
+		err = n.meet(ctx, from)
+	}
+	if err != nil {
 		nc.Write(peer.Append(nil, peer.Frame{Type: peer.Refuse, Body: []byte(err.Error())}))
-		return err
+		return from, err
 	}
 	if err := n.sendHello(nc); err != nil {
-		return err
+		return from, err
 	}
-	return nc.SetDeadline(time.Time{})
+	return from, nc.SetDeadline(time.Time{})
+}
+
+// meet waits until the node that has greeted us is in our placement. Gossip may have told it of us first. It then sends
+// commands by a ring that we do not have: one that has just started, or lived in another part of the cluster, would take
+// itself for the only one who has their keys, and answer that there is nothing.
+func (n *Node) meet(ctx context.Context, g peer.Greeting) error {
+	limit := time.NewTimer(meetTimeout)
+	defer limit.Stop()
+	for {
+		n.mu.Lock()
+		pl, followed := n.placement.Load(), n.followed
+		n.mu.Unlock()
+		if r := pl.find(g.Node); r != nil && r.instance == g.Instance {
+			return nil
+		}
+		select {
+		case <-followed:
+		case <-limit.C:
+			return fmt.Errorf("%s/%d is no member that we know of", g.Node, g.Instance)
+		case <-ctx.Done():
+			return fmt.Errorf("meet %s: %w", g.Node, context.Cause(ctx))
+		}
+	}
 }
 
 func (n *Node) sendHello(nc net.Conn) error {

@@ -11,10 +11,18 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
+// meetTester makes n know a member named tester, and returns how that one greets.
+func (n *testNode) meetTester() peer.Greeting {
+	me := *n.cluster.View().Me()
+	n.follow(nil, viewOf(me, member("tester", me.Instance+1)))
+	g := n.greeting
+	g.Node, g.Instance = "tester", me.Instance+1
+	return g
+}
+
 func TestPeersOfOtherKindsAreRefused(t *testing.T) {
 	n := startNode(t, "a", 1)
-	good := n.greeting
-	good.Node, good.Instance = "tester", 1
+	good := n.meetTester()
 	hello := func(change func(*peer.Greeting)) []byte {
 		g := good
 		change(&g)
@@ -30,6 +38,8 @@ func TestPeersOfOtherKindsAreRefused(t *testing.T) {
 		want string // in the refusal; "" for none, "closed" for a connection that is closed without a word
 	}{
 		{"friend", hello(func(*peer.Greeting) {}), ""},
+		{"stranger", hello(func(g *peer.Greeting) { g.Node = "nobody" }), "no member that we know of"},
+		{"another instance", hello(func(g *peer.Greeting) { g.Instance++ }), "no member that we know of"},
 		{"cluster", hello(func(g *peer.Greeting) { g.Cluster = "other" }), `cluster "other" is not`},
 		{"version", hello(func(g *peer.Greeting) { g.Version++ }), "version 2 is not 1"},
 		{"not a greeting", peer.Append(nil, peer.Frame{Type: peer.Pull}), "instead of a greeting"},
@@ -72,7 +82,8 @@ func TestPeersOfOtherKindsAreRefused(t *testing.T) {
 
 func TestDialChecksWhoIsThere(t *testing.T) {
 	a := startNode(t, "a", 1)
-	b := startNode(t, "b", 1)
+	b := startNode(t, "b", 1, a)
+	waitSettled(t, a, b)
 	addr := b.cfg.Peers.Addr().String()
 	tests := []struct {
 		name string
@@ -98,7 +109,7 @@ func TestDialChecksWhoIsThere(t *testing.T) {
 // After the greeting, a connection that sends nonsense is closed and nothing else happens.
 func TestMalformedFramesCloseTheConnection(t *testing.T) {
 	n := startNode(t, "a", 1)
-	body, _ := peer.AppendGreeting(nil, n.greeting)
+	body, _ := peer.AppendGreeting(nil, n.meetTester())
 	tests := []struct {
 		name  string
 		frame []byte

@@ -16,6 +16,7 @@ import (
 type inbound struct {
 	w      *worker
 	conn   *netloop.Conn
+	from   peer.Greeting // who asks
 	closed bool
 	offers []int // partitions that its Offer names, in the making
 	// owned tells of each partition granted to the peer whether it was the owner. Under Node.mu.
@@ -23,8 +24,9 @@ type inbound struct {
 }
 
 // accept greets a peer and hands its connection to one of the loops.
-func (n *Node) accept(_ context.Context, nc net.Conn) {
-	if err := n.welcome(nc); err != nil {
+func (n *Node) accept(ctx context.Context, nc net.Conn) {
+	from, err := n.welcome(ctx, nc)
+	if err != nil {
 		n.cfg.Logger.Info("refused peer connection", "address", nc.RemoteAddr().String(), "error", err)
 		nc.Close()
 		return
@@ -35,7 +37,7 @@ func (n *Node) accept(_ context.Context, nc net.Conn) {
 		if w.stopped {
 			return nil
 		}
-		in := &inbound{w: w, conn: c, owned: map[int]bool{}}
+		in := &inbound{w: w, conn: c, from: from, owned: map[int]bool{}}
 		w.inbounds[in] = struct{}{}
 		return in
 	})
@@ -75,10 +77,7 @@ func (in *inbound) handle(f *peer.Frame) error {
 	case peer.Command:
 		return w.command(in, f)
 	case peer.Replicate:
-		if err := w.applyWrites(f.Body); err != nil {
-			return err
-		}
-		in.send(peer.Ack, 0, f.ID, nil)
+		return w.replicated(in, f)
 	case peer.Pull:
 		w.pulled(in, f)
 	case peer.Publish:

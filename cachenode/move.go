@@ -115,6 +115,9 @@ func (n *Node) giveUpWaiting(pl *placement) {
 func (n *Node) settle(pl *placement, results []handover) (settled bool) {
 	settled = true
 	for p := range ring.Partitions {
+		if owner := pl.owner[p]; n.owned[p].Load() != (owner == self) && n.complete[p].Load() {
+			n.changeHands(pl, p, owner >= 0 && results[owner].confirmed[p])
+		}
 		mine := pl.holds(self, p)
 		if mine && !n.stray[p].Load() || !mine && !n.complete[p].Load() && n.store.CountPartition(p) == 0 {
 			continue
@@ -129,6 +132,20 @@ func (n *Node) settle(pl *placement, results []handover) (settled bool) {
 		}
 	}
 	return settled
+}
+
+// changeHands notes that this node has the last word on partition p, which it owns, or that it has it no more: its owner
+// has confirmed that all is there.
+func (n *Node) changeHands(pl *placement, p int, confirmed bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.placement.Load() != pl:
+	case confirmed:
+		n.owned[p].Store(false)
+	case pl.owner[p] == self && n.complete[p].Load() && pl.passedOn(p):
+		n.owned[p].Store(true)
+	}
 }
 
 // forget notes that all holders of partition p have what we have, and drops it if we are none of them. It reports false

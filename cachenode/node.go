@@ -58,12 +58,13 @@ type Node struct {
 
 	// mu guards what only changes with the cluster. A change of placement, and all that depends on it not changing in
 	// between (accepting, completing and dropping a partition), happens under it.
-	mu      sync.Mutex
-	view    *cluster.View
-	changed time.Time                 // when the placement last changed
-	grants  [ring.Partitions]*inbound // who hands the partition over to us
-	running sync.WaitGroup            // Add under mu, while not stopped
-	stopped bool
+	mu       sync.Mutex
+	view     *cluster.View
+	changed  time.Time                 // when the placement last changed
+	followed chan struct{}             // closed, and made anew, when it changes
+	grants   [ring.Partitions]*inbound // who hands the partition over to us
+	running  sync.WaitGroup            // Add under mu, while not stopped
+	stopped  bool
 }
 
 // New makes a node that serves at once, alone; Run connects it with the others. It does no I/O. The loops must not run
@@ -74,7 +75,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	storeConfig := store.Config{MaxBytes: cfg.MaxBytes, Policy: cfg.Policy}
-	n := &Node{cfg: cfg, byLoop: map[*netloop.Loop]*worker{}, wake: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, byLoop: map[*netloop.Loop]*worker{}, wake: make(chan struct{}, 1), followed: make(chan struct{})}
 	if cfg.Cluster != nil {
 		storeConfig.TombstoneTTL = tombstoneTTL
 		n.view = cfg.Cluster.View()
@@ -180,16 +181,14 @@ func (n *Node) follow(_, view *cluster.View) {
 	n.view = view
 	n.changed = time.Now()
 	pl := newPlacement(view, n.placement.Load())
-	if !old.Has(view.Oldest()) {
+	merged := !old.Has(view.Oldest())
+	if merged {
 		// Two parts of the cluster have met, and ours is not the one with the oldest member: what the others have counts as
 		// whole, what we have is added to it. Usually we have just started and have nothing.
 		for p := range ring.Partitions {
 			n.complete[p].Store(false)
 			n.assumed[p].Store(false)
 			n.owned[p].Store(false)
-			if n.store.CountPartition(p) > 0 {
-				n.stray[p].Store(true)
-			}
 		}
 	}
 	clear(n.grants[:])
@@ -200,8 +199,19 @@ func (n *Node) follow(_, view *cluster.View) {
 		if pl.holds(self, p) && !n.complete[p].Load() {
 			n.young[p].Store(true)
 		}
+		if pl.owner[p] != self && n.stale[p].Swap(false) {
+			n.stray[p].Store(true) // the writes that our backup has missed, its next owner may lack
+		}
 	}
 	n.placement.Store(pl)
+	for p := range ring.Partitions {
+		// Looked at behind the Store: what a loop writes by the old placement from now on, it marks itself.
+		if merged && n.store.CountPartition(p) > 0 {
+			n.stray[p].Store(true)
+		}
+	}
+	close(n.followed)
+	n.followed = make(chan struct{})
 	n.mu.Unlock()
 
 	n.spawn(func() { n.fence(pl) })

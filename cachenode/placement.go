@@ -1,6 +1,7 @@
 package cachenode
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/outrigger-proxy/outrigger/cluster"
@@ -128,19 +129,12 @@ func (pl *placement) passedOn(p int) bool {
 
 // sources lists in dst the places to ask for a key of partition p that may not be here: the owner where that is not us,
 // else who owned it before; the backup, which would be the owner without us and so was it before a lone join; then
-// anyone. Asking more than a few is not worth the time.
+// anyone, for when several join at once nobody can tell who it was.
 func (pl *placement) sources(dst []int16, p int) []int16 {
-	const most = 5
 	add := func(place int16) {
-		if place < 0 || len(dst) == most {
-			return
+		if place >= 0 && !slices.Contains(dst, place) {
+			dst = append(dst, place)
 		}
-		for _, have := range dst {
-			if have == place {
-				return
-			}
-		}
-		dst = append(dst, place)
 	}
 	add(pl.owner[p])
 	add(pl.former[0][p])

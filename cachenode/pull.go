@@ -12,8 +12,10 @@ import (
 
 // job is a command that waits for its keys.
 type job struct {
-	call call // its args are cut from raw again when it runs
-	left int  // keys still searched
+	call  call // its args are cut from raw again when it runs
+	pl    *placement
+	left  int  // keys still searched
+	blind bool // one that has not answered may have the newest version of a key
 }
 
 // keyPull is the search for one key.
@@ -22,11 +24,14 @@ type keyPull struct {
 	key       []byte
 	partition int
 	ours      bool // this node owns the partition
-	pl        *placement
-	sources   [5]int16
-	count, at int
+	sources   []int16
+	at        int  // the next of sources
 	must      bool // the first source has to be asked, even if all is here
+	searching bool // nobody here knows who owned the partition before
 	complete  bool // somebody who holds everything has answered
+	found     bool // so has the one who owned the partition
+	failed    bool // somebody has not answered
+	ended     bool
 }
 
 // settled tells whether this node can run a command on partition p with what it has: it has all, and nobody else changes it.
@@ -36,7 +41,7 @@ func (n *Node) settled(pl *placement, p int) bool {
 
 // pullFirst starts the search for the keys of c that are not settled; c runs when they are here.
 func (w *worker) pullFirst(pl *placement, c *call) {
-	j := &job{call: *c, left: 1}
+	j := &job{call: *c, pl: pl, left: 1}
 	j.call.raw = append([]byte(nil), c.raw...)
 	j.call.args = nil
 	j.call.to = c.later()
@@ -46,10 +51,11 @@ func (w *worker) pullFirst(pl *placement, c *call) {
 		if w.n.settled(pl, p) {
 			continue
 		}
-		kp := &keyPull{job: j, key: append([]byte(nil), k.Bytes...), partition: p, pl: pl, ours: pl.owner[p] == self}
+		kp := &keyPull{job: j, key: append([]byte(nil), k.Bytes...), partition: p, ours: pl.owner[p] == self}
 		kp.complete = w.n.complete[p].Load()
 		kp.must = !kp.ours || !pl.passedOn(p)
-		kp.count = len(pl.sources(kp.sources[:0], p))
+		kp.searching = kp.ours && pl.former[0][p] < 0 && w.n.young[p].Load()
+		kp.sources = pl.sources(nil, p)
 		j.left++
 		kp.next(w)
 	}
@@ -58,38 +64,80 @@ func (w *worker) pullFirst(pl *placement, c *call) {
 
 // next asks the next source, if it has to.
 func (kp *keyPull) next(w *worker) {
-	for kp.at < kp.count {
-		if kp.complete && (kp.at > 0 || !kp.must) {
-			break
-		}
+	pl := kp.job.pl
+	for kp.at < len(kp.sources) && !kp.enough() && w.n.placement.Load() == pl {
 		flags := uint8(0)
 		if kp.ours {
 			flags = peer.FlagOwner
 		}
-		to := kp.pl.peers[kp.sources[kp.at]]
+		to := pl.peers[kp.sources[kp.at]]
 		kp.at++
-		if w.link(to).ask(peer.Pull, flags, kp.pl.epoch, kp.key, kp) == nil {
+		if w.link(to).ask(peer.Pull, flags, pl.epoch, kp.key, kp) == nil {
 			w.n.stats.pulls.Add(1)
+			w.pulling[kp] = struct{}{}
 			return
 		}
+		kp.failed = true
 	}
+	kp.end(w)
+}
+
+// end ends the search. An answer that still comes is of no consequence.
+func (kp *keyPull) end(w *worker) {
+	delete(w.pulling, kp)
+	kp.ended = true
+	kp.job.blind = kp.job.blind || kp.failed && !kp.enough()
 	kp.job.done(w)
+}
+
+// endPulls ends the searches by older placements than pl. Who was asked may be waiting for a ring that nobody will have.
+func (w *worker) endPulls(pl *placement) {
+	var old []*keyPull
+	for kp := range w.pulling {
+		if kp.job.pl != pl {
+			old = append(old, kp)
+		}
+	}
+	for _, kp := range old {
+		kp.end(w)
+	}
+}
+
+// enough tells whether no other source can have anything newer. A node that has come into a cluster, maybe together with
+// another, cannot know who owned a partition by the ring before: until that one works by the new ring, and says so, it may
+// go on changing the key, and a backup that says that it has everything is not enough.
+func (kp *keyPull) enough() bool {
+	if kp.searching {
+		return kp.complete && kp.found
+	}
+	return kp.complete && (kp.at > 0 || !kp.must)
 }
 
 // answered takes over what the source has.
 func (kp *keyPull) answered(w *worker, f *peer.Frame, err error) {
-	if err == nil && f.Type == peer.Entries && w.apply(f.Body) == nil {
+	if kp.ended {
+		return
+	}
+	if err != nil || f.Type != peer.Entries || w.apply(f.Body) != nil {
+		kp.failed = true
+	} else {
 		kp.complete = kp.complete || f.Flags&peer.FlagComplete != 0
+		kp.found = kp.found || f.Flags&peer.FlagLastWord != 0
 	}
 	kp.next(w)
 }
 
-// done counts one search as ended; after the last one the command runs.
+// done counts one search as ended; after the last one the command runs. Where the key may be at a node that cannot be
+// reached, it waits: that node will be, or a new ring will say that it is gone.
 func (j *job) done(w *worker) {
 	if j.left--; j.left > 0 {
 		return
 	}
-	w.runLater(&j.call)
+	if j.blind && w.n.placement.Load() == j.pl {
+		w.again(&j.call, func(c *call) ([]byte, bool) { return w.park(c, nil) })
+		return
+	}
+	w.runLater(j.pl, &j.call)
 }
 
 // heldPull is a Pull that waits for a change of our placement.
@@ -140,6 +188,9 @@ func (w *worker) answerPull(in *inbound, id uint64, key []byte) {
 	// Asked before the store is read: a partition that arrives in between only makes the answer more modest.
 	if p := k.Partition(); w.n.complete[p].Load() && !w.n.assumed[p].Load() {
 		flags = peer.FlagComplete
+		if w.n.owned[p].Load() {
+			flags |= peer.FlagLastWord
+		}
 	}
 	w.scratch = w.scratch[:0]
 	if w.n.store.Entry(key, w.now(), &w.outgoing) {

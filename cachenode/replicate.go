@@ -4,6 +4,7 @@ package cachenode
 
 import (
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
@@ -111,13 +112,87 @@ func (a *batchAsk) answered(w *worker, _ *peer.Frame, err error) {
 		}
 	}
 	for _, pending := range a.waiters {
-		if pending.left--; pending.left == 0 && pending.to != nil {
-			pending.to.Resolve(pending.reply)
-			w.freeWrite(pending)
-		}
+		w.release(pending)
 	}
 	w.freeBatchAsk(a)
 }
+
+// release counts one thing as done that pending has waited for.
+func (w *worker) release(pending *write) {
+	if pending.left--; pending.left == 0 && pending.to != nil {
+		pending.to.Resolve(pending.reply)
+		w.freeWrite(pending)
+	}
+}
+
+// replicated takes over what another node has just executed, and acknowledges it. A node that works by another ring than
+// ours may not know who has to have it: we pass it on to those who hold it by our ring, once, and they acknowledge it
+// first. Otherwise the only copy of an acknowledged write could be at a node that is about to forget the partition, or
+// the owner's next backup would never see it, because it got the partition a moment ago.
+func (w *worker) replicated(in *inbound, f *peer.Frame) error {
+	pl := w.n.placement.Load()
+	var pending *write
+	for body := f.Body; len(body) > 0; {
+		rest, err := w.applyNext(body)
+		if err != nil {
+			return err
+		}
+		p := ring.PartitionOf(w.incoming.Key)
+		switch {
+		case f.Epoch != pl.epoch && f.Flags&peer.FlagPassedOn == 0:
+			pending = w.passOn(pl, in, f.ID, p, body[:len(body)-len(rest)], pending)
+		case !pl.holds(self, p):
+			w.n.stray[p].Store(true)
+		}
+		body = rest
+	}
+	if pending == nil {
+		in.send(peer.Ack, 0, f.ID, nil)
+		return nil
+	}
+	w.release(pending)
+	return nil
+}
+
+// passOn sends an entry of partition p to those who hold it by our placement, but not back to where it came from. What
+// waits for their acknowledgement is pending, which is made when first needed, and for the call of release.
+func (w *worker) passOn(pl *placement, in *inbound, id uint64, p int, entry []byte, pending *write) *write {
+	for _, place := range [2]int16{pl.owner[p], pl.backup[p]} {
+		if place < 0 {
+			continue
+		}
+		to := pl.peers[place]
+		if to.name == in.from.Node && to.instance == in.from.Instance {
+			continue
+		}
+		l := w.link(to)
+		if w.loop.Now().Before(l.distrusted) {
+			w.n.degrade(p)
+			continue
+		}
+		if pending == nil {
+			pending = w.newWrite()
+			pending.to, pending.left = &peerAck{in, id}, 1
+		}
+		pending.left++
+		a := w.newBatchAsk(l)
+		a.partitions, a.waiters = append(a.partitions, uint16(p)), append(a.waiters, pending)
+		w.n.stats.replicated.Add(1)
+		if err := l.ask(peer.Replicate, peer.FlagPassedOn, pl.epoch, entry, a); err != nil {
+			a.answered(w, nil, err)
+		}
+	}
+	return pending
+}
+
+// peerAck is the place of an acknowledgement to a peer.
+type peerAck struct {
+	in *inbound
+	id uint64
+}
+
+// Resolve sends it.
+func (a *peerAck) Resolve([]byte) { a.in.send(peer.Ack, 0, a.id, nil) }
 
 func (w *worker) newBatchAsk(l *link) *batchAsk {
 	if last := len(w.spareAsks) - 1; last >= 0 {

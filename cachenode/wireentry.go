@@ -4,7 +4,6 @@ package cachenode
 
 import (
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
-	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
@@ -81,27 +80,24 @@ func (w *wireEntry) next(b []byte, e *store.Entry) (rest []byte, err error) {
 }
 
 // apply gives all entries of body to the store. Older ones than it has are passed over.
-func (w *worker) apply(body []byte) error { return w.applyFor(nil, body) }
-
-// applyWrites is apply for what another node has just executed. What belongs to a partition that is not ours any more
-// comes from a node that has not heard of it: it is marked, so that it reaches those who hold the partition now.
-func (w *worker) applyWrites(body []byte) error { return w.applyFor(w.n.placement.Load(), body) }
-
-func (w *worker) applyFor(pl *placement, body []byte) error {
+func (w *worker) apply(body []byte) error {
 	for len(body) > 0 {
-		rest, err := w.wire.next(body, &w.incoming)
+		rest, err := w.applyNext(body)
 		if err != nil {
 			return err
-		}
-		if pl != nil {
-			if p := ring.PartitionOf(w.incoming.Key); !pl.holds(self, p) {
-				defer w.n.stray[p].Store(true) // after the store has it
-			}
-		}
-		if _, err := w.n.store.Apply(&w.incoming, w.now()); err != nil {
-			w.n.stats.refused.Add(1)
 		}
 		body = rest
 	}
 	return nil
+}
+
+// applyNext gives the entry at the front of body to the store, leaves it in w.incoming and returns what follows.
+func (w *worker) applyNext(body []byte) (rest []byte, err error) {
+	if rest, err = w.wire.next(body, &w.incoming); err != nil {
+		return nil, err
+	}
+	if _, err := w.n.store.Apply(&w.incoming, w.now()); err != nil {
+		w.n.stats.refused.Add(1)
+	}
+	return rest, nil
 }

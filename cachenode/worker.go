@@ -24,6 +24,7 @@ type worker struct {
 
 	parked    []*call // wait for an owner that can be reached
 	parkTimer *netloop.Timer
+	pulling   map[*keyPull]struct{} // wait for an answer
 	held      []heldPull
 	heldTimer *netloop.Timer
 
@@ -48,7 +49,7 @@ type worker struct {
 }
 
 func newWorker(n *Node, loop *netloop.Loop) *worker {
-	w := &worker{n: n, loop: loop, links: map[*remote]*link{}, inbounds: map[*inbound]struct{}{}}
+	w := &worker{n: n, loop: loop, links: map[*remote]*link{}, inbounds: map[*inbound]struct{}{}, pulling: map[*keyPull]struct{}{}}
 	w.parkTimer = loop.NewTimer(w.unpark)
 	w.heldTimer = loop.NewTimer(w.answerHeld)
 	w.owns = func(p int) bool { return p < w.limit && w.counting.owner[p] == self }
@@ -86,6 +87,7 @@ func (w *worker) follow() {
 			delete(w.links, to)
 		}
 	}
+	w.endPulls(pl)
 	w.unpark()
 }
 

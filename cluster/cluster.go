@@ -37,6 +37,7 @@ type Cluster struct {
 
 	mu      sync.Mutex
 	members map[string]Member
+	joining bool // members may hold a part of a cluster that we are about to know whole
 }
 
 // New checks cfg. The view is that of a member alone until Run has found others.
@@ -181,10 +182,14 @@ func (c *Cluster) publishViews(ctx context.Context) {
 			return
 		case <-c.changed:
 		}
+		old := c.View()
 		c.mu.Lock()
+		wait := c.joining && len(old.Members) == 1
 		members := slices.Collect(maps.Values(c.members))
 		c.mu.Unlock()
-		old := c.View()
+		if wait {
+			continue // the end of the join is a change as well
+		}
 		view := newView(members, c.cfg.Name, old)
 		if slices.Equal(view.Members, old.Members) {
 			continue

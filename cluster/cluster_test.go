@@ -270,6 +270,33 @@ func TestSubscribersSeeEachViewInOrder(t *testing.T) {
 	mu.Unlock()
 }
 
+// A member that joins a cluster sees all of it at once, though memberlist tells of one after the other.
+func TestFirstViewIsWhole(t *testing.T) {
+	c, err := New(Config{Name: "new", BindAddr: "127.0.0.1", BindPort: freePort(t), PeerAddr: "127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	views := make(chan *View, 10)
+	c.Subscribe(func(_, new *View) { views <- new })
+	run(t, c)
+	waitFor(t, "the member to run", c.Joined)
+	c.setJoining(true)
+	for i := range 5 {
+		c.put(Member{Name: fmt.Sprintf("m%d", i), Instance: uint64(i)})
+		waitFor(t, "the news to be looked at", func() bool { return len(c.changed) == 0 })
+	}
+	c.setJoining(false)
+	if got := len((<-views).Members); got != 6 {
+		t.Errorf("the first view has %d members, want all 6", got)
+	}
+	// One that has met others hides nothing: what it does not follow at once would be late.
+	c.setJoining(true)
+	c.put(Member{Name: "one more", Instance: 9})
+	if got := len((<-views).Members); got != 7 {
+		t.Errorf("the next view has %d members, want 7", got)
+	}
+}
+
 func TestConfigErrors(t *testing.T) {
 	tests := []struct {
 		name string

@@ -56,7 +56,7 @@ func (c *Cluster) joinOnce(ctx context.Context) error {
 			}
 			// An address that is our own counts: a name that resolves to nobody else makes us the first member.
 			if !c.knows(addr) {
-				if _, err := c.gossip.Join([]string{addr}); err != nil {
+				if err := c.joinAt(addr); err != nil {
 					failure = err
 					continue
 				}
@@ -69,6 +69,23 @@ func (c *Cluster) joinOnce(ctx context.Context) error {
 		return nil
 	}
 	return failure
+}
+
+// joinAt joins the member at an address.
+func (c *Cluster) joinAt(addr string) error {
+	c.setJoining(true)
+	defer c.setJoining(false)
+	_, err := c.gossip.Join([]string{addr})
+	return err
+}
+
+// setJoining tells when a join begins and ends. memberlist hears of those whom the other one knows all at once, and tells
+// of them one after the other; a member that was alone makes no view of the first few, for nobody else has such a ring.
+func (c *Cluster) setJoining(joining bool) {
+	c.mu.Lock()
+	c.joining = joining
+	c.mu.Unlock()
+	c.markChanged()
 }
 
 func (c *Cluster) knows(addr string) bool {

@@ -18,10 +18,10 @@ const (
 	Refuse    Type = 2  // why the other side's Hello is not accepted, as text; the connection closes
 	Command   Type = 3  // a command to execute, as RESP; answered by Reply
 	Reply     Type = 4  // what a Command, or a Publish, came to, as RESP
-	Replicate Type = 5  // entries that changed; answered by Ack
+	Replicate Type = 5  // entries that changed (FlagPassedOn); answered by Ack
 	Ack       Type = 6  // done, or not (FlagWrongEpoch)
 	Pull      Type = 7  // a key that the sender needs; answered by Entries
-	Entries   Type = 8  // what the receiver of a Pull knows of the key, if anything (FlagComplete)
+	Entries   Type = 8  // what the receiver of a Pull knows of the key, if anything (FlagComplete, FlagLastWord)
 	Offer     Type = 9  // partitions that the sender holds and the receiver should (FlagForce); answered by Accept, or by Ack when the epochs differ
 	Accept    Type = 10 // one byte for each partition of the Offer, in order: Busy, Want or Have
 	Handoff   Type = 11 // entries of accepted partitions; answered by Ack
@@ -39,6 +39,9 @@ const (
 	FlagLastHop   = 1 << 2 // a node that is not the owner passes it on: execute it in any case
 	databaseShift = 4      // the upper half holds the database, 0 to 15
 
+	// Replicate
+	FlagPassedOn = 1 << 0 // by a node that got it from one with another ring: it goes no further
+
 	// Ack
 	FlagWrongEpoch = 1 << 0 // refused: the receiver's ring is another one
 
@@ -47,6 +50,7 @@ const (
 
 	// Entries
 	FlagComplete = 1 << 0 // the receiver of the Pull holds all of the partition: a key it does not send does not exist
+	FlagLastWord = 1 << 1 // the receiver of the Pull has owned the partition, and has not handed it over
 
 	// Offer
 	FlagForce = 1 << 0 // the receiver has missed writes to these partitions, whatever it believes
