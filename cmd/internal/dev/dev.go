@@ -165,7 +165,7 @@ func welcome(servers *devpg.Cluster, sidecars []*sidecar) string {
 	}
 	first, last := sidecars[0], sidecars[len(sidecars)-1]
 	b.WriteString("try\n")
-	fmt.Fprintf(&b, "  psql '%s' -c 'select count(*) from pgbench_accounts' -c 'select pg_is_in_recovery()'\n", first.databaseURL())
+	fmt.Fprintf(&b, "  psql '%s' -c 'select count(*) from pgbench_accounts' -c \"select current_setting('in_hot_standby')\"\n", first.databaseURL())
 	fmt.Fprintf(&b, "  %s -n -S -M prepared -c 16 -T 5 '%s'\n", filepath.Join(servers.BinDir(), "pgbench"), first.databaseURL())
 	fmt.Fprintf(&b, "  redis-cli -u %s set greeting hello && redis-cli -u %s get greeting\n", first.redisURL(), last.redisURL())
 	b.WriteString("\nCtrl-C ends and removes everything.\n")
