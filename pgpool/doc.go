@@ -1,3 +1,39 @@
 // Package pgpool is the Postgres half of the sidecar: a transaction pooler that sends reads to replicas and writes to the
 // primary.
+//
+// # A query's way
+//
+// client.go takes what a client sends and gathers a unit: a Query, or extended messages up to Sync. rewrite.go scans and
+// classifies it; route.go chooses a pool; pool.go lends a server or queues the client. rewrite.go and effect.go then pass
+// the messages on, under the server's names for statements, and expect.go notes each answer owed. answer.go settles what
+// the server says with that queue, and passes it on. When nothing is owed and both are between units, server.go gives the
+// server back.
+//
+// # Files
+//
+//	pooler.go    Config, New, Listen, Run, Drain
+//	login.go     clients, from accept to the event loop: the cold path
+//	upstream.go  servers: URLs, dialling, cancel requests
+//	watcher.go   who is primary, and which replicas have caught up
+//	worker.go    what one event loop owns; timeouts, drain
+//	pool.go      connections to one server for one database; the queue of clients
+//	lend.go      a worker with free servers helps one without
+//	client.go    a client's session
+//	rewrite.go   messages that the pooler looks into
+//	effect.go    what a statement leaves in the session: carried, or pinned
+//	server.go    a server connection, and when it may change hands
+//	answer.go    a server's answers
+//	expect.go    the queue of answers owed
+//	statement.go texts and what is known of them; what a server has prepared
+//	settings.go  run-time parameters that follow a client
+//	cancel.go    cancel requests
+//	console.go   what the admin console and the metrics show
+//
+// Below are classify (reads and writes), auth (logging in, both ways), health (probes and log positions), admin (the
+// console) and devpg (throwaway servers for tests).
+//
+// # Lock order
+//
+// Clients, servers, pools and workers belong to one event loop and have no lock. Pooler.first.mu comes before Pooler.mu;
+// neither is held across I/O, and a loop takes only Pooler.mu, to register and forget cancel keys.
 package pgpool
