@@ -211,16 +211,20 @@ func (p *testPooler) settled(t *testing.T, n int64) {
 			p.on(t, i, func(w *worker) {
 				clients += int64(len(w.clients))
 				for _, g := range w.groups {
-					for k, pl := range g.pools {
+					for _, pl := range g.pools {
 						same = same && pl.waiting.n == 0 && pl.dialing == 0 && len(pl.free) == len(pl.all)
 						all += int32(len(pl.all))
-						if i == 0 {
-							used += g.shared.slots[k].used.Load()
-						}
 					}
 				}
 			})
 		}
+		p.mu.Lock()
+		for _, g := range p.groups {
+			for _, slots := range g.slots {
+				used += slots.used.Load()
+			}
+		}
+		p.mu.Unlock()
 		return same && clients == n && p.nclients.Load() == n && used == all
 	})
 }
