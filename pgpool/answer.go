@@ -352,8 +352,23 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 		for n < s.owed.n && s.owed.at(n).kind != kindSync {
 			n++
 		}
+		var unnamed *statement
+		unnamedOf := s.unnamed
+		if c != nil {
+			unnamed = c.unnamed
+		}
 		for i := n - 1; i >= 0; i-- {
 			s.undo(s.owed.at(i), i > 0)
+		}
+		// What a later unit, sent already, has made of the unnamed statement stands; only what was before it has changed.
+		for i := n; i < s.owed.n; i++ {
+			if later := s.owed.at(i); later.unnamed || later.kind == kindQuery && later.action == forward {
+				later.prevOf, s.unnamed = s.unnamed, unnamedOf
+				if c != nil {
+					later.prev, c.unnamed = c.unnamed, unnamed
+				}
+				break
+			}
 		}
 		for range n {
 			s.owed.pop()

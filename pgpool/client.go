@@ -43,21 +43,31 @@ type client struct {
 	inFlight int // units sent whose ReadyForQuery has not come
 	binds    int // since the last Sync
 	executes int
-	wrote    bool // the unit at hand may write
-	changing bool // what was sent may change what the books say: see mustWait
-	waits    bool // for all answers, before it goes on
-	body     int  // bytes still to come of a message that is passed on in pieces
-	bodyTo   bool // they go to the server; otherwise nowhere
-	bodyEnd  bool // they end the unit
-	midUnit  bool // part of a unit is sent
-	granted  bool // the server was given for the unit that comes next
-	copyIn   bool // the server reads CopyData
-	stalled  bool // the server is too slow, or owes too much: nothing more is sent
+	wrote    bool   // the unit at hand may write
+	unitNo   uint64 // units sent so far
+	parsedIn uint64 // the last of them that holds a Parse or Close of a statement
+	here     parsed // what the unit at hand has parsed
+	changing bool   // what was sent may change what the books say: see mustWait
+	waits    bool   // for all answers, before it goes on
+	body     int    // bytes still to come of a message that is passed on in pieces
+	bodyTo   bool   // they go to the server; otherwise nowhere
+	bodyEnd  bool   // they end the unit
+	midUnit  bool   // part of a unit is sent
+	granted  bool   // the server was given for the unit that comes next
+	copyIn   bool   // the server reads CopyData
+	stalled  bool   // the server is too slow, or owes too much: nothing more is sent
 	closing  bool
 	drop     int        // bytes of a cancelled unit, to be skipped
 	bound    *setChange // what the messages since the last Sync do to the settings
 	replay   []byte     // a unit that is to be repeated, ahead of what conn holds
 	unit     *statement // what the unit at hand runs, as far as scanned
+}
+
+// parsed is what a unit has parsed so far.
+type parsed struct {
+	any     bool
+	unnamed bool
+	name    string // the last named one
 }
 
 // Data takes what the client sent.
@@ -229,12 +239,14 @@ func (c *client) send(typ byte, size int, b []byte) int {
 		s.expect(expectation{kind: kindFunction, wrote: true})
 		c.inFlight++
 	case pgwire.Parse:
+		c.here.any = true
 		c.sendParse(s, frame, n == size)
 	case pgwire.Bind:
 		c.sendBind(s, frame, size)
 	case pgwire.Describe:
 		c.sendDescribe(s, frame)
 	case pgwire.Close:
+		c.here.any = true
 		c.sendClose(s, frame)
 	case pgwire.Execute:
 		c.executes++
@@ -306,18 +318,22 @@ func (c *client) needs(typ byte, size, have int) bool {
 }
 
 // mustWait tells whether the message can only go out when everything before it is answered. That is so behind a message
-// that may change what our books say of statements and settings, and for a Parse of a name whose fate is not known.
+// that may change what our books say of statements and settings, and for names whose fate an earlier unit decides.
 func (c *client) mustWait(s *server, typ byte, frame []byte) bool {
+	wait := c.changing
 	switch typ {
-	case pgwire.Query, pgwire.Parse, pgwire.Bind, pgwire.Close, pgwire.FunctionCall:
-	case pgwire.Describe:
-		if _, ok := statementName(frame); !ok {
-			return false
-		}
+	case pgwire.Query, pgwire.FunctionCall:
+	case pgwire.Parse:
+		wait = wait || c.reuses(frame)
+	case pgwire.Bind:
+		wait = wait || c.parsedBefore(boundName(frame))
+	case pgwire.Close, pgwire.Describe:
+		name, ok := statementName(frame)
+		wait = ok && (wait || c.parsedBefore(name))
 	default:
 		return false
 	}
-	if !c.changing && !(typ == pgwire.Parse && c.reuses(frame)) {
+	if !wait {
 		return false
 	}
 	if s.owed.n == 0 {
@@ -329,6 +345,17 @@ func (c *client) mustWait(s *server, typ byte, frame []byte) bool {
 	}
 	c.waits = true
 	return true
+}
+
+// parsedBefore tells whether name may be among the statements of units that are not answered yet.
+func (c *client) parsedBefore(name []byte) bool {
+	if c.parsedIn <= c.unitNo-uint64(c.inFlight) {
+		return false
+	}
+	if len(name) == 0 {
+		return !c.here.unnamed
+	}
+	return string(name) != c.here.name
 }
 
 var flushMessage = []byte{pgwire.Flush, 0, 0, 0, 4}
@@ -366,6 +393,11 @@ func (c *client) sent(unit bool) {
 	if unit {
 		c.midUnit = false
 		c.granted = false
+		c.unitNo++
+		if c.here.any {
+			c.parsedIn = c.unitNo
+		}
+		c.here = parsed{}
 	}
 	if s := c.server; s != nil && !c.midUnit && s.owed.n == 0 {
 		c.w.settleLater(s) // all was answered before all was sent, as when a COPY fails early

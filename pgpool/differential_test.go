@@ -571,6 +571,12 @@ var scripts = []script{
 		{query("deallocate outrigger_1")},
 		{bind("", "a"), execute("", 0), syncs},
 	}},
+	{name: "an unnamed statement behind a unit that failed", steps: []step{{parse("", "select 1"), syncs},
+		{execute("nope", 0), parse("", "select 2"), syncs, parse("", "select 3"), syncs}, {bind("", ""), execute("", 0), syncs},
+	}},
+	{name: "a statement whose Parse was skipped in the unit before", steps: []step{{parse("other", "select 'c'"), syncs},
+		{execute("nope", 0), parse("c", "select 'c'"), syncs, bind("", "c"), execute("", 0), syncs},
+	}},
 	{name: "unknown names", steps: []step{
 		{bind("", "nowhere"), syncs}, {describe('S', "nowhere"), syncs}, {describe('P', "nowhere"), syncs},
 		{execute("nowhere", 0), syncs}, {closing('S', "nowhere"), closing('P', "nowhere"), syncs},

@@ -76,6 +76,7 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 		s.conn.Write(frame)
 		s.expect(expectation{kind: kindParse, unnamed: true, stmt: st, prev: c.unnamed, prevOf: s.unnamed})
 		s.unnamed, c.unnamed = st, st
+		c.here.unnamed = true
 		return
 	}
 	st := c.w.texts.find(body, c.set.searchPath())
@@ -86,7 +87,7 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 		s.expect(expectation{kind: kindParse, again: true, stmt: old, name: string(name)})
 		return
 	}
-	if c.status == pgwire.InFailed && !st.class.Flags.Has(classify.EndsTx) {
+	if c.status == pgwire.InFailed && s.owed.n == 0 && !st.class.Flags.Has(classify.EndsTx) {
 		s.conn.Write(frame) // the server refuses it with 25P02 before it looks at the name
 		s.expect(expectation{kind: kindParse, again: true})
 		return
@@ -96,6 +97,7 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 		c.stmts = make(map[string]*statement)
 	}
 	c.stmts[e.name] = st
+	c.here.name = e.name
 	if s.stmts.use(st) {
 		s.synthesise(e)
 		return
@@ -146,6 +148,13 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 		s.conn.SetBuffer(append(out, values...))
 	}
 	s.expect(e)
+}
+
+// boundName returns the name of a Bind's statement.
+func boundName(frame []byte) []byte {
+	_, rest, _ := pgwire.CString(frame[pgwire.HeaderLen:])
+	name, _, _ := pgwire.CString(rest)
+	return name
 }
 
 // absent is a statement name that no server has: it makes the server refuse a message as it would have directly.

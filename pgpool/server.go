@@ -114,7 +114,7 @@ func (s *server) settle() {
 		c.repeat(s.unit)
 		return
 	}
-	if c.midUnit || c.body > 0 || s.status != pgwire.Idle {
+	if c.midUnit || c.waits && c.granted || c.body > 0 || s.status != pgwire.Idle {
 		c.resume()
 		return
 	}
