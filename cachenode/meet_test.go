@@ -65,6 +65,9 @@ func (s *scripted) dial(n *testNode, frames ...peer.Frame) net.Conn {
 // accept answers the greeting of a node that has dialled.
 func (s *scripted) accept() net.Conn {
 	s.t.Helper()
+	if err := s.listener.(*net.TCPListener).SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		s.t.Fatal(err)
+	}
 	nc, err := s.listener.Accept()
 	if err != nil {
 		s.t.Fatal(err)
@@ -247,7 +250,10 @@ func TestLateWritesArePassedOn(t *testing.T) {
 
 	var to net.Conn
 	var f peer.Frame
-	for f.Type != peer.Replicate { // the mover dials as well
+	for limit := time.Now().Add(5 * time.Second); f.Type != peer.Replicate; { // the mover dials as well
+		if time.Now().After(limit) {
+			t.Fatal("the write is not passed on")
+		}
 		to = holder.accept()
 		if f = holder.next(to); f.Type != peer.Replicate {
 			to.Close()
