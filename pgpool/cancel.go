@@ -34,8 +34,9 @@ func (p *Pooler) clientGone(c *client) {
 	p.nclients.Add(-1)
 }
 
-// cancel handles a cancel request. A wrong key is ignored: the protocol has no answer to it.
-func (p *Pooler) cancel(pid uint32, key []byte) {
+// cancel handles a cancel request and returns when it has had its effect: the client learns from the end of the connection
+// that what it sends next is safe. A wrong key is ignored: the protocol has no answer to it.
+func (p *Pooler) cancel(ctx context.Context, pid uint32, key []byte) {
 	p.mu.Lock()
 	c := p.keys[pid]
 	p.mu.Unlock()
@@ -44,49 +45,60 @@ func (p *Pooler) cancel(pid uint32, key []byte) {
 	}
 	var secret [4]byte
 	binary.BigEndian.PutUint32(secret[:], c.secret)
-	if subtle.ConstantTimeCompare(secret[:], key) == 1 {
-		// Not yet adopted means that nothing can be running.
-		if w := c.home.Load(); w != nil {
-			w.loop.Post(c.cancelled)
-		}
+	w := c.home.Load() // nil until adoption: then nothing can be running
+	if subtle.ConstantTimeCompare(secret[:], key) != 1 || w == nil {
+		return
+	}
+	done := make(chan struct{})
+	if !w.loop.Post(func() { c.cancelled(func() { close(done) }) }) {
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }
 
 // cancelled handles a cancel request for c: a unit that waits is answered here, one that runs is cancelled on its server.
-func (c *client) cancelled() {
-	switch {
-	case c.closing:
-	case c.pool != nil:
-		e := &pgwire.Error{Code: "57014", Message: "canceling statement due to user request",
-			Detail: "It was waiting for a server connection and had not begun."}
-		c.pool.waiting.remove(c)
-		c.pool = nil
-		if len(c.replay) == 0 {
-			n, whole := unitLen(c.conn.Held())
-			if !whole { // the rest of it would be taken for messages
-				e.Severity = "FATAL"
-				c.refuse(e)
-				return
-			}
-			c.drop = n
-		}
-		c.replay = nil
-		c.conn.SetBuffer(pgwire.AppendReadyForQuery(pgwire.AppendErrorResponse(c.conn.Buffer(256), e), pgwire.Idle))
-		c.conn.Redeliver()
-	case c.server != nil && c.server.owed.n > 0:
-		c.w.pooler.cancelServer(c.server)
+// done is called once, when it is over.
+func (c *client) cancelled(done func()) {
+	if s := c.server; s != nil && s.owed.n > 0 && !c.closing {
+		c.w.pooler.cancelServer(s, done)
+		return
 	}
+	defer done()
+	if c.pool == nil || c.closing {
+		return
+	}
+	e := &pgwire.Error{Code: "57014", Message: "canceling statement due to user request",
+		Detail: "It was waiting for a server connection and had not begun."}
+	c.pool.waiting.remove(c)
+	c.pool = nil
+	if len(c.replay) == 0 {
+		n, whole := unitLen(c.conn.Held())
+		if !whole { // the rest of it would be taken for messages
+			e.Severity = "FATAL"
+			c.refuse(e)
+			return
+		}
+		c.drop = n
+	}
+	c.replay = nil
+	c.conn.SetBuffer(pgwire.AppendReadyForQuery(pgwire.AppendErrorResponse(c.conn.Buffer(256), e), pgwire.Idle))
+	c.conn.Redeliver()
 }
 
-// cancelServer cancels what a server does. Until the request is through, the server keeps its client (settle), so that
-// the signal cannot hit anybody else's query.
-func (p *Pooler) cancelServer(s *server) {
+// cancelServer cancels what a server does and then calls done, in whatever goroutine. Until the request is through, the
+// server keeps its client (settle), so that the signal cannot hit anybody else's query.
+func (p *Pooler) cancelServer(s *server, done func()) {
 	server, loop, pid, key := &p.servers[s.pool.index], s.pool.w.loop, s.pid, s.key
-	if s.cancels > 0 {
-		return // one is under way
+	if s.cancels > 0 { // one is under way
+		done()
+		return
 	}
 	started := p.task(func(ctx context.Context) {
-		if err := server.sendCancel(ctx, pid, key); err != nil {
+		defer done()
+		if err := server.sendCancel(ctx, pid, key); err != nil && ctx.Err() == nil {
 			p.log.Warn("cancel request failed", "server", server.Addr, "error", err)
 		}
 		loop.Post(func() {
@@ -96,9 +108,11 @@ func (p *Pooler) cancelServer(s *server) {
 			}
 		})
 	})
-	if started {
-		s.cancels++
+	if !started {
+		done()
+		return
 	}
+	s.cancels++
 }
 
 // unitLen is the size of the unit at the start of b; whole is false if it does not end there.

@@ -558,7 +558,7 @@ func (c *client) Closed(*netloop.Conn, error) {
 	switch {
 	case !clean:
 		if s.owed.n > 0 {
-			c.w.pooler.cancelServer(s) // do not let a long query run on for nobody
+			c.w.pooler.cancelServer(s, func() {}) // do not let a long query run on for nobody
 		}
 		s.retire()
 	case keeps:

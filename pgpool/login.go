@@ -50,7 +50,7 @@ func (p *Pooler) login(ctx context.Context, nc net.Conn, t *Tuning) (net.Conn, e
 		return nc, err
 	}
 	if st.Kind == pgwire.KindCancelRequest {
-		p.cancel(st.PID, st.Key)
+		p.cancel(ctx, st.PID, st.Key)
 		return nc, io.EOF
 	}
 	if st.Version > pgwire.Version30 || len(st.ProtocolOptions) > 0 {

@@ -446,6 +446,21 @@ func TestCancelReachesTheRightQuery(t *testing.T) {
 	}
 }
 
+// A cancel that comes when nothing runs is over before the client sends its next query.
+func TestLateCancelHitsNothing(t *testing.T) {
+	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	ctx := context.Background()
+	c := p.connect(t, "")
+	for range 200 {
+		if err := c.PgConn().CancelRequest(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Exec(ctx, "select 42"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestCancelOfAWaitingQuery(t *testing.T) {
 	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
 	ctx := context.Background()
