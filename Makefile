@@ -26,6 +26,8 @@ test: ## install what is missing, lint, then every test under the race detector
 	@.ci/install test
 	@$(MAKE) --no-print-directory lint
 	go test -race -timeout 15m ./...
+	@# Allocation budgets mean something only without the race detector.
+	go test -run 'Alloc|ChargeIsTheTruth' ./protocol/... ./cachenode/... ./pgpool
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); \
