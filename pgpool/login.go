@@ -20,15 +20,16 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
-// serve takes a connection from accept to the event loop: the cold path.
-func (p *Pooler) serve(ctx context.Context, nc net.Conn) {
+// serve takes a connection from accept to the event loop: the cold path. local tells that the listener is on loopback or
+// on a Unix socket.
+func (p *Pooler) serve(ctx context.Context, nc net.Conn, local bool) {
 	t := p.tuning.Load()
 	if t.ClientLogin > 0 {
 		nc.SetDeadline(time.Now().Add(t.ClientLogin))
 	}
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	conn, err := p.login(ctx, nc, t)
+	conn, err := p.login(ctx, nc, t, local)
 	if err == nil {
 		return // adopted, or served to its end
 	}
@@ -44,7 +45,7 @@ func (p *Pooler) serve(ctx context.Context, nc net.Conn) {
 }
 
 // login returns the connection to close, with the TLS that was put around it, and why; nil when it is no longer ours.
-func (p *Pooler) login(ctx context.Context, nc net.Conn, t *Tuning) (net.Conn, error) {
+func (p *Pooler) login(ctx context.Context, nc net.Conn, t *Tuning, local bool) (net.Conn, error) {
 	nc, st, err := p.startup(nc, t)
 	if err != nil {
 		return nc, err
@@ -70,17 +71,19 @@ func (p *Pooler) login(ctx context.Context, nc net.Conn, t *Tuning) (net.Conn, e
 	}()
 	user := st.User()
 	database := st.Get("database")
+	who := auth.Client{Conn: nc, User: user, Database: database, Local: local, Certificate: auth.ShownCertificate(t.ClientTLS)}
 	if database == "outrigger" || database == "pgbouncer" {
-		return nc, p.console(ctx, nc, t, user)
+		return nc, p.console(ctx, who, t)
 	}
 	if database == "" {
 		database = p.servers[0].Database
+		who.Database = database
 	}
 	set, err := startSettings(&st, t.IgnoreStartup)
 	if err != nil {
 		return nc, err
 	}
-	if err := t.Clients.Authenticate(nc, user); err != nil {
+	if _, err := t.Clients.Authenticate(ctx, who); err != nil {
 		return nc, err
 	}
 	w := p.workers[p.turn.Add(1)%uint64(len(p.workers))]
@@ -320,15 +323,15 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, database string, d *f
 }
 
 // console serves the admin console until the client leaves.
-func (p *Pooler) console(ctx context.Context, nc net.Conn, t *Tuning, user string) error {
-	role := admin.NoRole
+func (p *Pooler) console(ctx context.Context, who auth.Client, t *Tuning) error {
+	nc, user, role := who.Conn, who.User, admin.NoRole
 	switch {
 	case slices.Contains(t.AdminUsers, user):
 		role = admin.Admin
 	case slices.Contains(t.StatsUsers, user):
 		role = admin.Stats
 	}
-	if err := t.Clients.Authenticate(nc, user); err != nil {
+	if _, err := t.Clients.Authenticate(ctx, who); err != nil {
 		return err
 	}
 	if role == admin.NoRole {

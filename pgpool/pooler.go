@@ -179,9 +179,17 @@ func (p *Pooler) Listen() error {
 			}
 			return fmt.Errorf("listen for Postgres clients: %w", err)
 		}
-		p.listeners = append(p.listeners, netloop.NewListener(ln, p.log, p.serve))
+		local := isLocal(ln.Addr())
+		p.listeners = append(p.listeners, netloop.NewListener(ln, p.log, func(ctx context.Context, nc net.Conn) { p.serve(ctx, nc, local) }))
 	}
 	return nil
+}
+
+// isLocal tells whether only this machine reaches a listener. The address of a connection would not do: what a proxy on
+// this machine passes on looks local, too.
+func isLocal(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
 }
 
 // Addrs are the addresses listened on.

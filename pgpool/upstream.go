@@ -13,7 +13,6 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // Server says how to reach a Postgres server.
@@ -84,12 +83,18 @@ func (s *Server) dial(ctx context.Context, database string) (auth.Session, error
 	if err != nil {
 		return auth.Session{}, err // names the address
 	}
-	session, err := auth.Login(ctx, nc, auth.LoginParams{Credentials: s.Credentials, Database: database, SSLMode: s.SSLMode,
-		TLS: s.TLS, Host: s.Host, TLSClient: netloop.TLSClient})
+	params := s.params()
+	params.Database = database
+	session, err := auth.Login(ctx, nc, params)
 	if err != nil {
 		return auth.Session{}, fmt.Errorf("server %s: %w", s.Addr, err)
 	}
 	return session, nil
+}
+
+// params say how to log in.
+func (s *Server) params() auth.LoginParams {
+	return auth.LoginParams{Credentials: s.Credentials, SSLMode: s.SSLMode, TLS: s.TLS, Host: s.Host, TLSClient: netloop.TLSClient}
 }
 
 // dialFor gets a connection for a pool that has reserved it.
@@ -126,27 +131,17 @@ func (p *Pooler) dialFor(to *pool) {
 // cancelTimeout bounds a cancel request (PgBouncer's cancel_wait_timeout).
 const cancelTimeout = 10 * time.Second
 
-// sendCancel asks the server to cancel what its process pid does, and waits until it has closed the connection: by then
-// the signal is sent (processCancelRequest in postmaster.c).
+// sendCancel asks the server to cancel what its process pid does, and waits until that has had its effect.
 func (s *Server) sendCancel(ctx context.Context, pid uint32, key []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
 	defer cancel()
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, s.Network, s.Addr)
 	if err != nil {
-		return err
+		return err // names the address
 	}
-	defer nc.Close()
-	deadline, _ := ctx.Deadline()
-	nc.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if _, err := nc.Write(pgwire.AppendCancelRequest(nil, pid, key)); err != nil {
-		return err
-	}
-	_, err = nc.Read(make([]byte, 1))
-	if err == nil || os.IsTimeout(err) {
-		return fmt.Errorf("server %s did not close the cancel connection", s.Addr)
+	if err := auth.Cancel(ctx, nc, s.params(), pid, key); err != nil {
+		return fmt.Errorf("server %s: %w", s.Addr, err)
 	}
 	return nil
 }

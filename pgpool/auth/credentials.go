@@ -2,9 +2,11 @@ package auth
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,12 +25,14 @@ const (
 // Credentials log in to a server as one user. Keep them for as long as the user's password stays the same: they
 // remember the keys that SCRAM derives from it, so that only the first login pays for them. Any goroutine may use them.
 type Credentials struct {
+	// Constant.
 	user   string
 	secret Secret
 
-	mu     sync.Mutex
-	client *scram.Client // remembers derived keys for every salt that it has seen
-	salts  string        // the salt and iterations that client has seen last
+	mu        sync.Mutex
+	client    *scram.Client // remembers derived keys for every salt that it has seen
+	salts     string        // the salt and iterations that client has seen last
+	clientKey []byte        // SecretSCRAM: nil until the user has logged in to us
 }
 
 // User is who logs in.
@@ -43,8 +47,15 @@ func NewCredentials(user, password string) *Credentials {
 	return &Credentials{user: user, secret: Secret{Kind: SecretPassword, text: password}}
 }
 
-// Credentials returns what the secret of user is good for towards a server.
+// Credentials returns what the secret of user is good for towards a server. A SCRAM verifier alone is good for nothing.
 func (s Secret) Credentials(user string) *Credentials { return &Credentials{user: user, secret: s} }
+
+// learn keeps the key that the user's own login has shown.
+func (c *Credentials) learn(clientKey []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clientKey = clientKey
+}
 
 func (c *Credentials) password() (string, error) {
 	switch {
@@ -99,19 +110,60 @@ func (c *Credentials) keepClient(salts string) {
 	c.salts = salts
 }
 
+// conversation is one side of an exchange: each step takes the other side's message and makes the next.
+type conversation interface {
+	Step(message string) (string, error)
+}
+
+// newConversation starts a login from what the secret is. flag is the gs2-cbind-flag (RFC 5802 section 6).
+func (c *Credentials) newConversation(binding scram.ChannelBinding, flag string) (conversation, error) {
+	if c.secret.Kind == SecretSCRAM {
+		c.mu.Lock()
+		key := c.clientKey
+		c.mu.Unlock()
+		if key == nil {
+			return nil, errNoKey
+		}
+		return newKeyConversation(&c.secret.verifier, key, binding, flag), nil
+	}
+	client, err := c.scramClient()
+	switch {
+	case err != nil:
+		return nil, err
+	case binding.IsSupported():
+		return client.NewConversationWithChannelBinding(binding), nil
+	case flag == "y":
+		return client.NewConversationAdvertisingChannelBinding(), nil
+	}
+	return client.NewConversation(), nil
+}
+
 // scramExchange is our side of one SCRAM-SHA-256 login.
 type scramExchange struct {
 	credentials *Credentials
-	conv        *scram.ClientConversation
+	mechanism   string
+	conv        conversation
 	answered    bool
 }
 
-func (c *Credentials) newExchange() (*scramExchange, error) {
-	client, err := c.scramClient()
-	if err != nil {
-		return nil, err
+// newExchange chooses channel binding where both sides can do it, as libpq does with channel_binding=prefer.
+func (c *Credentials) newExchange(offered []byte, binding scram.ChannelBinding) (*scramExchange, error) {
+	plain, plus := offersSCRAM(offered)
+	x := &scramExchange{credentials: c, mechanism: mechanismSCRAM}
+	flag := "n"
+	switch {
+	case plus && binding.IsSupported():
+		x.mechanism = mechanismPlus
+		flag = "p=" + string(binding.Type)
+	case !plain:
+		return nil, fmt.Errorf("server offers only SASL mechanisms %q; %s is supported", mechanismList(offered), mechanismSCRAM)
+	case binding.IsSupported():
+		binding = scram.ChannelBinding{}
+		flag = "y" // a server that did offer it then knows that somebody took it off the list
 	}
-	return &scramExchange{credentials: c, conv: client.NewConversation()}, nil
+	var err error
+	x.conv, err = c.newConversation(binding, flag)
+	return x, err
 }
 
 // initialResponse returns the body of the SASLInitialResponse.
@@ -120,13 +172,13 @@ func (x *scramExchange) initialResponse() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := append([]byte(mechanismSCRAM), 0)
+	b := append([]byte(x.mechanism), 0)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(first)))
 	return append(b, first...), nil
 }
 
 // answer turns the server's challenge into our proof. This is where the work is.
-func (x *scramExchange) answer(challenge []byte) (string, error) {
+func (x *scramExchange) answer(ctx context.Context, challenge []byte) (proof string, err error) {
 	if x.answered {
 		return "", errors.New("second SCRAM challenge")
 	}
@@ -135,7 +187,9 @@ func (x *scramExchange) answer(challenge []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	proof, err := x.conv.Step(string(challenge))
+	if waited := compute(ctx, func() { proof, err = x.conv.Step(string(challenge)) }); waited != nil {
+		return "", waited
+	}
 	if err != nil {
 		return "", fmt.Errorf("SCRAM challenge: %w", err)
 	}
@@ -175,16 +229,18 @@ func checkChallenge(m string) (salts string, err error) {
 	return fields[1] + "," + fields[2], nil
 }
 
-// offersSCRAM reads the list of an AuthenticationSASL message: strings that end in NUL, the last one empty.
-func offersSCRAM(list []byte) error {
-	var names []string
+// offersSCRAM reads which mechanisms an AuthenticationSASL message offers.
+func offersSCRAM(list []byte) (plain, plus bool) {
+	names := mechanismList(list)
+	return slices.Contains(names, mechanismSCRAM), slices.Contains(names, mechanismPlus)
+}
+
+// mechanismList takes the list apart: strings that end in NUL, the last one empty.
+func mechanismList(list []byte) (names []string) {
 	for len(list) > 0 && list[0] != 0 {
 		name, rest, _ := bytes.Cut(list, []byte{0})
-		if string(name) == mechanismSCRAM {
-			return nil
-		}
 		names = append(names, string(name))
 		list = rest
 	}
-	return fmt.Errorf("server offers only SASL mechanisms %q; %s is supported", names, mechanismSCRAM)
+	return names
 }

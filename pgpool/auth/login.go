@@ -86,7 +86,7 @@ func login(ctx context.Context, conn net.Conn, p *LoginParams) (Session, error) 
 		if received += 5 + len(body); received > maxLogin {
 			return Session{}, fmt.Errorf("server sent over %d bytes and is not ready", maxLogin)
 		}
-		ready, err := d.message(kind, body)
+		ready, err := d.message(ctx, kind, body)
 		if err != nil {
 			return Session{}, err
 		}
@@ -107,7 +107,7 @@ type dialogue struct {
 }
 
 // message takes one message of the server. ready means it was ReadyForQuery.
-func (d *dialogue) message(kind byte, body []byte) (ready bool, err error) {
+func (d *dialogue) message(ctx context.Context, kind byte, body []byte) (ready bool, err error) {
 	switch kind {
 	case 'E':
 		return false, pgwire.ParseError(body)
@@ -117,7 +117,7 @@ func (d *dialogue) message(kind byte, body []byte) (ready bool, err error) {
 		if d.authenticated {
 			return false, errors.New("server asks for authentication after it was complete")
 		}
-		return false, d.authentication(body)
+		return false, d.authentication(ctx, body)
 	}
 	if !d.authenticated {
 		return false, fmt.Errorf("message type %q before authentication", kind)
@@ -147,7 +147,7 @@ func (d *dialogue) message(kind byte, body []byte) (ready bool, err error) {
 }
 
 // authentication takes an Authentication message and sends what answers it.
-func (d *dialogue) authentication(body []byte) error {
+func (d *dialogue) authentication(ctx context.Context, body []byte) error {
 	if len(body) < 4 {
 		return errors.New("malformed authentication message")
 	}
@@ -181,10 +181,7 @@ func (d *dialogue) authentication(body []byte) error {
 		}
 		return d.send(append([]byte(response), 0))
 	case authSASL:
-		if err := offersSCRAM(data); err != nil {
-			return err
-		}
-		x, err := d.p.Credentials.newExchange()
+		x, err := d.p.Credentials.newExchange(data, serverBinding(d.conn))
 		if err != nil {
 			return err
 		}
@@ -203,7 +200,7 @@ func (d *dialogue) authentication(body []byte) error {
 			d.verified = err == nil
 			return err
 		}
-		proof, err := d.scram.answer(data)
+		proof, err := d.scram.answer(ctx, data)
 		if err != nil {
 			return err
 		}

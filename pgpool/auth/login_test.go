@@ -233,8 +233,8 @@ func dial(t *testing.T, p LoginParams) (Session, error) {
 	return s, err
 }
 
-// query runs one statement and fails the test if the server does not like it.
-func query(t *testing.T, s Session, sql string) {
+// runSQL runs one statement and fails the test if the server does not like it.
+func runSQL(t *testing.T, s Session, sql string) {
 	t.Helper()
 	s.Conn.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := s.Conn.Write(appendMessage(nil, 'Q', []byte(sql), []byte{0})); err != nil {
@@ -262,7 +262,7 @@ func TestLoginToPostgres(t *testing.T) {
 	if admin.PID == 0 || len(admin.Key) != 4 || admin.Params["server_version"] == "" {
 		t.Fatalf("got %+v", admin)
 	}
-	query(t, admin, `set password_encryption = 'scram-sha-256'; create role scrammy login password 'opensesame';
+	runSQL(t, admin, `set password_encryption = 'scram-sha-256'; create role scrammy login password 'opensesame';
 		create role umlaut login password 'p`+"\u00e4"+`ss'; create role locked login;
 		set password_encryption = 'md5'; create role hashed login password 'opensesame'`)
 
@@ -298,7 +298,7 @@ func TestLoginToPostgres(t *testing.T) {
 			case err != nil:
 				t.Fatal(err)
 			default:
-				query(t, s, "select 1")
+				runSQL(t, s, "select 1")
 				if s.Params["application_name"] != "a b" {
 					t.Fatalf("application_name %q", s.Params["application_name"])
 				}
@@ -323,7 +323,7 @@ func TestLoginOverSocketByTrust(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	query(t, s, "select 1")
+	runSQL(t, s, "select 1")
 	s.Conn.Close()
 }
 
@@ -364,7 +364,7 @@ func TestLoginOverTLS(t *testing.T) {
 				if s.Conn == nil || !isTLS(s.Conn) {
 					t.Fatalf("connection is a %T", s.Conn)
 				}
-				query(t, s, "select 1")
+				runSQL(t, s, "select 1")
 			}
 		})
 	}
@@ -380,7 +380,8 @@ func TestParseNames(t *testing.T) {
 	if _, err := ParseSSLMode("maybe"); err == nil {
 		t.Error("sslmode maybe is accepted")
 	}
-	for s, want := range map[string]Method{"trust": Trust, "scram-sha-256": SCRAMSHA256} {
+	for s, want := range map[string]Method{"trust": Trust, "scram-sha-256": SCRAMSHA256, "md5": MD5,
+		"cert": Cert, "peer": Peer} {
 		if got, err := ParseMethod(s); err != nil || got != want {
 			t.Errorf("%s: got %d, %v", s, got, err)
 		}
@@ -402,7 +403,7 @@ func FuzzLogin(f *testing.F) {
 			if err != nil {
 				return
 			}
-			ready, err := d.message(kind, body)
+			ready, err := d.message(t.Context(), kind, body)
 			if err != nil {
 				return
 			}

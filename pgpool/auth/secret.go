@@ -15,8 +15,8 @@ import (
 // SecretKind tells what is known about a user.
 type SecretKind uint8
 
-// The three forms of a secret. With a password or a verifier a client can be asked for SCRAM; with a password or an MD5
-// hash we can log in to a server.
+// The three forms of a secret. With a password or a verifier a client can be asked for SCRAM, with a password or a hash
+// for MD5; with a password or an MD5 hash we can log in to a server, with a verifier once the client has done so.
 const (
 	SecretPassword SecretKind = iota
 	SecretMD5
@@ -88,6 +88,9 @@ func md5Hex(a, b string) string {
 	sum := md5.Sum([]byte(a + b))
 	return hex.EncodeToString(sum[:])
 }
+
+// defaultIterations is PostgreSQL's scram_iterations.
+const defaultIterations = 4096
 
 // newSCRAMClient prepares password for SCRAM. Like libpq it takes the password as it is when SASLprep refuses it, and
 // leaves the user's name to the startup packet.
