@@ -68,7 +68,7 @@ func (c *client) effect(st *statement) *setChange {
 	}
 	c.changing = c.changing || flags.Has(changes)
 	if c.status == pgwire.Idle && c.inFlight == 0 {
-		if set := st.settingChange(); set != nil {
+		if set := st.settingChange(); set != nil && !c.partial(set) {
 			return set
 		}
 	}
@@ -79,6 +79,16 @@ func (c *client) effect(st *statement) *setChange {
 		}
 	}
 	return nil
+}
+
+// partial tells whether a SET leaves a part of the value before it, so that its text is not what the session has then:
+// DateStyle is a style and an order of day, month and year in one.
+func (c *client) partial(change *setChange) bool {
+	if change.reset || change.resetAll || change.set.name != "datestyle" || strings.Contains(change.set.value, ",") {
+		return false
+	}
+	_, before := c.set.find("datestyle")
+	return before
 }
 
 // settingChange returns the change that a single SET or RESET makes, or nil if st is not just that.

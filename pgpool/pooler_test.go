@@ -218,6 +218,36 @@ func TestSettingsFollowTheClient(t *testing.T) {
 	})
 }
 
+// DateStyle is a style and an order of day, month and year: a SET of the one leaves the other.
+func TestHalfADateStyle(t *testing.T) {
+	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	a, b := p.connect(t, "&options=-c%20datestyle%3DGerman"), p.connect(t, "")
+	show := func(c *pgx.Conn, want string) {
+		t.Helper()
+		var got string
+		if err := c.QueryRow(t.Context(), "show datestyle").Scan(&got); err != nil || got != want {
+			t.Errorf("datestyle is %q, %v; want %q", got, err, want)
+		}
+	}
+	show(a, "German, DMY")
+	if _, err := b.Exec(t.Context(), "set datestyle to ISO"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		show(a, "German, DMY")
+		show(b, "ISO, MDY")
+	}
+	if _, err := a.Exec(t.Context(), "set datestyle to ISO"); err != nil {
+		t.Fatal(err)
+	}
+	show(a, "ISO, DMY")
+	show(a, "ISO, DMY")
+	if err := a.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	show(b, "ISO, MDY")
+}
+
 // State that cannot be carried keeps the client on its server, and is gone when the client is.
 func TestStatePins(t *testing.T) {
 	ctx := context.Background()

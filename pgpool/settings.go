@@ -102,6 +102,9 @@ func change(from, to *settings) string {
 		if old, ok := from.find(v.name); ok && old == v {
 			continue
 		}
+		if v.name == "datestyle" {
+			sql.WriteString(`RESET "datestyle";`) // what the value does not say is the default's, not the last session's
+		}
 		if v.sql {
 			sql.WriteString("SET " + quoteName(v.name) + " TO " + v.value + ";")
 		} else {
