@@ -291,7 +291,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	s.xacts++
 	if s.wrote {
 		s.wrote = false
-		c.floor = s.pool.w.pooler.upstream.Floor()
+		c.floor = s.pool.group.shared.up.roles.Floor()
 	}
 	if set != nil && !failed {
 		c.set = set.onClient(c.set, c.startSet)

@@ -26,14 +26,6 @@ func (p *Pooler) register(c *client) {
 	p.keys[c.pid] = c
 }
 
-// clientGone forgets a client's key.
-func (p *Pooler) clientGone(c *client) {
-	p.mu.Lock()
-	delete(p.keys, c.pid)
-	p.mu.Unlock()
-	p.nclients.Add(-1)
-}
-
 // cancel handles a cancel request and returns when it has had its effect: the client learns from the end of the connection
 // that what it sends next is safe. A wrong key is ignored: the protocol has no answer to it.
 func (p *Pooler) cancel(ctx context.Context, pid uint32, key []byte) {
@@ -91,14 +83,14 @@ func (c *client) cancelled(done func()) {
 // cancelServer cancels what a server does and then calls done, in whatever goroutine. Until the request is through, the
 // server keeps its client (settle), so that the signal cannot hit anybody else's query.
 func (p *Pooler) cancelServer(s *server, done func()) {
-	server, loop, pid, key := &p.servers[s.pool.index], s.pool.w.loop, s.pid, s.key
+	server, loop, pid, key := s.pool.group.shared.up.server(s.pool.index), s.pool.w.loop, s.pid, s.key
 	if s.cancels > 0 { // one is under way
 		done()
 		return
 	}
 	started := p.task(func(ctx context.Context) {
 		defer done()
-		if err := server.sendCancel(ctx, pid, key); err != nil && ctx.Err() == nil {
+		if err := server.sendCancel(ctx, p.tuning.Load().CancelWait, pid, key); err != nil && ctx.Err() == nil {
 			p.log.Warn("cancel request failed", "server", server.Addr, "error", err)
 		}
 		loop.Post(func() {

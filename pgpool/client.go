@@ -22,6 +22,7 @@ type client struct {
 	pid         uint32 // with secret: what a cancel request must carry
 	secret      uint32
 	user        string
+	policy      *Policy
 	startSet    *settings
 	connectedAt int64 // Unix seconds
 
@@ -172,6 +173,9 @@ func (c *client) begin(b []byte) bool {
 
 // acquire gets a server for the unit at hand, at once or later. It reports whether there is one now.
 func (c *client) acquire(read bool) bool {
+	if c.group.moved != nil {
+		c.move()
+	}
 	p := c.group.route(c, read)
 	if p.waiting.n == 0 {
 		if s := p.take(); s != nil {
@@ -181,6 +185,16 @@ func (c *client) acquire(read bool) bool {
 	}
 	p.wait(c)
 	return false
+}
+
+// move takes the client to where its database lives since a reload.
+func (c *client) move() {
+	c.group.clients--
+	for c.group.moved != nil {
+		c.group = c.group.moved
+	}
+	c.group.clients++
+	c.floor = 0 // of another log
 }
 
 // link gives the client a server, in the state that its session expects.
@@ -485,7 +499,7 @@ func (c *client) refusedAsWrite() {
 
 // keeps tells whether the client keeps its server although its transaction is over.
 func (c *client) keeps() bool {
-	return c.pin != notPinned || c.w.tuning().Mode == SessionMode
+	return c.pin != notPinned || c.policy.Mode == SessionMode
 }
 
 // keep pins the client to its server.

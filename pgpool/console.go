@@ -21,12 +21,12 @@ func (p *Pooler) each(fn func(w *worker)) {
 	}
 }
 
-// Role names a server's role as far as is known.
-func (p *Pooler) role(index int) string {
+// role names a server's role as far as is known.
+func (u *upstream) role(index int) string {
 	switch {
-	case p.upstream.Primary() == index:
+	case u.roles.Primary() == index:
 		return "primary"
-	case p.upstream.Usable(index):
+	case u.roles.Usable(index):
 		return "replica"
 	}
 	return "unknown"
@@ -44,26 +44,25 @@ func (c consoleSource) Reload() error {
 // Pools returns a row for each database and server.
 func (c consoleSource) Pools() []admin.Pool {
 	type key struct {
-		database string
-		index    int
+		group groupKey
+		index int
 	}
 	rows := make(map[key]*admin.Pool)
 	c.p.each(func(w *worker) {
-		for database, g := range w.groups {
+		for shared, g := range w.groups {
 			for _, pl := range g.pools {
-				k := key{database, pl.index}
+				k := key{shared.key, pl.index}
 				r := rows[k]
 				if r == nil {
-					srv := &c.p.servers[pl.index]
-					r = &admin.Pool{Database: database, User: srv.Credentials.User(), PoolMode: w.tuning().Mode.String(),
-						Server: srv.Addr, Role: c.p.role(pl.index)}
+					r = &admin.Pool{Database: shared.key.database, User: shared.key.user, PoolMode: shared.policy.Load().Mode.String(),
+						Server: shared.up.server(pl.index).Addr, Role: shared.up.role(pl.index)}
 					rows[k] = r
 				}
 				pl.describe(r)
 			}
 			for cl := range w.clients {
 				if cl.group == g && cl.pool == nil && (cl.server == nil || !cl.server.pool.isReplica()) {
-					if r := rows[key{database, c.p.upstream.Primary()}]; r != nil {
+					if r := rows[key{shared.key, shared.up.roles.Primary()}]; r != nil {
 						r.ClientsActive++
 					}
 				}
@@ -112,9 +111,7 @@ func (p *pool) describe(r *admin.Pool) {
 	}
 	r.ServersLogin += p.dialing
 	r.ClientsWaiting += p.waiting.n
-	if c := p.waiting.head; c != nil {
-		r.MaxWait = max(r.MaxWait, time.Since(c.since))
-	}
+	r.MaxWait = max(r.MaxWait, p.waiting.longest(time.Now()))
 }
 
 // Clients returns a row for each client that has logged in.
@@ -122,7 +119,7 @@ func (c consoleSource) Clients() []admin.Client {
 	var out []admin.Client
 	c.p.each(func(w *worker) {
 		for cl := range w.clients {
-			row := admin.Conn{User: cl.user, Database: cl.group.shared.database, State: "active", Addr: cl.conn.RemoteAddr(),
+			row := admin.Conn{User: cl.user, Database: cl.group.shared.key.database, State: "active", Addr: cl.conn.RemoteAddr(),
 				ConnectTime: time.Unix(cl.connectedAt, 0), ID: uint64(cl.pid), PreparedStatements: len(cl.stmts)}
 			if cl.pool != nil {
 				row.State = "waiting"
@@ -148,10 +145,10 @@ func (c consoleSource) Clients() []admin.Client {
 func (c consoleSource) Servers() []admin.Server {
 	var out []admin.Server
 	c.p.each(func(w *worker) {
-		for database, g := range w.groups {
+		for shared, g := range w.groups {
 			for _, pl := range g.pools {
 				for s := range pl.all {
-					row := admin.Conn{User: c.p.servers[pl.index].Credentials.User(), Database: database, State: "idle",
+					row := admin.Conn{User: shared.key.user, Database: shared.key.database, State: "idle",
 						Addr: s.conn.RemoteAddr(), ConnectTime: s.born, RequestTime: s.lentAt, ID: s.id, RemotePID: s.pid,
 						PreparedStatements: len(s.stmts.last), CloseNeeded: time.Now().After(s.expires)}
 					switch {
@@ -163,7 +160,7 @@ func (c consoleSource) Servers() []admin.Server {
 					if s.conn.IsTLS() {
 						row.TLS = "TLS"
 					}
-					out = append(out, admin.Server{Conn: row, Role: c.p.role(pl.index), XactCount: s.xacts, QueryCount: s.queries})
+					out = append(out, admin.Server{Conn: row, Role: shared.up.role(pl.index), XactCount: s.xacts, QueryCount: s.queries})
 				}
 			}
 		}
@@ -176,11 +173,11 @@ func (c consoleSource) Servers() []admin.Server {
 func (c consoleSource) Stats() []admin.Stat {
 	totals := make(map[string]*admin.Counters)
 	c.p.each(func(w *worker) {
-		for database, g := range w.groups {
-			t := totals[database]
+		for shared, g := range w.groups {
+			t := totals[shared.key.database]
 			if t == nil {
 				t = &admin.Counters{}
-				totals[database] = t
+				totals[shared.key.database] = t
 			}
 			for _, pl := range g.pools {
 				st := &pl.stats

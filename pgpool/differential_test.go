@@ -433,7 +433,11 @@ func playScript(t *testing.T, direct, pooled string, tc script, size int, leaves
 	if size > 0 {
 		cut = func(n int) int { return min(size, n) }
 	}
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1; c.Tuning.MaxPrepared = 3; c.Tuning.Mode = tc.mode })
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.Defaults.PoolSize = 1
+		c.Tuning.Defaults.MaxPrepared = 3
+		c.Tuning.Defaults.Mode = tc.mode
+	})
 	d, err := newDiffer(p, direct, pooled, cut, tc.settings...)
 	if err != nil {
 		t.Fatal(err)
@@ -720,7 +724,7 @@ var scripts = []script{
 // ahead, and ignored by the server. With bad data the client may send the last Sync without a CopyDone.
 func TestCopyThatWaitsForItsResponse(t *testing.T) {
 	direct, pooled := differentialDatabases(t, 1)
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	for _, tc := range []struct {
 		name        string
 		ahead, data step

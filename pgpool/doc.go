@@ -11,12 +11,16 @@
 //
 // # Files
 //
-//	pooler.go    Config, New, Listen, Run, Drain
+//	pooler.go    Config, New, Listen, Run, Drain, Reload
+//	policy.go    Tuning: what a reload may change; Policy: what a database or user may have of its own
+//	group.go     databases, users and where they live: upstreams, and what the workers share of them
+//	limits.go    how many clients and connections there may be
 //	login.go     clients, from accept to the event loop: the cold path
 //	upstream.go  servers: URLs, dialling, cancel requests
 //	watcher.go   who is primary, and which replicas have caught up
 //	worker.go    what one event loop owns; timeouts, drain
-//	pool.go      connections to one server for one database; the queue of clients
+//	pool.go      connections to one server for one database and user
+//	waitlist.go  the queue of clients
 //	lend.go      a worker with free servers helps one without
 //	client.go    a client's session
 //	rewrite.go   messages that the pooler looks into

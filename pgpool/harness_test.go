@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -61,6 +60,20 @@ func testServer(t testing.TB, i int) Server {
 	return s
 }
 
+// alone is a primary about which nothing else is known.
+type alone struct{}
+
+func (alone) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (alone) Primary() int                  { return 0 }
+func (alone) Usable(int) bool               { return false }
+func (alone) Floor() uint64                 { return 0 }
+func (alone) Reached(int, uint64) bool      { return false }
+
+// fallback has all databases on the same servers.
+func fallback(servers ...Server) map[string]Database {
+	return map[string]Database{"*": {Servers: servers}}
+}
+
 // start runs a pooler; change may adjust its configuration.
 func start(t testing.TB, loops int, change func(*Config)) *testPooler {
 	t.Helper()
@@ -69,13 +82,13 @@ func start(t testing.TB, loops int, change func(*Config)) *testPooler {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Servers: []Server{testServer(t, 0)},
+		Roles:   func([]Server) (Roles, error) { return alone{}, nil },
 		Listen:  []string{"127.0.0.1:0"},
 		Logger:  slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		Version: "test",
-		Tuning: Tuning{PoolSize: 4, MaxPrepared: 50, MaxClients: 1000, QueryWait: deadline, ClientLogin: deadline,
-			ServerConnect: deadline, ServerLifetime: time.Hour, ServerIdleTimeout: time.Hour, LoginRetry: 50 * time.Millisecond,
-			AdminUsers: []string{"postgres"}, Clients: clients},
+		Tuning: Tuning{Databases: fallback(testServer(t, 0)), MaxClients: 1000, ClientLogin: deadline, ServerConnect: deadline,
+			LoginRetry: 50 * time.Millisecond, AdminUsers: []string{"postgres"}, Clients: clients,
+			Defaults: Policy{PoolSize: 4, MaxPrepared: 50, QueryWait: deadline, ServerLifetime: time.Hour, ServerIdle: time.Hour}},
 	}
 	for range loops {
 		l, err := netloop.New(netloop.Config{})
@@ -166,5 +179,3 @@ func (p *testPooler) dialRaw(t testing.TB) net.Conn {
 	t.Cleanup(func() { nc.Close() })
 	return nc
 }
-
-var _ = url.QueryEscape

@@ -25,7 +25,7 @@ func (p *pool) fed() { p.slots.starving.And(^(uint64(1) << p.w.number)) }
 
 // lendIdle gives a free server to whoever starves.
 func (w *worker) lendIdle(g *sharedGroup, index int) {
-	group := w.groups[g.database]
+	group := w.groups[g]
 	if group == nil {
 		return
 	}
@@ -46,7 +46,7 @@ func (p *pool) lendAway(s *server) bool {
 		return false
 	}
 	workers := p.w.pooler.workers
-	if share := (p.w.tuning().PoolSize + len(workers) - 1) / len(workers); p.waiting.n > 0 && len(p.all) <= share {
+	if share := (p.group.shared.policy.Load().PoolSize + len(workers) - 1) / len(workers); p.waiting.n > 0 && len(p.all) <= share {
 		return false
 	}
 	to := workers[bits.TrailingZeros64(mask)]

@@ -10,7 +10,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unique"
 
@@ -61,7 +60,7 @@ func (p *Pooler) login(ctx context.Context, nc net.Conn, t *Tuning, local bool) 
 	}
 	if n := p.nclients.Add(1); t.MaxClients > 0 && n > int64(t.MaxClients) {
 		p.nclients.Add(-1)
-		return nc, &pgwire.Error{Code: "53300", Message: "too many clients: max_client_conn is " + fmt.Sprint(t.MaxClients)}
+		return nc, errTooMany("clients", "max_client_conn", t.MaxClients)
 	}
 	owned := false
 	defer func() {
@@ -76,23 +75,36 @@ func (p *Pooler) login(ctx context.Context, nc net.Conn, t *Tuning, local bool) 
 		return nc, p.console(ctx, who, t)
 	}
 	if database == "" {
-		database = p.servers[0].Database
+		database = user
+		if d, ok := t.Databases["*"]; ok {
+			database = d.Servers[0].Database
+		}
 		who.Database = database
 	}
 	set, err := startSettings(&st, t.IgnoreStartup)
 	if err != nil {
 		return nc, err
 	}
-	if _, err := t.Clients.Authenticate(ctx, who); err != nil {
+	credentials, err := t.Clients.Authenticate(ctx, who)
+	if err != nil {
 		return nc, err
 	}
+	policy := p.policyOf(database, user)
+	if err := p.enter(database, user, policy); err != nil {
+		return nc, err
+	}
+	defer func() {
+		if !owned {
+			p.exit(database, user)
+		}
+	}()
 	w := p.workers[p.turn.Add(1)%uint64(len(p.workers))]
-	shared, err := p.shared(ctx, w, database)
+	shared, err := p.shared(ctx, w, database, user, credentials)
 	if err != nil {
 		return nc, connectError(err)
 	}
 	set = p.intern(set)
-	c := &client{user: unique.Make(user).Value(), startSet: set, set: set, connectedAt: time.Now().Unix()}
+	c := &client{user: unique.Make(user).Value(), policy: policy, startSet: set, set: set, connectedAt: time.Now().Unix()}
 	p.register(c)
 	if _, err := nc.Write(welcome(*shared.welcome.Load(), c)); err != nil {
 		p.unregister(c)
@@ -222,106 +234,6 @@ func welcome(reported map[string]string, c *client) []byte {
 	return pgwire.AppendReadyForQuery(b, pgwire.Idle)
 }
 
-// firstDials are logins to databases that have not been seen yet: one for each, however many clients ask for it.
-type firstDials struct {
-	mu      sync.Mutex
-	running map[string]*firstDial // under mu
-}
-
-type firstDial struct {
-	done   chan struct{}
-	shared *sharedGroup
-	err    error
-}
-
-// shared returns what the workers share of a database. The first client to ask waits until a server has let us in: the
-// database exists, and what servers report at login is known.
-func (p *Pooler) shared(ctx context.Context, w *worker, database string) (*sharedGroup, error) {
-	p.mu.Lock()
-	g := p.groups[database]
-	p.mu.Unlock()
-	if g != nil {
-		return g, nil
-	}
-	p.first.mu.Lock()
-	p.mu.Lock()
-	g = p.groups[database] // the dial may just have ended
-	p.mu.Unlock()
-	if g != nil {
-		p.first.mu.Unlock()
-		return g, nil
-	}
-	d := p.first.running[database]
-	if d == nil {
-		d = &firstDial{done: make(chan struct{})}
-		if p.first.running == nil {
-			p.first.running = make(map[string]*firstDial)
-		}
-		p.first.running[database] = d
-		if !p.task(func(ctx context.Context) { p.dialFirst(ctx, w, database, d) }) {
-			d.err = context.Canceled
-			close(d.done)
-		}
-	}
-	p.first.mu.Unlock()
-	select {
-	case <-d.done:
-		return d.shared, d.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-func (p *Pooler) dialFirst(ctx context.Context, w *worker, database string, d *firstDial) {
-	defer func() {
-		p.first.mu.Lock()
-		delete(p.first.running, database)
-		p.first.mu.Unlock()
-		close(d.done)
-	}()
-	ctx, cancel := context.WithTimeout(ctx, p.tuning.Load().ServerConnect)
-	defer cancel()
-	var session auth.Session
-	index := p.upstream.Primary()
-	for k := range p.servers { // any server will do while the primary is away
-		i := (index + k) % len(p.servers)
-		var err error
-		if session, err = p.servers[i].dial(ctx, database); err == nil {
-			index, d.err = i, nil
-			break
-		}
-		if d.err == nil {
-			d.err = err
-		}
-		if _, ok := errors.AsType[*pgwire.Error](err); ok {
-			break // it is there and refuses
-		}
-	}
-	if d.err != nil {
-		return
-	}
-	g := &sharedGroup{database: database}
-	for range p.servers {
-		g.slots = append(g.slots, &slots{})
-	}
-	g.welcome.Store(&session.Params)
-	g.slots[index].take(1)
-	p.mu.Lock()
-	p.groups[database] = g
-	p.mu.Unlock()
-	d.shared = g
-	err := w.loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
-		to := w.group(g).pools[index]
-		s := to.arrived(c, session)
-		to.put(s)
-		w.startHouse()
-		return s
-	})
-	if err != nil {
-		g.slots[index].used.Add(-1)
-	}
-}
-
 // console serves the admin console until the client leaves.
 func (p *Pooler) console(ctx context.Context, who auth.Client, t *Tuning) error {
 	nc, user, role := who.Conn, who.User, admin.NoRole
@@ -346,7 +258,7 @@ func (p *Pooler) console(ctx context.Context, who auth.Client, t *Tuning) error 
 	return io.EOF
 }
 
-// unregister forgets a client that was not adopted after all.
+// unregister forgets a client's key.
 func (p *Pooler) unregister(c *client) {
 	p.mu.Lock()
 	delete(p.keys, c.pid)

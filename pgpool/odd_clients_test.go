@@ -90,7 +90,7 @@ func TestOddFirstPackets(t *testing.T) {
 }
 
 func TestOddMessages(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	other := p.connect(t, "")
 	header := func(typ byte, n uint32) []byte { return binary.BigEndian.AppendUint32([]byte{typ}, n) }
 	for _, tc := range []struct {
@@ -130,7 +130,7 @@ func TestOddMessages(t *testing.T) {
 // A client may be gone after any byte of what it sends. The pool gets every connection back or replaces it, and nobody is
 // given what was meant for the client that left.
 func TestClientThatLeavesAtAnyByte(t *testing.T) {
-	p := start(t, 2, func(c *Config) { c.Tuning.PoolSize = 2; c.Tuning.MaxPrepared = 3 })
+	p := start(t, 2, func(c *Config) { c.Tuning.Defaults.PoolSize = 2; c.Tuning.Defaults.MaxPrepared = 3 })
 	other := p.connect(t, "")
 	ctx := context.Background()
 	if _, err := other.Exec(ctx, "drop table if exists leaving; create table leaving(who text)"); err != nil {
@@ -187,7 +187,7 @@ func heap() int64 {
 // A client that reads nothing of a long result costs its buffers and a server, and nobody else anything.
 func TestClientThatDoesNotRead(t *testing.T) {
 	const rows, size = 200_000, 1000
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 2 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 2 })
 	ctx := context.Background()
 	other := p.connect(t, "")
 	lazy, err := wireTo(p.addr, "postgres")

@@ -112,8 +112,8 @@ func row(text string) []byte {
 // startBefore runs a pooler of one server connection in front of o.
 func (o *oddServer) startBefore(t *testing.T) *testPooler {
 	return start(t, 1, func(c *Config) {
-		c.Servers = []Server{{Network: "tcp", Addr: o.ln.Addr().String(), Host: "127.0.0.1", Database: "odd", Credentials: auth.NewCredentials("odd", "")}}
-		c.Tuning.PoolSize = 1
+		c.Tuning.Databases = fallback(Server{Network: "tcp", Addr: o.ln.Addr().String(), Host: "127.0.0.1", Database: "odd", Credentials: auth.NewCredentials("odd", "")})
+		c.Tuning.Defaults.PoolSize = 1
 	})
 }
 

@@ -7,7 +7,7 @@ import (
 // Two clients with different settings over one server, each with a message that has to wait for the answers before it: the
 // restoring of its settings is one of them, and must not cost it the server.
 func TestWaitingForOnesOwnSettingsKeepsTheServer(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	var clients []*wire
 	for _, name := range []string{"one", "two"} {
 		w, err := wireTo(p.addr, "postgres", "application_name", name)
@@ -31,7 +31,7 @@ func TestWaitingForOnesOwnSettingsKeepsTheServer(t *testing.T) {
 
 // A statement that is prepared behind the ROLLBACK of a failed transaction, in one unit, is its client's alone.
 func TestStatementBehindARollbackIsNobodyElses(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	owner, err := wireTo(p.addr, "postgres")
 	if err != nil {
 		t.Fatal(err)

@@ -14,25 +14,26 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
-// pool is one worker's connections to one server for one database. Its size is bounded together with those of the other
+// pool is one worker's connections to one server for one database and user. Its size is bounded together with those of the other
 // workers (slots).
 type pool struct {
 	w     *worker
 	group *group
-	index int // of the server in Config.Servers
+	index int // of the server in the upstream
 	slots *slots
 
 	all     map[*server]struct{}
 	free    []*server // the one used last is at the end, and is lent first
 	waiting waitList
 	dialing int
-	retryAt time.Time // no dial before; set after a failure
-	dirty   bool      // is in w.dirty
+	retryAt time.Time     // no dial before; set after a failure
+	retry   time.Duration // the pause after the last failure
+	dirty   bool          // is in w.dirty
 
 	stats poolStats
 }
 
-// slots bounds the connections to one server for one database over all workers, and remembers which of them starve.
+// slots bounds the connections to one server for one database and user over all workers, and remembers which of them starve.
 type slots struct {
 	used     atomic.Int32
 	starving atomic.Uint64 // a bit for each worker
@@ -58,45 +59,20 @@ type poolStats struct {
 	xactTime, waitTime                                         uint64
 }
 
-// waitList is the queue of clients that wait, first come first served.
-type waitList struct {
-	head, tail *client
-	n          int
-}
-
-func (l *waitList) push(c *client) {
-	c.prev, c.next = l.tail, nil
-	if l.tail != nil {
-		l.tail.next = c
-	} else {
-		l.head = c
-	}
-	l.tail = c
-	l.n++
-}
-
-func (l *waitList) remove(c *client) {
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		l.head = c.next
-	}
-	if c.next != nil {
-		c.next.prev = c.prev
-	} else {
-		l.tail = c.prev
-	}
-	c.prev, c.next = nil, nil
-	l.n--
-}
-
 // isReplica tells whether the server is not the primary as far as is known.
-func (p *pool) isReplica() bool { return p.w.pooler.upstream.Primary() != p.index }
+func (p *pool) isReplica() bool { return p.group.shared.up.roles.Primary() != p.index }
 
 // take returns a free server, or nil.
 func (p *pool) take() *server {
+	if p.group.paused {
+		return nil
+	}
 	for n := len(p.free) - 1; n >= 0; n-- {
 		s := p.free[n]
+		if p.w.tuning().RoundRobin {
+			s = p.free[0]
+			copy(p.free, p.free[1:])
+		}
 		p.free[n] = nil
 		p.free = p.free[:n]
 		if !s.conn.Closing() { // it may have closed in this very tick
@@ -109,7 +85,7 @@ func (p *pool) take() *server {
 // put takes a server back.
 func (p *pool) put(s *server) {
 	now := p.w.loop.Now()
-	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) || int(p.slots.used.Load()) > p.w.tuning().PoolSize {
+	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) || s.epoch != p.group.epoch || p.group.moved != nil || p.tooMany() {
 		s.retire()
 		return
 	}
@@ -121,6 +97,13 @@ func (p *pool) put(s *server) {
 	if p.waiting.n > 0 {
 		p.w.markDirty(p)
 	}
+}
+
+// tooMany tells whether the pool has more connections than it may, as after a reload.
+func (p *pool) tooMany() bool {
+	limits := p.group.shared.policy.Load()
+	used := int(p.slots.used.Load())
+	return used > limits.PoolSize && (p.waiting.n == 0 || used > limits.PoolSize+limits.ReservePoolSize)
 }
 
 // wait queues the client.
@@ -138,8 +121,7 @@ func (p *pool) dispatch() {
 		if s == nil {
 			break
 		}
-		c := p.waiting.head
-		p.waiting.remove(c)
+		c := p.waiting.pop()
 		c.pool = nil
 		p.stats.waitTime += uint64(p.w.loop.Now().Sub(c.since).Microseconds())
 		c.link(s)
@@ -157,9 +139,11 @@ func (p *pool) grow() {
 	if p.w.loop.Now().Before(p.retryAt) {
 		return
 	}
-	size := p.w.tuning().PoolSize
+	if p.group.paused {
+		return
+	}
 	for p.dialing < p.waiting.n {
-		if !p.slots.take(size) {
+		if !p.reserve() {
 			p.starve()
 			return
 		}
@@ -171,32 +155,42 @@ func (p *pool) grow() {
 // arrived gives the pool a connection that dialFor or a login made. slot is taken already.
 func (p *pool) arrived(c *netloop.Conn, login auth.Session) *server {
 	now := p.w.loop.Now()
-	life := p.w.tuning().ServerLifetime
 	s := &server{conn: c, pool: p, status: pgwire.Idle, pid: login.PID, key: login.Key, born: now, lastUsed: now,
-		id: p.slots.dials.Add(1), expires: now.Add(life - time.Duration(rand.Int64N(int64(life)/10+1)))}
+		id: p.slots.dials.Add(1), epoch: p.group.epoch, expires: now.Add(jitter(p.group.shared.policy.Load().ServerLifetime))}
 	p.all[s] = struct{}{}
 	return s
+}
+
+// jitter returns d within ten percent, so that servers that came together do not go together. No limit is a century.
+func jitter(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 100 * 365 * 24 * time.Hour
+	}
+	return d*9/10 + time.Duration(rand.Int64N(int64(d)/5+1))
 }
 
 // dialed is told how a dial went.
 func (p *pool) dialed(err error) {
 	p.dialing--
 	if err == nil {
-		p.retryAt = time.Time{}
+		p.retryAt, p.retry = time.Time{}, 0
 		return
 	}
 	p.slots.used.Add(-1)
-	p.retryAt = p.w.loop.Now().Add(p.w.tuning().LoginRetry)
+	p.retry = min(max(2*p.retry, p.w.tuning().LoginRetry), maxLoginRetry)
+	p.retryAt = p.w.loop.Now().Add(p.retry)
 	if len(p.all) == 0 {
 		p.failWaiting(err)
 	}
 }
 
+// maxLoginRetry bounds the growing pause between failed logins.
+const maxLoginRetry = 15 * time.Second
+
 // failWaiting ends the wait of clients that no server will come for: reads go to the primary, others are told.
 func (p *pool) failWaiting(err error) {
 	for p.waiting.n > 0 {
-		c := p.waiting.head
-		p.waiting.remove(c)
+		c := p.waiting.pop()
 		c.pool = nil
 		if p.isReplica() {
 			if c.acquire(false) {
@@ -229,6 +223,9 @@ func (p *pool) gone(s *server, err error) {
 		}
 	}
 	p.slots.used.Add(-1)
+	if s.successor != nil {
+		p.w.pooler.freed(s.successor, p.index)
+	}
 	if p.waiting.n > 0 {
 		p.w.markDirty(p)
 	}

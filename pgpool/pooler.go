@@ -2,7 +2,6 @@ package pgpool
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,68 +10,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 )
-
-// Mode says when a server goes back to the pool.
-type Mode uint8
-
-// The modes, as PgBouncer names them.
-const (
-	TransactionMode Mode = iota
-	SessionMode
-)
-
-func (m Mode) String() string {
-	if m == SessionMode {
-		return "session"
-	}
-	return "transaction"
-}
-
-// ParseMode reads a mode's name.
-func ParseMode(s string) (Mode, error) {
-	switch s {
-	case "transaction":
-		return TransactionMode, nil
-	case "session":
-		return SessionMode, nil
-	}
-	return 0, fmt.Errorf("unknown pool_mode %q: use transaction or session", s)
-}
-
-// Tuning is what RELOAD can change. Zero durations mean no limit.
-type Tuning struct {
-	Mode              Mode
-	PoolSize          int // connections for each database and server
-	MaxPrepared       int // statements kept prepared on each server
-	MaxClients        int
-	QueryWait         time.Duration
-	ClientLogin       time.Duration
-	ServerConnect     time.Duration
-	ServerLifetime    time.Duration
-	ServerIdleTimeout time.Duration
-	LoginRetry        time.Duration
-	// IgnoreStartup names startup parameters that are dropped.
-	IgnoreStartup []string
-	// AdminUsers may do everything on the console, StatsUsers may look.
-	AdminUsers, StatsUsers []string
-	// Clients lets clients in.
-	Clients *auth.Authenticator
-	// ClientTLS is nil when clients get no TLS; RequireTLS refuses those that do not ask for it.
-	ClientTLS  *tls.Config
-	RequireTLS bool
-}
 
 // Config of a Pooler.
 type Config struct {
 	// Loops carry the connections. New hooks into them, so it must be called before they run.
 	Loops []*netloop.Loop
-	// Servers are the primary, first, and its replicas.
-	Servers []Server
-	// Upstream knows their roles; nil means that Servers[0] is the primary and that replicas are never read from.
-	Upstream Upstream
+	// Roles makes what knows the roles of an upstream's servers; nil means NewWatcher.
+	Roles func(servers []Server) (Roles, error)
 	// Listen are addresses for clients: host:port, or the path of a Unix socket.
 	Listen []string
 	Tuning Tuning
@@ -86,12 +32,10 @@ type Config struct {
 // Pooler lets many clients share few connections to Postgres. New makes it, Listen opens its doors, Run runs it.
 type Pooler struct {
 	// constant after New
-	cfg      Config
-	log      *slog.Logger
-	servers  []Server
-	upstream Upstream
-	workers  []*worker
-	started  time.Time
+	cfg     Config
+	log     *slog.Logger
+	workers []*worker
+	started time.Time
 
 	listeners []*netloop.Listener // set by Listen
 	names     statementNames
@@ -104,25 +48,22 @@ type Pooler struct {
 	ctx   context.Context
 	stop  context.CancelFunc
 
-	mu       sync.Mutex
-	groups   map[string]*sharedGroup // under mu, by database
-	keys     map[uint32]*client      // under mu, by the process id given to clients
-	interned map[string]*settings    // under mu, by their key
-	last     uint32                  // under mu
-	first    firstDials
-	closed   bool // under mu: no more tasks
-}
-
-// sharedGroup is what the workers share of a database.
-type sharedGroup struct {
-	database string
-	slots    []*slots
-	welcome  atomic.Pointer[map[string]string] // what servers report at login
+	mu        sync.Mutex
+	groups    map[groupKey]*sharedGroup // under mu
+	upstreams map[string]*upstream      // under mu, by upstreamKey
+	clients   headcount                 // under mu
+	policies  map[groupKey]*Policy      // under mu, of clients; emptied by Reload
+	keys      map[uint32]*client        // under mu, by the process id given to clients
+	interned  map[string]*settings      // under mu, by their key
+	last      uint32                    // under mu
+	watching  bool                      // under mu: Run has begun
+	closed    bool                      // under mu: no more tasks
+	first     firstDials
 }
 
 // New checks cfg and makes a Pooler. It does no I/O.
 func New(cfg Config) (*Pooler, error) {
-	if len(cfg.Servers) == 0 {
+	if len(cfg.Tuning.Databases) == 0 {
 		return nil, errors.New("no server: set primary_url")
 	}
 	if len(cfg.Loops) == 0 || len(cfg.Loops) > 64 {
@@ -131,38 +72,50 @@ func New(cfg Config) (*Pooler, error) {
 	if cfg.Tuning.Clients == nil {
 		return nil, errors.New("no client authentication")
 	}
-	if cfg.Upstream == nil {
-		cfg.Upstream = alone{}
+	if cfg.Roles == nil {
+		cfg.Roles = func(servers []Server) (Roles, error) {
+			return NewWatcher(servers, cfg.Logger.With("component", "health"))
+		}
 	}
-	p := &Pooler{cfg: cfg, log: cfg.Logger, servers: cfg.Servers, upstream: cfg.Upstream, started: time.Now(),
-		groups: make(map[string]*sharedGroup), keys: make(map[uint32]*client),
-		interned: make(map[string]*settings)}
+	p := &Pooler{cfg: cfg, log: cfg.Logger, started: time.Now(), groups: make(map[groupKey]*sharedGroup),
+		upstreams: make(map[string]*upstream), clients: newHeadcount(), policies: make(map[groupKey]*Policy),
+		keys: make(map[uint32]*client), interned: make(map[string]*settings)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
-	p.Reload(cfg.Tuning)
 	for i, l := range cfg.Loops {
 		p.workers = append(p.workers, newWorker(p, i, l))
 	}
-	return p, nil
+	return p, p.Reload(cfg.Tuning)
 }
 
-// alone is the Upstream of a primary about which nothing else is known.
-type alone struct{}
-
-func (alone) Primary() int             { return 0 }
-func (alone) Usable(int) bool          { return false }
-func (alone) Floor() uint64            { return 0 }
-func (alone) Reached(int, uint64) bool { return false }
-
-// Reload changes the tuning of a running pooler. Pools shrink as their servers become free or expire.
-func (p *Pooler) Reload(t Tuning) {
-	t.PoolSize = max(1, t.PoolSize)
-	if t.ServerLifetime <= 0 {
-		t.ServerLifetime = 100 * 365 * 24 * time.Hour
+// Reload changes the tuning of a running pooler. Nobody is dropped: pools shrink as their servers become free or expire,
+// and clients of a database that has moved get a server at the new place for their next transaction.
+func (p *Pooler) Reload(tuning Tuning) error {
+	t := tuning.withDefaults()
+	for name, d := range t.Databases {
+		if len(d.Servers) == 0 {
+			return fmt.Errorf("database %q has no server", name)
+		}
 	}
-	if t.ServerConnect <= 0 {
-		t.ServerConnect = 15 * time.Second
+	if err := p.setUpstreams(t); err != nil {
+		return err
 	}
-	p.tuning.Store(&t)
+	moved := make(map[*sharedGroup]*sharedGroup)
+	p.mu.Lock()
+	p.tuning.Store(t)
+	clear(p.policies)
+	for key, g := range p.groups {
+		g.policy.Store(t.policy(key.database, key.user))
+		if d, ok := t.database(key.database); ok {
+			if to := p.relocate(g, d, t); to != nil {
+				moved[g] = to
+			}
+		}
+	}
+	p.mu.Unlock()
+	for _, w := range p.workers {
+		w.loop.Post(func() { w.reload(moved) })
+	}
+	return nil
 }
 
 // Listen opens the addresses of Config.Listen.
@@ -203,6 +156,12 @@ func (p *Pooler) Addrs() []net.Addr {
 
 // Run accepts clients until ctx ends. Clients that are there stay until Drain, or until the loops stop.
 func (p *Pooler) Run(ctx context.Context) error {
+	p.mu.Lock()
+	p.watching = true
+	for _, u := range p.upstreams {
+		p.watch(u)
+	}
+	p.mu.Unlock()
 	var running sync.WaitGroup
 	errs := make([]error, len(p.listeners))
 	for i, l := range p.listeners {

@@ -49,8 +49,8 @@ func TestNothingIsMixedUp(t *testing.T) {
 	for _, loops := range []int{1, 2} {
 		t.Run(fmt.Sprintf("loops=%d", loops), func(t *testing.T) {
 			p := start(t, loops, func(c *Config) {
-				c.Tuning.PoolSize = 3
-				c.Tuning.MaxPrepared = 5 // evicts all the time
+				c.Tuning.Defaults.PoolSize = 3
+				c.Tuning.Defaults.MaxPrepared = 5 // evicts all the time
 			})
 			var wg sync.WaitGroup
 			for i := range 24 {
@@ -140,7 +140,7 @@ func mixUp(t *testing.T, p *testPooler, me int) {
 }
 
 func TestPoolStaysWithinItsSize(t *testing.T) {
-	p := start(t, 2, func(c *Config) { c.Tuning.PoolSize = 2 })
+	p := start(t, 2, func(c *Config) { c.Tuning.Defaults.PoolSize = 2 })
 	ctx := context.Background()
 	var wg sync.WaitGroup
 	for range 12 {
@@ -164,7 +164,7 @@ func TestPoolStaysWithinItsSize(t *testing.T) {
 }
 
 func TestSettingsFollowTheClient(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	ctx := context.Background()
 	a := p.connect(t, "&search_path=a,public&options=-c%20statement_timeout%3D12345")
 	b := p.connect(t, "&timezone=Asia%2FTokyo")
@@ -259,7 +259,7 @@ func TestStatePins(t *testing.T) {
 		{"held cursor", "begin; declare mine cursor with hold for select 1; commit", "fetch all from mine"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 2 })
+			p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 2 })
 			a := p.connect(t, "&default_query_exec_mode=simple_protocol")
 			if _, err := a.Exec(ctx, tc.make); err != nil {
 				t.Fatal(err)
@@ -310,7 +310,7 @@ func TestStatePins(t *testing.T) {
 }
 
 func TestTransactionKeepsItsServer(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 2 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 2 })
 	ctx := context.Background()
 	a, b := p.connect(t, ""), p.connect(t, "")
 	if _, err := direct(t, 0).Exec(ctx, "drop table if exists tx; create table tx(x int)"); err != nil {
@@ -354,7 +354,7 @@ func TestTransactionKeepsItsServer(t *testing.T) {
 }
 
 func TestClientThatLeavesInATransactionLeavesNothing(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	ctx := context.Background()
 	if _, err := direct(t, 0).Exec(ctx, "drop table if exists left_over; create table left_over(x int)"); err != nil {
 		t.Fatal(err)
@@ -375,7 +375,7 @@ func TestClientThatLeavesInATransactionLeavesNothing(t *testing.T) {
 }
 
 func TestCopyBothWays(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	ctx := context.Background()
 	if _, err := direct(t, 0).Exec(ctx, "drop table if exists copied; create table copied(x int, s text)"); err != nil {
 		t.Fatal(err)
@@ -420,7 +420,7 @@ func (w *countingWriter) Write(b []byte) (int, error) {
 }
 
 func TestLargeMessages(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	ctx := context.Background()
 	for _, mode := range []string{"cache_statement", "exec", "simple_protocol"} {
 		c := p.connect(t, "&default_query_exec_mode="+mode)
@@ -435,7 +435,7 @@ func TestLargeMessages(t *testing.T) {
 }
 
 func TestCancelReachesTheRightQuery(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 2 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 2 })
 	ctx := context.Background()
 	victim, bystander := p.connect(t, ""), p.connect(t, "")
 	failed := make(chan error, 1)
@@ -478,7 +478,7 @@ func TestCancelReachesTheRightQuery(t *testing.T) {
 
 // A cancel that comes when nothing runs is over before the client sends its next query.
 func TestLateCancelHitsNothing(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	ctx := context.Background()
 	c := p.connect(t, "")
 	for range 200 {
@@ -492,7 +492,7 @@ func TestLateCancelHitsNothing(t *testing.T) {
 }
 
 func TestCancelOfAWaitingQuery(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	ctx := context.Background()
 	holder, waiter := p.connect(t, ""), p.connect(t, "")
 	tx, err := holder.Begin(ctx)
@@ -530,7 +530,7 @@ func TestCancelOfAWaitingQuery(t *testing.T) {
 
 // Statements by name, as drivers that manage them themselves use them.
 func TestNamedStatements(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	ctx := context.Background()
 	a, b := p.connect(t, ""), p.connect(t, "")
 	for i, c := range []*pgx.Conn{a, b} {
@@ -582,7 +582,7 @@ func TestNamedStatements(t *testing.T) {
 }
 
 func TestServerThatDiesIsReplaced(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 2 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 2 })
 	ctx := context.Background()
 	c, idle := p.connect(t, "&application_name=dies"), p.connect(t, "&application_name=dies")
 	admin := direct(t, 0)
@@ -639,7 +639,7 @@ func TestUnknownDatabaseAndWrongPortAreToldAtLogin(t *testing.T) {
 	if !hasCode(err, "3D000") {
 		t.Errorf("unknown database: %v", err)
 	}
-	dead := start(t, 1, func(c *Config) { c.Servers[0].Addr = "127.0.0.1:1" })
+	dead := start(t, 1, func(c *Config) { s := testServer(t, 0); s.Addr = "127.0.0.1:1"; c.Tuning.Databases = fallback(s) })
 	if _, err := pgx.Connect(ctx, dead.url("")); !hasCode(err, "08001") {
 		t.Errorf("dead server: %v", err)
 	}
@@ -663,7 +663,7 @@ func TestTooManyClients(t *testing.T) {
 }
 
 func TestQueryWaitTimeout(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1; c.Tuning.QueryWait = 300 * time.Millisecond })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1; c.Tuning.Defaults.QueryWait = 300 * time.Millisecond })
 	ctx := context.Background()
 	a, b := p.connect(t, ""), p.connect(t, "")
 	if _, err := a.Begin(ctx); err != nil {

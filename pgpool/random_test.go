@@ -181,7 +181,7 @@ func TestRandomScripts(t *testing.T) {
 	for _, loops := range []int{1, 2} {
 		t.Run(fmt.Sprintf("loops=%d", loops), func(t *testing.T) {
 			t.Logf("repeat with -random.seed=%d", seed)
-			p := start(t, loops, func(c *Config) { c.Tuning.PoolSize = 2; c.Tuning.MaxPrepared = 3 })
+			p := start(t, loops, func(c *Config) { c.Tuning.Defaults.PoolSize = 2; c.Tuning.Defaults.MaxPrepared = 3 })
 			end := time.Now().Add(*randomFor / 2)
 			var playing sync.WaitGroup
 			var played [randomClients]int

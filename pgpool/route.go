@@ -2,11 +2,15 @@
 
 package pgpool
 
+import "context"
+
 // floor is a point in the primary's log that a replica must have reached before a client reads there.
 type floor = uint64
 
-// Upstream is what is known of the servers. Its methods are called by event loops: they do not block.
-type Upstream interface {
+// Roles is what is known of an upstream's servers. All methods but Run are called by event loops: they do not block.
+type Roles interface {
+	// Run watches the servers until ctx ends.
+	Run(ctx context.Context) error
 	// Primary is the index of the server that takes writes.
 	Primary() int
 	// Usable tells whether server i is up and a replica of the primary.
@@ -19,7 +23,7 @@ type Upstream interface {
 
 // route chooses the pool for a client's next unit.
 func (g *group) route(c *client, read bool) *pool {
-	up := g.w.pooler.upstream
+	up := g.shared.up.roles
 	primary := g.pools[up.Primary()]
 	if !read || len(g.pools) == 1 || c.keeps() {
 		return primary

@@ -48,6 +48,8 @@ type server struct {
 	pid       uint32
 	key       []byte
 	id        uint64
+	epoch     int          // group.epoch at its birth
+	successor *sharedGroup // it was given up for a pool of this group
 	born      time.Time
 	expires   time.Time // server_lifetime, with jitter
 	lastUsed  time.Time
@@ -64,7 +66,7 @@ func (s *server) prepare(st *statement) {
 	if s.stmts.use(st) {
 		return
 	}
-	if old := s.stmts.oldest(s.pool.w.tuning().MaxPrepared); old != nil {
+	if old := s.stmts.oldest(s.pool.group.shared.policy.Load().MaxPrepared); old != nil {
 		s.stmts.remove(old)
 		s.conn.SetBuffer(pgwire.AppendCloseStatement(s.conn.Buffer(64), old.name))
 		s.expect(expectation{kind: kindClose, action: swallow, stmt: old})

@@ -20,16 +20,9 @@ func startSplit(t testing.TB, loops int, change func(*Config)) *testPooler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := watcher.Run(ctx); err != nil {
-			t.Errorf("watcher: %v", err)
-		}
-	})
-	t.Cleanup(func() { cancel(); running.Wait() })
 	p := start(t, loops, func(c *Config) {
-		c.Servers, c.Upstream = servers, watcher
+		c.Tuning.Databases = fallback(servers...)
+		c.Roles = func([]Server) (Roles, error) { return watcher, nil }
 		if change != nil {
 			change(c)
 		}
@@ -114,7 +107,7 @@ func (p *testPooler) counts(t testing.TB) [2]uint64 {
 
 // Reads of a session never miss its own writes, although the replica is behind most of the time.
 func TestReadYourWrites(t *testing.T) {
-	p := startSplit(t, 2, func(c *Config) { c.Tuning.PoolSize = 8 })
+	p := startSplit(t, 2, func(c *Config) { c.Tuning.Defaults.PoolSize = 8 })
 	ctx := context.Background()
 	replica := direct(t, 1)
 	if _, err := direct(t, 0).Exec(ctx, "drop table if exists ryw; create table ryw(id int primary key, n int); insert into ryw select g, 0 from generate_series(0, 9) g"); err != nil {
@@ -219,7 +212,7 @@ func TestWriteInDisguiseIsRepeatedOnThePrimary(t *testing.T) {
 
 // A replica that goes away takes no read with it.
 func TestReadsSurviveTheLossOfTheReplica(t *testing.T) {
-	p := startSplit(t, 1, func(c *Config) { c.Tuning.PoolSize = 2 })
+	p := startSplit(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 2 })
 	ctx := context.Background()
 	c := p.connect(t, "")
 	if got := where(t, c); got != "replica" {
@@ -242,7 +235,7 @@ func TestReadsSurviveTheLossOfTheReplica(t *testing.T) {
 }
 
 func TestMixUpOverPrimaryAndReplica(t *testing.T) {
-	p := startSplit(t, 2, func(c *Config) { c.Tuning.PoolSize = 3; c.Tuning.MaxPrepared = 5 })
+	p := startSplit(t, 2, func(c *Config) { c.Tuning.Defaults.PoolSize = 3; c.Tuning.Defaults.MaxPrepared = 5 })
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() { mixUp(t, p, i) })

@@ -85,8 +85,8 @@ func (e *encrypted) start(t *testing.T, server Server) *testPooler {
 		t.Fatal(err)
 	}
 	return start(t, 1, func(c *Config) {
-		c.Servers = []Server{server}
-		c.Tuning.PoolSize = 2
+		c.Tuning.Databases = fallback(server)
+		c.Tuning.Defaults.PoolSize = 2
 		c.Tuning.Clients = clients
 		c.Tuning.ClientTLS = &tls.Config{Certificates: []tls.Certificate{e.cert}}
 		c.Tuning.RequireTLS = true

@@ -77,14 +77,14 @@ func ParseURL(s string) (Server, error) {
 }
 
 // dial connects and logs in.
-func (s *Server) dial(ctx context.Context, database string) (auth.Session, error) {
+func (s *Server) dial(ctx context.Context, as *auth.Credentials, database string) (auth.Session, error) {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, s.Network, s.Addr)
 	if err != nil {
 		return auth.Session{}, err // names the address
 	}
 	params := s.params()
-	params.Database = database
+	params.Credentials, params.Database = as, database
 	session, err := auth.Login(ctx, nc, params)
 	if err != nil {
 		return auth.Session{}, fmt.Errorf("server %s: %w", s.Addr, err)
@@ -99,20 +99,20 @@ func (s *Server) params() auth.LoginParams {
 
 // dialFor gets a connection for a pool that has reserved it.
 func (p *Pooler) dialFor(to *pool) {
-	server, database, loop := &p.servers[to.index], to.group.shared.database, to.w.loop
+	g, index, loop := to.group.shared, to.index, to.w.loop
 	failed := func(err error) { loop.Post(func() { to.dialed(err) }) }
 	ok := p.task(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, p.tuning.Load().ServerConnect)
 		defer cancel()
-		session, err := server.dial(ctx, database)
+		session, err := g.dial(ctx, index)
 		if err != nil {
 			if p.ctx.Err() == nil {
-				p.log.Warn("server login failed", "server", server.Addr, "database", database, "error", err)
+				p.log.Warn("server login failed", "server", g.up.server(index).Addr, "database", g.name, "error", err)
 			}
 			failed(err)
 			return
 		}
-		to.group.shared.welcome.Store(&session.Params)
+		g.welcome.Store(&session.Params)
 		err = loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
 			to.dialed(nil)
 			s := to.arrived(c, session)
@@ -128,12 +128,9 @@ func (p *Pooler) dialFor(to *pool) {
 	}
 }
 
-// cancelTimeout bounds a cancel request (PgBouncer's cancel_wait_timeout).
-const cancelTimeout = 10 * time.Second
-
 // sendCancel asks the server to cancel what its process pid does, and waits until that has had its effect.
-func (s *Server) sendCancel(ctx context.Context, pid uint32, key []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
+func (s *Server) sendCancel(ctx context.Context, wait time.Duration, pid uint32, key []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, s.Network, s.Addr)

@@ -11,7 +11,7 @@ import (
 	"github.com/outrigger-proxy/outrigger/pgpool/health"
 )
 
-// Watcher asks the servers who they are and how far they have come. It is the Upstream of a pooler with replicas.
+// Watcher asks the servers who they are and how far they have come. It is the Roles of a real upstream.
 type Watcher struct {
 	monitor *health.Monitor
 	primary atomic.Int32 // index of the last primary seen; the configured one before the first probe
@@ -31,7 +31,7 @@ func newWatcher(servers []Server, cfg health.Config) (*Watcher, error) {
 	}
 	cfg.OnChange = u.changed
 	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
-		session, err := byAddr[addr].dial(ctx, byAddr[addr].Database)
+		session, err := byAddr[addr].dial(ctx, byAddr[addr].Credentials, byAddr[addr].Database)
 		return session.Conn, err
 	}
 	var err error
@@ -53,20 +53,20 @@ func (u *Watcher) changed(s *health.Snapshot) {
 	}
 }
 
-// Primary implements Upstream. While there is no primary it is the last one: writes fail there, or find it back.
+// Primary implements Roles. While there is no primary it is the last one: writes fail there, or find it back.
 func (u *Watcher) Primary() int { return int(u.primary.Load()) }
 
 // maxReplicaLag is how far, in time, a replica may be behind before reads avoid it.
 const maxReplicaLag = 10 * time.Second
 
-// Usable implements Upstream: the server is up, follows the primary that is known, and not too far behind.
+// Usable implements Roles: the server is up, follows the primary that is known, and not too far behind.
 func (u *Watcher) Usable(i int) bool {
 	snapshot := u.monitor.Snapshot()
 	s, p := &snapshot.Servers[i], &snapshot.Servers[u.Primary()]
 	return s.Up && s.Role == health.RoleReplica && s.SystemID == p.SystemID && s.Lag <= maxReplicaLag
 }
 
-// Floor implements Upstream. Without replicas nobody asks for it, and nothing needs to be sampled.
+// Floor implements Roles. Without replicas nobody asks for it, and nothing needs to be sampled.
 func (u *Watcher) Floor() uint64 {
 	if len(u.monitor.Snapshot().Servers) == 1 {
 		return 0
@@ -74,7 +74,7 @@ func (u *Watcher) Floor() uint64 {
 	return uint64(u.monitor.Floor())
 }
 
-// Reached implements Upstream.
+// Reached implements Roles.
 func (u *Watcher) Reached(i int, floor uint64) bool {
 	return floor == 0 || u.monitor.ReplicaHasReached(i, health.Floor(floor))
 }

@@ -14,7 +14,7 @@ type worker struct {
 	loop   *netloop.Loop
 
 	texts    statements
-	groups   map[string]*group // by database
+	groups   map[*sharedGroup]*group
 	clients  map[*client]struct{}
 	dirty    []*pool   // have waiting clients
 	toSettle []*server // see settleLater
@@ -24,13 +24,16 @@ type worker struct {
 	drained  chan struct{} // closed when the last client has gone while draining
 }
 
-// group is one worker's pools for one database: one for each server.
+// group is one worker's pools for one database and user: one for each server.
 type group struct {
 	shared  *sharedGroup
 	w       *worker
 	pools   []*pool
 	clients int
-	turn    int // breaks ties between replicas
+	turn    int    // breaks ties between replicas
+	epoch   int    // servers of an earlier one are closed when they are free
+	paused  bool   // nobody gets a server
+	moved   *group // where clients go: the database lives elsewhere since a reload
 }
 
 // housekeeping is how often timeouts are looked at.
@@ -38,7 +41,7 @@ const housekeeping = time.Second
 
 func newWorker(p *Pooler, number int, loop *netloop.Loop) *worker {
 	w := &worker{pooler: p, number: number, loop: loop, texts: newStatements(&p.names),
-		groups: make(map[string]*group), clients: make(map[*client]struct{})}
+		groups: make(map[*sharedGroup]*group), clients: make(map[*client]struct{})}
 	w.house = loop.NewTimer(w.keepHouse)
 	loop.OnDispatch(w.dispatch)
 	return w
@@ -48,15 +51,25 @@ func (w *worker) tuning() *Tuning { return w.pooler.tuning.Load() }
 
 // group returns the pools for a database.
 func (w *worker) group(shared *sharedGroup) *group {
-	if g := w.groups[shared.database]; g != nil {
+	if g := w.groups[shared]; g != nil {
 		return g
 	}
 	g := &group{shared: shared, w: w}
-	for i := range w.pooler.servers {
+	for i := range shared.slots {
 		g.pools = append(g.pools, &pool{w: w, group: g, index: i, slots: shared.slots[i], all: make(map[*server]struct{})})
 	}
-	w.groups[shared.database] = g
+	w.groups[shared] = g
 	return g
+}
+
+// empty tells whether the group has no server connection, and asks for none.
+func (g *group) empty() bool {
+	for _, p := range g.pools {
+		if len(p.all) > 0 || p.dialing > 0 || p.waiting.n > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // markDirty has the pool looked at in this tick's dispatch.
@@ -131,11 +144,15 @@ func (w *worker) startHouse() {
 
 // keepHouse closes servers that are past their time and ends waits that are too long.
 func (w *worker) keepHouse() {
-	now, t := w.loop.Now(), w.tuning()
-	for _, g := range w.groups {
+	now := w.loop.Now()
+	for shared, g := range w.groups {
+		if g.moved != nil && g.clients == 0 && g.empty() {
+			delete(w.groups, shared)
+			continue
+		}
 		for _, p := range g.pools {
-			p.expire(now, t)
-			p.expireWaits(now, t)
+			p.expire(now)
+			p.expireWaits(now)
 			if p.waiting.n > 0 {
 				p.fed()        // repeat the call for help, if there was one
 				w.markDirty(p) // a dial may be due again
@@ -145,11 +162,13 @@ func (w *worker) keepHouse() {
 	w.house.Reset(housekeeping)
 }
 
-// expire closes free servers that are too old or were idle for too long.
-func (p *pool) expire(now time.Time, t *Tuning) {
+// expire closes free servers that are too old, were idle for too long, or are too many.
+func (p *pool) expire(now time.Time) {
+	limits := p.group.shared.policy.Load()
 	for i := 0; i < len(p.free); {
 		s := p.free[i]
-		if now.After(s.expires) || t.ServerIdleTimeout > 0 && now.Sub(s.lastUsed) > t.ServerIdleTimeout {
+		idle := limits.ServerIdle > 0 && now.Sub(s.lastUsed) > limits.ServerIdle && int(p.slots.used.Load()) > limits.MinPoolSize
+		if now.After(s.expires) || idle || s.epoch != p.group.epoch || p.group.moved != nil || p.tooMany() {
 			p.free = append(p.free[:i], p.free[i+1:]...)
 			s.retire()
 			continue
@@ -159,12 +178,46 @@ func (p *pool) expire(now time.Time, t *Tuning) {
 }
 
 // expireWaits refuses clients that have waited for longer than query_wait_timeout.
-func (p *pool) expireWaits(now time.Time, t *Tuning) {
-	for c := p.waiting.head; c != nil && t.QueryWait > 0 && now.Sub(c.since) > t.QueryWait; c = p.waiting.head {
+func (p *pool) expireWaits(now time.Time) {
+	p.waiting.each(func(c *client) {
+		limit := c.policy.QueryWait
+		if limit <= 0 || now.Sub(c.since) <= limit {
+			return
+		}
 		p.waiting.remove(c)
 		c.pool = nil
-		c.refuse(&pgwire.Error{Severity: "FATAL", Code: "57014", Message: "query_wait_timeout: no server connection became free in " + t.QueryWait.String(),
+		c.refuse(&pgwire.Error{Severity: "FATAL", Code: "57014", Message: "query_wait_timeout: no server connection became free in " + limit.String(),
 			Hint: "Raise default_pool_size, or find the queries that hold the pool: SHOW POOLS on the console."})
+	})
+}
+
+// reload is told that the tuning has changed, and which groups have been replaced.
+func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
+	for from, to := range moved {
+		old := w.groups[from]
+		if old == nil {
+			continue
+		}
+		old.moved = w.group(to)
+		for _, p := range old.pools {
+			for p.waiting.n > 0 {
+				c := p.waiting.pop()
+				c.move()
+				c.group.route(c, false).wait(c)
+			}
+		}
+	}
+	for c := range w.clients {
+		c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user)
+	}
+	now := w.loop.Now()
+	for _, g := range w.groups {
+		for _, p := range g.pools {
+			p.expire(now)
+			if p.waiting.n > 0 {
+				w.markDirty(p) // there may be more connections now
+			}
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
+	"github.com/outrigger-proxy/outrigger/pgpool"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 )
 
@@ -40,8 +41,8 @@ type App struct {
 	level   *slog.LevelVar
 	version string
 
-	cachePlan    cachePlan
-	postgresPlan postgresPlan
+	cachePlan cachePlan
+	tuning    pgpool.Tuning
 
 	// Owned by Run.
 	config  *config.Config
@@ -75,7 +76,7 @@ func New(opts Options) (*App, error) {
 		a.cachePlan, problems = planCache(cfg)
 	}
 	if cfg.PrimaryURL != "" {
-		a.postgresPlan, more = planPostgres(cfg)
+		a.tuning, more = planPostgres(cfg)
 		problems = append(problems, more...)
 	}
 	if len(problems) > 0 {

@@ -66,10 +66,10 @@ func TestSSLModeOfTheURLComesFirst(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	if got := plan.servers[0].SSLMode; got != auth.SSLVerifyFull {
+	if got := plan.Databases["*"].Servers[0].SSLMode; got != auth.SSLVerifyFull {
 		t.Errorf("primary: sslmode %v, want the setting's", got)
 	}
-	if got := plan.servers[1].SSLMode; got != auth.SSLDisable {
+	if got := plan.Databases["*"].Servers[1].SSLMode; got != auth.SSLDisable {
 		t.Errorf("replica: sslmode %v, want the URL's", got)
 	}
 }

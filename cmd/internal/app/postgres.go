@@ -12,13 +12,46 @@ import (
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 )
 
-// postgresPlan is what the configuration says about the Postgres half, with all files read.
-type postgresPlan struct {
-	servers []pgpool.Server
-	tuning  pgpool.Tuning
+// planPostgres is what the configuration says about the Postgres half, with all files read.
+func planPostgres(cfg *config.Config) (tuning pgpool.Tuning, problems config.Problems) {
+	defaults, err := policy(cfg)
+	problems = add(problems, cfg, "pool_mode", err)
+	tls, requireTLS, err := clientTLS(cfg.ClientTLS)
+	problems = add(problems, cfg, "client_tls_cert_file", err)
+	clients, more := newAuthenticator(cfg)
+	problems = append(problems, more...)
+	servers, more := planServers(cfg)
+	problems = append(problems, more...)
+	return pgpool.Tuning{
+		Databases:     map[string]pgpool.Database{"*": {Servers: servers}},
+		Defaults:      defaults,
+		MaxClients:    cfg.MaxClientConn,
+		ClientLogin:   cfg.ClientLoginTimeout,
+		ServerConnect: cfg.ServerConnectTimeout,
+		LoginRetry:    cfg.ServerLoginRetry,
+		IgnoreStartup: cfg.IgnoreStartupParameters,
+		AdminUsers:    cfg.AdminUsers,
+		StatsUsers:    cfg.StatsUsers,
+		Clients:       clients,
+		ClientTLS:     tls,
+		RequireTLS:    requireTLS,
+	}, problems
 }
 
-func planPostgres(cfg *config.Config) (plan postgresPlan, problems config.Problems) {
+func policy(cfg *config.Config) (pgpool.Policy, error) {
+	mode, err := pgpool.ParseMode(cfg.PoolMode)
+	return pgpool.Policy{
+		Mode:           mode,
+		QueryWait:      cfg.QueryWaitTimeout,
+		PoolSize:       cfg.DefaultPoolSize,
+		MaxPrepared:    cfg.MaxPreparedStatements,
+		ServerLifetime: cfg.ServerLifetime,
+		ServerIdle:     cfg.ServerIdleTimeout,
+	}, err
+}
+
+// planServers reads the URLs.
+func planServers(cfg *config.Config) (servers []pgpool.Server, problems config.Problems) {
 	serverTLS, err := baseTLS(cfg.ServerTLS)
 	problems = add(problems, cfg, "server_tls_cert_file", err)
 	mode, err := auth.ParseSSLMode(cfg.ServerTLS.SSLMode)
@@ -37,45 +70,15 @@ func planPostgres(cfg *config.Config) (plan postgresPlan, problems config.Proble
 			server.SSLMode = mode
 		}
 		server.TLS = serverTLS
-		plan.servers = append(plan.servers, server)
+		servers = append(servers, server)
 	}
-	tuning, more := planTuning(cfg)
-	plan.tuning = tuning
-	return plan, append(problems, more...)
+	return servers, problems
 }
 
 // namesSSLMode tells whether a URL says for itself how its server is to be reached.
 func namesSSLMode(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Query().Has("sslmode")
-}
-
-// planTuning is the part of the plan that a reload replaces.
-func planTuning(cfg *config.Config) (tuning pgpool.Tuning, problems config.Problems) {
-	mode, err := pgpool.ParseMode(cfg.PoolMode)
-	problems = add(problems, cfg, "pool_mode", err)
-	tls, requireTLS, err := clientTLS(cfg.ClientTLS)
-	problems = add(problems, cfg, "client_tls_cert_file", err)
-	clients, more := newAuthenticator(cfg)
-	problems = append(problems, more...)
-	return pgpool.Tuning{
-		Mode:              mode,
-		PoolSize:          cfg.DefaultPoolSize,
-		MaxPrepared:       cfg.MaxPreparedStatements,
-		MaxClients:        cfg.MaxClientConn,
-		QueryWait:         cfg.QueryWaitTimeout,
-		ClientLogin:       cfg.ClientLoginTimeout,
-		ServerConnect:     cfg.ServerConnectTimeout,
-		ServerLifetime:    cfg.ServerLifetime,
-		ServerIdleTimeout: cfg.ServerIdleTimeout,
-		LoginRetry:        cfg.ServerLoginRetry,
-		IgnoreStartup:     cfg.IgnoreStartupParameters,
-		AdminUsers:        cfg.AdminUsers,
-		StatsUsers:        cfg.StatsUsers,
-		Clients:           clients,
-		ClientTLS:         tls,
-		RequireTLS:        requireTLS,
-	}, problems
 }
 
 func newAuthenticator(cfg *config.Config) (clients *auth.Authenticator, problems config.Problems) {
@@ -99,19 +102,13 @@ func newAuthenticator(cfg *config.Config) (clients *auth.Authenticator, problems
 
 // buildPostgres opens the pooler's doors.
 func (a *App) buildPostgres(sources *ops.Sources) error {
-	watcher, err := pgpool.NewWatcher(a.postgresPlan.servers, a.log.With("component", "health"))
-	if err != nil {
-		return err
-	}
 	pooler, err := pgpool.New(pgpool.Config{
-		Loops:    a.loops,
-		Servers:  a.postgresPlan.servers,
-		Upstream: watcher,
-		Listen:   a.config.PGListen,
-		Tuning:   a.postgresPlan.tuning,
-		Logger:   a.log.With("component", "pgpool"),
-		Version:  a.version,
-		Reload:   a.askReload,
+		Loops:   a.loops,
+		Listen:  a.config.PGListen,
+		Tuning:  a.tuning,
+		Logger:  a.log.With("component", "pgpool"),
+		Version: a.version,
+		Reload:  a.askReload,
 	})
 	if err != nil {
 		return fmt.Errorf("make pooler: %w", err)
@@ -124,15 +121,14 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 		p.halt() // no new clients; those that are there finish
 		return pooler.Drain(ctx)
 	}
-	a.parts = append(a.parts, &part{name: "health", run: watcher.Run}, p)
-	sources.Pooler = poolerSource{pooler: pooler, watcher: watcher, maxClients: a.config.MaxClientConn}
+	a.parts = append(a.parts, p)
+	sources.Pooler = poolerSource{pooler: pooler, maxClients: a.config.MaxClientConn}
 	a.reloads = append(a.reloads, func(cfg *config.Config) error {
-		tuning, problems := planTuning(cfg)
+		tuning, problems := planPostgres(cfg)
 		if len(problems) > 0 {
 			return problems
 		}
-		pooler.Reload(tuning)
-		return nil
+		return pooler.Reload(tuning)
 	})
 	return nil
 }
@@ -140,14 +136,13 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 // poolerSource shows the pooler to the operator's listener.
 type poolerSource struct {
 	pooler     *pgpool.Pooler
-	watcher    *pgpool.Watcher
 	maxClients int
 }
 
 // PoolStats implements ops.Pooler.
 func (s poolerSource) PoolStats() ops.PoolStats {
 	console := s.pooler.Console()
-	stats := ops.PoolStats{MaxClients: s.maxClients, Servers: upstreams(s.watcher)}
+	stats := ops.PoolStats{MaxClients: s.maxClients, Servers: upstreams(s.pooler.Watchers())}
 	for _, p := range console.Pools() {
 		stats.Pools = append(stats.Pools, ops.Pool{
 			Database: p.Database, User: p.User, Server: p.Server, Role: p.Role,

@@ -1,12 +1,26 @@
 package app
 
 import (
+	"slices"
+
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
 	"github.com/outrigger-proxy/outrigger/pgpool"
 )
 
-// upstreams shows the servers to the operator's listener.
-func upstreams(watcher *pgpool.Watcher) []ops.Upstream {
+// upstreams shows the servers to the operator's listener, each once.
+func upstreams(watchers []*pgpool.Watcher) []ops.Upstream {
+	var all []ops.Upstream
+	for _, w := range watchers {
+		for _, one := range watched(w) {
+			if !slices.ContainsFunc(all, func(u ops.Upstream) bool { return u.Address == one.Address }) {
+				all = append(all, one)
+			}
+		}
+	}
+	return all
+}
+
+func watched(watcher *pgpool.Watcher) []ops.Upstream {
 	snapshot := watcher.Snapshot()
 	primary := watcher.Primary()
 	current, known := snapshot.Primary()

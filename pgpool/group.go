@@ -1,0 +1,269 @@
+package pgpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// upstream is a primary and its replicas. All databases that live there share one.
+type upstream struct {
+	roles   Roles
+	servers atomic.Pointer[[]Server] // a reload may change how they are logged in to, not which they are
+	stop    context.CancelFunc
+}
+
+func (u *upstream) server(i int) *Server { return &(*u.servers.Load())[i] }
+func (u *upstream) count() int           { return len(*u.servers.Load()) }
+
+// upstreamKey is equal for servers whose connections can stand for each other.
+func upstreamKey(servers []Server) string {
+	var b strings.Builder
+	for _, s := range servers {
+		fmt.Fprintf(&b, "%s %s %s %d %s\n", s.Network, s.Addr, s.Credentials.User(), s.SSLMode, s.Database)
+	}
+	return b.String()
+}
+
+// groupKey names the pools of one database, as clients call it, and one user, as servers know it.
+type groupKey struct{ database, user string }
+
+// sharedGroup is what the workers share of a group.
+type sharedGroup struct {
+	// constant
+	key   groupKey
+	up    *upstream
+	name  string // of the database, on the servers
+	slots []*slots
+
+	policy      atomic.Pointer[Policy]
+	welcome     atomic.Pointer[map[string]string] // what servers report at login
+	credentials atomic.Pointer[auth.Credentials]  // of the client, who logs in as himself; nil: the server's own
+}
+
+// dial connects to a server of the group.
+func (g *sharedGroup) dial(ctx context.Context, index int) (auth.Session, error) {
+	server := g.up.server(index)
+	credentials := g.credentials.Load()
+	if credentials == nil {
+		credentials = server.Credentials
+	}
+	return server.dial(ctx, credentials, g.name)
+}
+
+// setUpstreams starts to watch the servers of t and stops to watch those that are gone.
+func (p *Pooler) setUpstreams(t *Tuning) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wanted := make(map[string][]Server)
+	for _, d := range t.Databases {
+		if len(d.Servers) > 0 {
+			wanted[upstreamKey(d.Servers)] = d.Servers
+		}
+	}
+	for key, servers := range wanted {
+		if u := p.upstreams[key]; u != nil {
+			u.servers.Store(&servers)
+			continue
+		}
+		roles, err := p.cfg.Roles(servers)
+		if err != nil {
+			return err
+		}
+		u := &upstream{roles: roles}
+		u.servers.Store(&servers)
+		p.upstreams[key] = u
+		if p.watching {
+			p.watch(u)
+		}
+	}
+	for key, u := range p.upstreams {
+		if wanted[key] == nil {
+			delete(p.upstreams, key)
+			if u.stop != nil {
+				u.stop()
+			}
+		}
+	}
+	return nil
+}
+
+// Watchers returns what watches the servers, one for each upstream, in an order that lasts.
+func (p *Pooler) Watchers() []*Watcher {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*Watcher
+	for _, key := range slices.Sorted(maps.Keys(p.upstreams)) {
+		if w, ok := p.upstreams[key].roles.(*Watcher); ok {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// relocate returns what replaces a group whose database lives elsewhere since a reload, or nil. p.mu is held.
+func (p *Pooler) relocate(g *sharedGroup, d Database, t *Tuning) *sharedGroup {
+	up := p.upstreams[upstreamKey(d.Servers)]
+	if up == g.up && d.Name == g.name {
+		return nil
+	}
+	to := &sharedGroup{key: g.key, up: up, name: d.Name}
+	to.credentials.Store(g.credentials.Load())
+	if to.credentials.Load() == nil {
+		to.key.user = d.Servers[0].Credentials.User()
+	}
+	for range d.Servers {
+		to.slots = append(to.slots, &slots{})
+	}
+	to.policy.Store(t.policy(to.key.database, to.key.user))
+	to.welcome.Store(g.welcome.Load())
+	delete(p.groups, g.key)
+	p.groups[to.key] = to
+	return to
+}
+
+// watch runs what knows the roles of an upstream's servers. p.mu is held.
+func (p *Pooler) watch(u *upstream) {
+	if p.closed {
+		return
+	}
+	ctx, stop := context.WithCancel(p.ctx)
+	u.stop = stop
+	p.tasks.Go(func() {
+		if err := u.roles.Run(ctx); err != nil {
+			p.log.Error("watching servers failed", "error", err)
+		}
+	})
+}
+
+// firstDials are logins for groups that have not been seen yet: one for each, however many clients ask for it.
+type firstDials struct {
+	mu      sync.Mutex
+	running map[groupKey]*firstDial // under mu
+}
+
+type firstDial struct {
+	done   chan struct{}
+	shared *sharedGroup
+	err    error
+}
+
+// shared returns what the workers share of a group. The first client to ask waits until a server has let us in: the
+// database exists, and what servers report at login is known.
+func (p *Pooler) shared(ctx context.Context, w *worker, name, user string, credentials *auth.Credentials) (*sharedGroup, error) {
+	t := p.tuning.Load()
+	d, ok := t.database(name)
+	if !ok {
+		return nil, errNoDatabase(name)
+	}
+	key := groupKey{name, d.Servers[0].Credentials.User()}
+	if t.AsClient {
+		key.user = user
+		if credentials == nil {
+			return nil, errNoCredentials(user)
+		}
+	} else {
+		credentials = nil
+	}
+	p.first.mu.Lock()
+	p.mu.Lock()
+	g, up := p.groups[key], p.upstreams[upstreamKey(d.Servers)]
+	p.mu.Unlock()
+	if g != nil {
+		p.first.mu.Unlock()
+		if credentials != nil {
+			g.credentials.Store(credentials) // the password may have changed
+		}
+		return g, nil
+	}
+	dial := p.first.running[key]
+	if dial == nil {
+		dial = &firstDial{done: make(chan struct{}), shared: &sharedGroup{key: key, up: up, name: d.Name}}
+		dial.shared.credentials.Store(credentials)
+		if p.first.running == nil {
+			p.first.running = make(map[groupKey]*firstDial)
+		}
+		p.first.running[key] = dial
+		if up == nil || !p.task(func(ctx context.Context) { p.dialFirst(ctx, w, dial) }) {
+			dial.err = context.Canceled
+			delete(p.first.running, key)
+			close(dial.done)
+		}
+	}
+	p.first.mu.Unlock()
+	select {
+	case <-dial.done:
+		return dial.shared, dial.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
+	g, t := d.shared, p.tuning.Load()
+	defer func() {
+		p.first.mu.Lock()
+		delete(p.first.running, g.key)
+		p.first.mu.Unlock()
+		close(d.done)
+	}()
+	ctx, cancel := context.WithTimeout(ctx, t.ServerConnect)
+	defer cancel()
+	var session auth.Session
+	index, count := g.up.roles.Primary(), g.up.count()
+	for k := range count { // any server will do while the primary is away
+		i := (index + k) % count
+		var err error
+		if session, err = g.dial(ctx, i); err == nil {
+			index, d.err = i, nil
+			break
+		}
+		if d.err == nil {
+			d.err = err
+		}
+		if _, ok := errors.AsType[*pgwire.Error](err); ok {
+			break // it is there and refuses
+		}
+	}
+	if d.err != nil {
+		return
+	}
+	for range count {
+		g.slots = append(g.slots, &slots{})
+	}
+	g.welcome.Store(&session.Params)
+	g.policy.Store(t.policy(g.key.database, g.key.user))
+	g.slots[index].take(1)
+	p.mu.Lock()
+	p.groups[g.key] = g
+	p.mu.Unlock()
+	err := w.loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
+		to := w.group(g).pools[index]
+		s := to.arrived(c, session)
+		to.put(s)
+		w.startHouse()
+		return s
+	})
+	if err != nil {
+		g.slots[index].used.Add(-1)
+	}
+}
+
+func errNoDatabase(name string) *pgwire.Error {
+	return &pgwire.Error{Code: "3D000", Message: fmt.Sprintf("no such database: %q", name),
+		Hint: `Add it to databases in the configuration, or an entry "*" for all names.`}
+}
+
+func errNoCredentials(user string) *pgwire.Error {
+	return &pgwire.Error{Code: "28000", Message: fmt.Sprintf("no credentials to log in to the server as user %q", user),
+		Hint: "With as_client, let clients log in with scram-sha-256, or list the user's password in auth_file."}
+}

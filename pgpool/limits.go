@@ -1,0 +1,152 @@
+package pgpool
+
+import (
+	"fmt"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// maxPolicies bounds the policies that are remembered.
+const maxPolicies = 1024
+
+// policyOf returns what holds for a client. Those of one database and user share it.
+func (p *Pooler) policyOf(database, user string) *Policy {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := groupKey{database, user}
+	if known := p.policies[key]; known != nil {
+		return known
+	}
+	if len(p.policies) >= maxPolicies {
+		clear(p.policies)
+	}
+	policy := p.tuning.Load().policy(database, user)
+	p.policies[key] = policy
+	return policy
+}
+
+// headcount counts clients that are logged in, for limits. Names without clients take no room.
+type headcount struct{ byDatabase, byUser map[string]int }
+
+func newHeadcount() headcount {
+	return headcount{byDatabase: make(map[string]int), byUser: make(map[string]int)}
+}
+
+// enter counts a client in that has logged in, unless a limit of its database or user is reached.
+func (p *Pooler) enter(database, user string, limits *Policy) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := &p.clients
+	switch {
+	case limits.MaxDBClients > 0 && h.byDatabase[database] >= limits.MaxDBClients:
+		return errTooMany("clients of database "+fmt.Sprintf("%q", database), "max_db_client_connections", limits.MaxDBClients)
+	case limits.MaxUserClients > 0 && h.byUser[user] >= limits.MaxUserClients:
+		return errTooMany("clients of user "+fmt.Sprintf("%q", user), "max_user_client_connections", limits.MaxUserClients)
+	}
+	h.byDatabase[database]++
+	h.byUser[user]++
+	return nil
+}
+
+// clientGone forgets a client.
+func (p *Pooler) clientGone(c *client) {
+	p.unregister(c)
+	p.nclients.Add(-1)
+	p.exit(c.group.shared.key.database, c.user)
+}
+
+// exit counts a client out.
+func (p *Pooler) exit(database, user string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	less(p.clients.byDatabase, database)
+	less(p.clients.byUser, user)
+}
+
+func less(counts map[string]int, name string) {
+	if counts[name]--; counts[name] <= 0 {
+		delete(counts, name)
+	}
+}
+
+func errTooMany(what, setting string, limit int) *pgwire.Error {
+	return &pgwire.Error{Code: "53300", Message: "too many " + what, Detail: fmt.Sprintf("%s is %d.", setting, limit),
+		Hint: "Close connections that are not used, or raise " + setting + "."}
+}
+
+// reserve takes a slot for one more connection of the pool, within its size and the limits of its database and user.
+func (p *pool) reserve() bool {
+	g := p.group.shared
+	limits := g.policy.Load()
+	size := limits.PoolSize
+	if limits.ReservePoolSize > 0 && p.waiting.longest(p.w.loop.Now()) > limits.ReservePoolDelay {
+		size += limits.ReservePoolSize
+	}
+	if limits.MaxDBServers == 0 && limits.MaxUserServers == 0 {
+		return p.slots.take(size)
+	}
+	return p.w.pooler.reserveWithin(g, p.index, size, limits)
+}
+
+// reserveWithin takes a slot unless the database's or the user's connections to the same server have reached a limit. When
+// they have, other pools are asked to give up a free one.
+func (p *Pooler) reserveWithin(g *sharedGroup, index, size int, limits *Policy) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ofDatabase, ofUser := 0, 0
+	for key, other := range p.groups {
+		if other.up != g.up {
+			continue
+		}
+		n := int(other.slots[index].used.Load())
+		if key.database == g.key.database {
+			ofDatabase += n
+		}
+		if key.user == g.key.user {
+			ofUser += n
+		}
+	}
+	full := limits.MaxDBServers > 0 && ofDatabase >= limits.MaxDBServers || limits.MaxUserServers > 0 && ofUser >= limits.MaxUserServers
+	if !full {
+		return g.slots[index].take(size)
+	}
+	if int(g.slots[index].used.Load()) < size {
+		for _, w := range p.workers {
+			w.loop.Post(func() { w.giveUp(g, index) })
+		}
+	}
+	return false
+}
+
+// giveUp closes the free server of another pool that was free for longest, so that g may have one more within the limits
+// of its database and user.
+func (w *worker) giveUp(g *sharedGroup, index int) {
+	var from *pool
+	for other, group := range w.groups {
+		if other == g || other.up != g.up || other.key.database != g.key.database && other.key.user != g.key.user {
+			continue
+		}
+		p := group.pools[index]
+		if len(p.free) > 0 && p.waiting.n == 0 && (from == nil || p.free[0].lastUsed.Before(from.free[0].lastUsed)) {
+			from = p
+		}
+	}
+	if from == nil {
+		return
+	}
+	s := from.free[0]
+	from.free = append(from.free[:0], from.free[1:]...)
+	s.successor = g
+	s.retire()
+}
+
+// freed is told that a connection which was given up for g is closed.
+func (p *Pooler) freed(g *sharedGroup, index int) {
+	for _, w := range p.workers {
+		w.loop.Post(func() {
+			if group := w.groups[g]; group != nil && group.pools[index].waiting.n > 0 {
+				w.markDirty(group.pools[index])
+			}
+		})
+	}
+}

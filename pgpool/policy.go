@@ -1,0 +1,130 @@
+package pgpool
+
+import (
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
+)
+
+// Mode says when a server goes back to the pool.
+type Mode uint8
+
+// The modes, as PgBouncer names them.
+const (
+	TransactionMode Mode = iota
+	SessionMode
+	StatementMode // transactions of several statements are refused
+)
+
+var modeNames = [...]string{TransactionMode: "transaction", SessionMode: "session", StatementMode: "statement"}
+
+func (m Mode) String() string { return modeNames[m] }
+
+// ParseMode reads a mode's name.
+func ParseMode(s string) (Mode, error) {
+	for m, name := range modeNames {
+		if s == name {
+			return Mode(m), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown pool_mode %q: use transaction, session or statement", s)
+}
+
+// Policy is what a database or a user may have of its own. Zero limits and durations mean none, but for PoolSize, which
+// is at least 1.
+type Policy struct {
+	// Of a client.
+	Mode            Mode
+	MaxDBClients    int // clients of its database
+	MaxUserClients  int // clients of its user
+	QueryWait       time.Duration
+	QueryWaitNotify time.Duration // a client that waits for longer is told so with a NOTICE
+	QueryTimeout    time.Duration
+	IdleTransaction time.Duration
+	Transaction     time.Duration
+	ClientIdle      time.Duration
+
+	// Of a pool, which is for one database, user and server.
+	PoolSize         int
+	MinPoolSize      int
+	ReservePoolSize  int           // more servers when a client has waited for
+	ReservePoolDelay time.Duration // this long
+	MaxDBServers     int           // connections to one server over all pools of the database
+	MaxUserServers   int           // connections to one server over all pools of the user
+	MaxPrepared      int           // statements kept prepared on each server
+	ServerLifetime   time.Duration
+	ServerIdle       time.Duration
+	ResetQuery       string // after a session, in session mode; empty: DISCARD ALL
+	ConnectQuery     string // before a new server is used
+}
+
+// Tuning is what Reload can change.
+type Tuning struct {
+	// Databases are what clients may name. "*" stands for all others, under the name that the client gives.
+	Databases map[string]Database
+	// Policy returns what holds for a user in a database; nil means Defaults for everybody.
+	Policy   func(database, user string) Policy
+	Defaults Policy
+
+	MaxClients    int
+	ClientLogin   time.Duration
+	ServerConnect time.Duration
+	LoginRetry    time.Duration // pause after a failed login to a server; it doubles up to maxLoginRetry
+	CheckDelay    time.Duration // a server that was free for longer is checked before it is used
+	CheckQuery    string        // how; empty: a look at its socket
+	CancelWait    time.Duration
+	RoundRobin    bool // use the server that was free for longest, not the one used last
+	AsClient      bool // log in to the servers as the client's user
+	AddHost       bool // add a client's address to its application_name
+
+	// IgnoreStartup names startup parameters that are dropped.
+	IgnoreStartup []string
+	// AdminUsers may do everything on the console, StatsUsers may look.
+	AdminUsers, StatsUsers []string
+	// Clients lets clients in.
+	Clients *auth.Authenticator
+	// ClientTLS is nil when clients get no TLS; RequireTLS refuses those that do not ask for it.
+	ClientTLS  *tls.Config
+	RequireTLS bool
+}
+
+// Database is what a client's database name means.
+type Database struct {
+	Name    string   // on the servers; empty: as the client says
+	Servers []Server // the primary, first, and its replicas
+}
+
+// policy returns what holds for a user in a database.
+func (t *Tuning) policy(database, user string) *Policy {
+	p := t.Defaults
+	if t.Policy != nil {
+		p = t.Policy(database, user)
+	}
+	p.PoolSize = max(1, p.PoolSize)
+	return &p
+}
+
+// database returns what a client's database name means.
+func (t *Tuning) database(name string) (Database, bool) {
+	d, ok := t.Databases[name]
+	if !ok {
+		d, ok = t.Databases["*"]
+	}
+	if d.Name == "" {
+		d.Name = name
+	}
+	return d, ok
+}
+
+// defaults replaces zero values that would mean no limit where there must be one.
+func (t Tuning) withDefaults() *Tuning {
+	if t.ServerConnect <= 0 {
+		t.ServerConnect = 15 * time.Second
+	}
+	if t.CancelWait <= 0 {
+		t.CancelWait = 10 * time.Second
+	}
+	return &t
+}
