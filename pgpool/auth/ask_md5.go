@@ -11,12 +11,16 @@ import (
 )
 
 // asksMD5 tells what method md5 asks the owner of acc for. PostgreSQL, too, lets the secret decide (CheckPWChallengeAuth
-// in auth.c); users that do not exist look like most of those that do.
+// in auth.c); users that do not exist look like most of those that do,
+// or like the last that auth_query has found.
 func (a *Authenticator) asksMD5(acc *account) bool {
-	if acc == nil {
-		return a.mockMD5
+	switch {
+	case acc != nil:
+		return acc.secret.Kind != SecretSCRAM
+	case a.query != nil:
+		return a.query.hashes.Load()
 	}
-	return acc.secret.Kind != SecretSCRAM
+	return a.mockMD5
 }
 
 // askMD5 asks for the MD5 hash of password, user and a random salt. It returns the account that the answer fits, which is

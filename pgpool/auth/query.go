@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
@@ -46,6 +47,8 @@ type query struct {
 	newAccount func(user string, s Secret) (*account, error)
 	room       chan struct{} // maxLookups
 
+	hashes atomic.Bool // the last secret that was found is no SCRAM verifier
+
 	mu      sync.Mutex
 	entries map[lookup]*entry
 }
@@ -55,9 +58,13 @@ type lookup struct{ database, user string }
 
 // entry is an answer, or the place where it will be.
 type entry struct {
-	asked time.Time     // constant
-	done  chan struct{} // closed when the rest is there
-	acc   *account      // nil: no such user
+	// Constant.
+	asked  time.Time
+	before *account // what was known then
+	done   chan struct{}
+
+	// Constant once done is closed.
+	acc   *account // nil: no such user
 	until time.Time
 	err   error
 }
@@ -96,9 +103,11 @@ func (q *query) entry(key lookup, renew bool) (e *entry, ours bool) {
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var before *account
 	if e = q.entries[key]; e != nil {
 		select {
 		case <-e.done:
+			before = e.acc
 			if now.Before(e.until) && (!renew || now.Sub(e.asked) < renewAge) {
 				return e, false
 			}
@@ -108,7 +117,7 @@ func (q *query) entry(key lookup, renew bool) (e *entry, ours bool) {
 	} else if len(q.entries) >= maxEntries {
 		q.evict(now)
 	}
-	e = &entry{asked: now, done: make(chan struct{})}
+	e = &entry{asked: now, before: before, done: make(chan struct{})}
 	q.entries[key] = e
 	return e, true
 }
@@ -138,7 +147,7 @@ var errAskerLeft = errors.New("the client that asked has left")
 func (q *query) ask(ctx context.Context, key lookup, e *entry) {
 	defer close(e.done)
 	var valid time.Duration
-	e.acc, valid, e.err = q.lookUp(ctx, key)
+	e.acc, valid, e.err = q.lookUp(ctx, key, e.before)
 	if e.err == nil {
 		e.until = e.asked.Add(valid)
 		return
@@ -161,41 +170,52 @@ func errLookup() *pgwire.Error {
 		Hint: "Try again later; the pooler's log tells its operator what is wrong with auth_query."}
 }
 
-// lookUp asks the server, and says for how long the answer is good.
-func (q *query) lookUp(ctx context.Context, key lookup) (acc *account, valid time.Duration, err error) {
+// lookUp asks the server, and says for how long the answer is good. It returns before if that still is the answer, so
+// that the keys which its credentials have learnt stay.
+func (q *query) lookUp(ctx context.Context, key lookup, before *account) (acc *account, valid time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	select {
-	case q.room <- struct{}{}:
-	case <-ctx.Done():
-		return nil, 0, fmt.Errorf("wait for other lookups: %w", context.Cause(ctx))
-	}
-	session, err := q.cfg.Dial(ctx, key.database)
-	var found row
-	if err == nil {
-		found, err = ask(ctx, session.Conn, q.cfg.SQL, key.user)
-	}
-	<-q.room
+	found, err := q.row(ctx, key)
 	if err != nil {
 		return nil, 0, err
 	}
-
-	// The same work whatever was found, so that the time it takes tells nothing.
-	secret, valid := Secret{Kind: SecretPassword, text: "nobody's"}, q.cfg.TTL/10
+	var secret Secret
 	if found.secret != "" {
 		if secret, err = ParseSecret(found.secret); err != nil {
 			return nil, 0, fmt.Errorf("secret of user %q: %w", key.user, err)
 		}
-		valid = min(q.cfg.TTL, found.valid)
+		q.hashes.Store(secret.Kind != SecretSCRAM)
 	}
-	working := compute(ctx, func() {
+	// A verifier is derived whatever was found, so that the time it takes tells nothing.
+	plain := secret
+	if secret.Kind != SecretPassword || secret.text == "" {
+		plain = Secret{Kind: SecretPassword, text: "nobody's"}
+	}
+	if waited := compute(ctx, func() { acc, err = q.newAccount(key.user, plain) }); waited != nil {
+		return nil, 0, waited
+	}
+	switch {
+	case found.secret == "":
+		return nil, q.cfg.TTL / 10, nil
+	case before != nil && before.secret.text == secret.text:
+		acc, err = before, nil
+	case secret.Kind != SecretPassword:
 		acc, err = q.newAccount(key.user, secret)
-		if secret.Kind != SecretPassword && err == nil {
-			_, err = q.newAccount(key.user, Secret{Kind: SecretPassword, text: "nobody's"})
-		}
-	})
-	if found.secret == "" {
-		acc = nil
 	}
-	return acc, valid, errors.Join(working, err)
+	return acc, min(q.cfg.TTL, found.valid), err
+}
+
+// row asks when there is room.
+func (q *query) row(ctx context.Context, key lookup) (row, error) {
+	select {
+	case q.room <- struct{}{}:
+	case <-ctx.Done():
+		return row{}, fmt.Errorf("wait for other lookups: %w", context.Cause(ctx))
+	}
+	defer func() { <-q.room }()
+	session, err := q.cfg.Dial(ctx, key.database)
+	if err != nil {
+		return row{}, err
+	}
+	return ask(ctx, session.Conn, q.cfg.SQL, key.user)
 }

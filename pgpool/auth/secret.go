@@ -27,7 +27,7 @@ const (
 type Secret struct {
 	Kind SecretKind
 
-	text     string                  // the password, or "md5" and 32 hexadecimal digits
+	text     string                  // as it was written: the password, or "md5" and 32 hexadecimal digits, or the verifier
 	verifier scram.StoredCredentials // SecretSCRAM
 }
 
@@ -44,7 +44,7 @@ func ParseSecret(s string) (Secret, error) {
 	if !ok {
 		return Secret{}, errors.New("malformed SCRAM-SHA-256 verifier")
 	}
-	return Secret{Kind: SecretSCRAM, verifier: v}, nil
+	return Secret{Kind: SecretSCRAM, text: s, verifier: v}, nil
 }
 
 // parseVerifier parses iterations:salt$StoredKey:ServerKey.

@@ -49,7 +49,8 @@ func TestParseUsers(t *testing.T) {
 "dora" "` + verifierOfPencil + `"
 "nobody" ""
 "ann" "later"
-`))
+  ; an indented one, and a line that ends as in a file from Windows
+` + "\t\"eve\"\t\"x\"\r\n\r\n\"fay\" \"over\nlines\"\r\n;last"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,8 @@ func TestParseUsers(t *testing.T) {
 		text string
 	}{
 		"ann": {SecretPassword, "later"}, `bo"b`: {SecretPassword, `pass"word`},
-		"carl": {SecretMD5, "md5" + strings.Repeat("0", 32)}, "dora": {SecretSCRAM, ""}, "nobody": {SecretPassword, ""},
+		"carl": {SecretMD5, "md5" + strings.Repeat("0", 32)}, "dora": {SecretSCRAM, verifierOfPencil}, "nobody": {SecretPassword, ""},
+		"eve": {SecretPassword, "x"}, "fay": {SecretPassword, "over\nlines"},
 	}
 	if len(users) != len(want) {
 		t.Fatalf("got %d users, want %d", len(users), len(want))
@@ -66,6 +68,11 @@ func TestParseUsers(t *testing.T) {
 	for name, w := range want {
 		if s := users[name]; s.Kind != w.kind || s.text != w.text {
 			t.Errorf("%s: got %d %q", name, s.Kind, s.text)
+		}
+	}
+	for in, line := range map[string]string{"\"a\" \"x\"\r\n\n;\nb": "line 4", "\"a\" \"x\ny\"\n\"b\"": "line 3"} {
+		if _, err := ParseUsers(strings.NewReader(in)); err == nil || !strings.Contains(err.Error(), line+":") {
+			t.Errorf("%q: got %v, want %s", in, err, line)
 		}
 	}
 	for _, in := range []string{`ann "x"`, `"ann`, `"ann"`, `"ann" x`, `"ann" "x`, `"" "x"`, `"ann" "SCRAM-SHA-256$"`, `"a" "x"` + "\n" + `"`} {

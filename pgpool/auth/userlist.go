@@ -1,7 +1,8 @@
 package auth
 
 import (
-	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,35 +26,52 @@ func LoadUsers(path string) (Users, error) {
 	return users, nil
 }
 
+// maxUserList bounds the file, in bytes.
+const maxUserList = 64 << 20
+
 // ParseUsers reads PgBouncer's userlist.txt: on each line a user and a secret, both in double quotes, a quote inside
-// doubled; what follows is ignored, and so are empty lines and lines that start with a semicolon. An empty secret means
-// that nobody logs in as that user.
+// doubled; what follows is ignored, and so are empty lines and lines that start with a semicolon. The last of several
+// entries for a user counts. An empty secret means that nobody logs in with that user's password. Errors name the line,
+// and never quote a secret.
 func ParseUsers(r io.Reader) (Users, error) {
-	users := Users{}
-	lines := bufio.NewScanner(r)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || line[0] == ';' {
-			continue
-		}
-		name, rest, ok := cutQuoted(line)
-		if !ok || name == "" {
-			return nil, fmt.Errorf("line %d: user name in double quotes expected", n)
-		}
-		text, _, ok := cutQuoted(strings.TrimLeft(rest, " \t"))
-		if !ok {
-			return nil, fmt.Errorf("line %d: secret of user %q in double quotes expected", n, name)
-		}
-		secret, err := ParseSecret(text)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: user %q: %w", n, name, err)
-		}
-		users[name] = secret
-	}
-	if err := lines.Err(); err != nil {
+	b, err := io.ReadAll(io.LimitReader(r, maxUserList+1))
+	if err != nil {
 		return nil, err
 	}
-	return users, nil
+	if len(b) > maxUserList {
+		return nil, fmt.Errorf("over %d bytes", maxUserList)
+	}
+	users, text := Users{}, string(b)
+	for {
+		rest := strings.TrimLeft(text, " \t\r\n\v\f")
+		if rest == "" {
+			return users, nil
+		}
+		if rest[0] != ';' {
+			name, secret, after, err := parseEntry(rest)
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(b[:len(b)-len(rest)], []byte("\n")), err)
+			}
+			users[name], rest = secret, after
+		}
+		_, text, _ = strings.Cut(rest, "\n")
+	}
+}
+
+// parseEntry takes a user and a secret off the front of s. Quoted strings may go over several lines.
+func parseEntry(s string) (name string, secret Secret, rest string, err error) {
+	name, rest, ok := cutQuoted(s)
+	if !ok || name == "" {
+		return "", secret, "", errors.New("user name in double quotes expected")
+	}
+	text, rest, ok := cutQuoted(strings.TrimLeft(rest, " \t"))
+	if !ok {
+		return "", secret, "", fmt.Errorf("secret of user %q in double quotes expected", name)
+	}
+	if secret, err = ParseSecret(text); err != nil {
+		return "", secret, "", fmt.Errorf("user %q: %w", name, err)
+	}
+	return name, secret, rest, nil
 }
 
 // cutQuoted takes a quoted string off the front of s.
