@@ -35,10 +35,10 @@ func (a *Authenticator) askMD5(ctx context.Context, c Client, acc *account) (*ac
 	if err != nil {
 		return nil, err
 	}
-	if bytes.IndexByte(body, 0) != len(body)-1 {
+	response, rest, ok := bytes.Cut(body, []byte{0})
+	if !ok || len(rest) > 0 {
 		return nil, errProtocol("invalid password packet size")
 	}
-	response := body[:len(body)-1]
 	if a.matchesMD5(c.User, acc, salt[:], response) {
 		return acc, nil
 	}
