@@ -75,7 +75,7 @@ func New(opts Options) (*App, error) {
 	if cfg.Cache {
 		a.cachePlan, problems = planCache(cfg)
 	}
-	if cfg.PrimaryURL != "" {
+	if cfg.Pooler() {
 		a.tuning, more = planPostgres(cfg)
 		problems = append(problems, more...)
 	}
@@ -136,7 +136,7 @@ func (a *App) build() error {
 			return err
 		}
 	}
-	if cfg.PrimaryURL != "" {
+	if cfg.Pooler() {
 		if err := a.buildPostgres(sources); err != nil {
 			return err
 		}
@@ -250,7 +250,7 @@ func (a *App) reload() error {
 		return err
 	}
 	for _, s := range changed {
-		if !s.Reloadable {
+		if !s.Reloadable() {
 			a.log.Warn("setting takes a restart", "setting", s.Name)
 		}
 	}
@@ -292,7 +292,7 @@ func (a *App) askReload() error {
 func (a *App) listening() []any {
 	c := a.config
 	attrs := []any{"version", a.version, "loops", len(a.loops)}
-	if c.PrimaryURL != "" {
+	if c.Pooler() {
 		attrs = append(attrs, "pg_listen", c.PGListen)
 	}
 	if c.Cache {

@@ -26,10 +26,10 @@ func planPostgres(cfg *config.Config) (tuning pgpool.Tuning, problems config.Pro
 		Databases:     map[string]pgpool.Database{"*": {Servers: servers}},
 		Defaults:      defaults,
 		MaxClients:    cfg.MaxClientConn,
-		ClientLogin:   cfg.ClientLoginTimeout,
+		ClientLogin:   cfg.Pool.ClientLoginTimeout,
 		ServerConnect: cfg.ServerConnectTimeout,
 		LoginRetry:    cfg.ServerLoginRetry,
-		IgnoreStartup: cfg.IgnoreStartupParameters,
+		IgnoreStartup: cfg.IgnoreStartup,
 		AdminUsers:    cfg.AdminUsers,
 		StatsUsers:    cfg.StatsUsers,
 		Clients:       clients,
@@ -39,14 +39,14 @@ func planPostgres(cfg *config.Config) (tuning pgpool.Tuning, problems config.Pro
 }
 
 func policy(cfg *config.Config) (pgpool.Policy, error) {
-	mode, err := pgpool.ParseMode(cfg.PoolMode)
+	mode, err := pgpool.ParseMode(cfg.Pool.Mode)
 	return pgpool.Policy{
 		Mode:           mode,
-		QueryWait:      cfg.QueryWaitTimeout,
-		PoolSize:       cfg.DefaultPoolSize,
-		MaxPrepared:    cfg.MaxPreparedStatements,
-		ServerLifetime: cfg.ServerLifetime,
-		ServerIdle:     cfg.ServerIdleTimeout,
+		QueryWait:      cfg.Pool.QueryWaitTimeout,
+		PoolSize:       cfg.Pool.DefaultPoolSize,
+		MaxPrepared:    cfg.Pool.MaxPreparedStatements,
+		ServerLifetime: cfg.Pool.ServerLifetime,
+		ServerIdle:     cfg.Pool.ServerIdleTimeout,
 	}, err
 }
 
@@ -82,9 +82,11 @@ func namesSSLMode(s string) bool {
 }
 
 func newAuthenticator(cfg *config.Config) (clients *auth.Authenticator, problems config.Problems) {
-	method, err := auth.ParseMethod(cfg.ClientAuth)
+	method, err := auth.ParseMethod(cfg.AuthFor("0.0.0.0:0"))
 	problems = add(problems, cfg, "client_auth", err)
-	c := auth.Config{Method: method}
+	local, err := auth.ParseMethod(cfg.AuthFor("127.0.0.1:0"))
+	problems = add(problems, cfg, "client_auth", err)
+	c := auth.Config{Method: method, LocalMethod: local}
 	if cfg.AuthFile != "" {
 		c.Users, err = auth.LoadUsers(cfg.AuthFile)
 		problems = add(problems, cfg, "auth_file", err)

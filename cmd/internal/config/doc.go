@@ -6,11 +6,15 @@
 //
 // # Files
 //
-//	config.go    Config: what the program reads
+//	config.go    Config and Pool: what the program reads
+//	database.go  what databases and users have of their own, and who comes first
+//	listen.go    where Postgres clients connect, and how they log in there
 //	settings.go  the table
-//	kind.go      what a value may look like, and how it is read and shown
+//	kind.go      what a value may look like
+//	parse.go     how a value's text is read and shown
 //	load.go      the sources, in order
 //	file.go      the YAML file
+//	tree.go      the maps of databases and users
 //	problem.go   what is wrong, where, and what to do about it
 //	validate.go  what no single value can tell
 //	print.go     the effective configuration without its secrets; the README's table

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -54,51 +56,38 @@ func (l *loader) yaml(path string, content []byte) {
 		l.problem(where, "", "is not YAML", "one `name: value` a line")
 		return
 	}
-	root := doc.Content[0]
-	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
-		return
-	}
-	if root.Kind != yaml.MappingNode {
-		l.problem(at(path, root), "", "is not a list of settings", "one `name: value` a line")
-		return
-	}
+	where := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", path, n.Line) }
 	settings := map[string]Setting{}
-	var names []string
 	for _, s := range Settings() {
 		settings[s.Name] = s
-		names = append(names, s.Name)
 	}
 	lines := map[string]int{}
-	for i := 0; i+1 < len(root.Content); i += 2 {
-		key, value := root.Content[i], root.Content[i+1]
+	l.pairs("", doc.Content[0], "one `name: value` a line", where, func(key, value *yaml.Node) {
 		s, known := settings[key.Value]
 		if !known {
-			hint := "`outrigger help serve` lists the settings"
-			if best, edits := nearest(key.Value, names); edits <= max(2, len(key.Value)/3) {
-				hint = "did you mean " + best + "?"
-			}
-			l.problem(at(path, key), key.Value, "no such setting", hint)
-			continue
+			l.unknown(where(key), key.Value, key.Value, slices.Sorted(maps.Keys(settings)))
+			return
 		}
-		if first, again := lines[s.Name]; again {
-			l.problem(at(path, key), s.Name, fmt.Sprintf("is set twice, first in line %d", first), "keep one")
-			continue
+		if l.twice(lines, s.Name, s.Name, where(key), key.Line) {
+			return
 		}
-		lines[s.Name] = key.Line
+		if s.kind.isMap {
+			l.config.origins[s.Name] = where(key)
+			l.tree(s, value, where)
+			return
+		}
 		texts, ok := scalars(value)
 		if !ok {
-			l.problem(at(path, value), s.Name, "takes a value or a list of values", "")
+			l.problem(where(value), s.Name, "takes a value or a list of values", s.kind.hint)
 			l.broken[s.Name] = true
-			continue
+			return
 		}
-		l.set(s, at(path, key), texts)
-	}
+		l.set(s, where(key), texts)
+	})
 	if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
 		l.problem(path, "", "holds more than one YAML document", "keep the first")
 	}
 }
-
-func at(path string, n *yaml.Node) string { return fmt.Sprintf("%s:%d", path, n.Line) }
 
 // scalars returns a scalar's text, or those of a list. A null, as in `zone:`, is the empty text.
 func scalars(n *yaml.Node) ([]string, bool) {

@@ -3,41 +3,55 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math"
-	"net"
-	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
-// kind says what a setting's value may look like. read turns the texts of a value (one, or a list's several) into the
-// field; its error is a message for the user and never repeats a value that may be secret.
+// kind says what a setting's value may look like.
 type kind struct {
-	name   string
-	isList bool
-	read   func(texts []string, field any) error
+	name     string
+	hint     string // what a value looks like, for those who wrote something else
+	isList   bool
+	isMap    bool // of entries with settings of their own: read by loader.tree, not by parse
+	optional bool // an empty text is a value: "not set"
+
+	// parse turns the texts of a value (one, or a list's several) into the field; an empty text is the field's zero value.
+	// Its error never repeats what may be secret.
+	parse func(texts []string, field any) error
+}
+
+var errEmpty = errors.New("must not be empty")
+
+func (k kind) read(texts []string, field any) error {
+	if !k.optional && !k.isList && len(texts) == 1 && texts[0] == "" {
+		return errEmpty
+	}
+	return k.parse(texts, field)
 }
 
 var (
-	text      = scalar("text", func(s string) (string, error) { return s, nil })
-	boolean   = scalar("on/off", parseBool)
-	duration  = scalar("duration", parseDuration)
-	addr      = scalar("host:port", parseAddr)
-	addrOrOff = scalar("host:port", parseAddrOrOff)
-	file      = scalar("file", parseFile)
-	pgURL     = scalar("URL", parsePostgresURL)
-	list      = listOf("list", func(s string) (string, error) { return s, nil })
-	addrs     = listOf("list of host:port", parseAddr)
-	members   = listOf("list of host[:port]", parseMember)
-	pgURLs    = listOf("list of URLs", parsePostgresURL)
+	text      = optional(scalar("text", "", func(s string) (string, error) { return s, nil }))
+	boolean   = scalar("on/off", "on or off", parseBool)
+	duration  = scalar("duration", "such as 30s, 500ms, 2m, or bare seconds", parseDuration)
+	addr      = scalar("host:port", "such as 127.0.0.1:6432", parseAddr)
+	addrOrOff = optional(scalar("host:port", "such as 127.0.0.1:7948, or off", parseAddrOrOff))
+	file      = optional(scalar("file", "the path of a file that this process may read", parseFile))
+	dir       = optional(scalar("directory", "the path of a directory that is there", parseDir))
+	pgURL     = optional(scalar("URL", hintURL, parsePostgresURL))
+	list      = listOf("list", "", func(s string) (string, error) { return s, nil })
+	addrs     = listOf("list of host:port", "such as 127.0.0.1:6432, [::1]:6432", parseAddr)
+	members   = listOf("list of host[:port]", "such as outrigger.default.svc or 10.0.0.1:7946", parseMember)
+	pgURLs    = listOf("list of URLs", hintURL, parsePostgresURL)
+	protocols = kind{name: "list of protocols", hint: "secure, all, or some of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3 without a gap", isList: true, parse: parseProtocols}
+
+	databaseMap = kind{name: "map", hint: "such as {app: {primary_url: postgres://user:password@host/app, pool_size: 5}}", isMap: true}
+	userMap     = kind{name: "map", hint: "such as {report: {pool_mode: session, query_timeout: 60s}}", isMap: true}
 )
 
-// scalar makes a kind from a parser of one text. An empty text is the zero value: "not set".
-func scalar[T any](name string, parse func(string) (T, error)) kind {
-	return kind{name: name, read: func(texts []string, field any) error {
+// scalar makes a kind from a parser of one text.
+func scalar[T any](name, hint string, parse func(string) (T, error)) kind {
+	return kind{name: name, hint: hint, parse: func(texts []string, field any) error {
 		if len(texts) != 1 {
 			return errors.New("takes one value, not a list")
 		}
@@ -53,38 +67,54 @@ func scalar[T any](name string, parse func(string) (T, error)) kind {
 	}}
 }
 
+// optional makes a kind that takes an empty text for "not set".
+func optional(k kind) kind {
+	k.optional = true
+	return k
+}
+
 // listOf makes a kind of comma-separated or listed texts; empty ones are dropped.
-func listOf(name string, parse func(string) (string, error)) kind {
-	return kind{name: name, isList: true, read: func(texts []string, field any) error {
+func listOf(name, hint string, parse func(string) (string, error)) kind {
+	return kind{name: name, hint: hint, isList: true, parse: func(texts []string, field any) error {
 		var all []string
-		for _, t := range texts {
-			for one := range strings.SplitSeq(t, ",") {
-				if one = strings.TrimSpace(one); one == "" {
-					continue
-				}
-				v, err := parse(one)
-				if err != nil {
-					return err
-				}
-				all = append(all, v)
+		for one := range parts(texts) {
+			v, err := parse(one)
+			if err != nil {
+				return err
 			}
+			all = append(all, v)
 		}
 		*field.(*[]string) = all
 		return nil
 	}}
 }
 
+// parts calls yield for each part of a list's texts between commas.
+func parts(texts []string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, t := range texts {
+			for one := range strings.SplitSeq(t, ",") {
+				if one = strings.TrimSpace(one); one != "" && !yield(one) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// enum is one of some names. The empty one, where a setting's default is empty, leaves the choice to the program.
 func enum(values ...string) kind {
-	return scalar("one of "+strings.Join(values, ", "), func(s string) (string, error) {
+	hint := "one of " + strings.Join(values, ", ")
+	return scalar(hint, hint, func(s string) (string, error) {
 		if s = strings.ToLower(s); slices.Contains(values, s) {
 			return s, nil
 		}
-		return "", fmt.Errorf("%q is not one of %s", s, strings.Join(values, ", "))
+		return "", unlike(s, "a value that is known", values)
 	})
 }
 
 func count(low, high int) kind {
-	return scalar("number", func(s string) (int, error) {
+	return scalar("number", fmt.Sprintf("from %d to %d", low, high), func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < low || n > high {
 			return 0, fmt.Errorf("%q is not a whole number from %d to %d", s, low, high)
@@ -93,166 +123,25 @@ func count(low, high int) kind {
 	})
 }
 
-func size(low int64) kind {
-	return scalar("size", func(s string) (int64, error) {
+func size(low, high int64) kind {
+	return scalar("size", "such as 64MiB, 512KiB, 2GiB, or bytes", func(s string) (int64, error) {
 		n, err := parseSize(s)
-		if err == nil && n < low {
-			err = fmt.Errorf("%q is less than %s", s, formatSize(low))
+		switch {
+		case err != nil:
+			return 0, err
+		case n < low:
+			return 0, fmt.Errorf("%q is less than %s", s, formatSize(low))
+		case n > high:
+			return 0, fmt.Errorf("%q is more than %s", s, formatSize(high))
 		}
-		return n, err
+		return n, nil
 	})
 }
 
-const defaultGossipPort = "7946"
-
-func parseBool(s string) (bool, error) {
-	switch strings.ToLower(s) {
-	case "on", "true", "yes", "1":
-		return true, nil
-	case "off", "false", "no", "0":
-		return false, nil
+// unlike is the error about a text that is none of those known.
+func unlike(s, what string, known []string) error {
+	if best, ok := similar(s, known); ok {
+		return fmt.Errorf("%q is not %s: did you mean %s?", s, what, best)
 	}
-	return false, fmt.Errorf("%q is not on or off", s)
-}
-
-// parseDuration accepts Go's durations and bare seconds as PgBouncer does.
-func parseDuration(s string) (time.Duration, error) {
-	if seconds, err := strconv.ParseFloat(s, 64); err == nil {
-		// NaN fails the comparison; the bound keeps the product within int64.
-		if !(seconds >= 0 && seconds <= math.MaxInt32) {
-			return 0, fmt.Errorf("%q seconds is out of range", s)
-		}
-		return time.Duration(seconds * float64(time.Second)), nil
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%q is not a duration such as 30s, 500ms, 2m or bare seconds", s)
-	}
-	return d, nil
-}
-
-// sizeUnits in falling order; KB and KiB both are 1024 bytes, as in PostgreSQL and Redis.
-var sizeUnits = []struct {
-	suffix string
-	bytes  int64
-}{
-	{"tib", 1 << 40}, {"tb", 1 << 40}, {"gib", 1 << 30}, {"gb", 1 << 30}, {"mib", 1 << 20}, {"mb", 1 << 20},
-	{"kib", 1 << 10}, {"kb", 1 << 10}, {"b", 1},
-}
-
-func parseSize(s string) (int64, error) {
-	number, unit := strings.ToLower(s), int64(1)
-	for _, u := range sizeUnits {
-		if rest, ok := strings.CutSuffix(number, u.suffix); ok {
-			number, unit = strings.TrimSpace(rest), u.bytes
-			break
-		}
-	}
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 0 || n > math.MaxInt64/unit {
-		return 0, fmt.Errorf("%q is not a size such as 64MiB, 512KiB, 2GiB or bytes", s)
-	}
-	return n * unit, nil
-}
-
-// formatSize shows bytes in the largest unit that divides them.
-func formatSize(n int64) string {
-	for _, u := range []struct {
-		suffix string
-		bytes  int64
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
-		if n >= u.bytes && n%u.bytes == 0 {
-			return strconv.FormatInt(n/u.bytes, 10) + u.suffix
-		}
-	}
-	return strconv.FormatInt(n, 10)
-}
-
-func parseAddr(s string) (string, error) {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return "", fmt.Errorf("%q is not host:port", s)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", fmt.Errorf("%q has no port from 0 to 65535", s)
-	} else {
-		port = strconv.FormatUint(n, 10)
-	}
-	return net.JoinHostPort(host, port), nil
-}
-
-func parseAddrOrOff(s string) (string, error) {
-	if strings.EqualFold(s, "off") {
-		return "", nil
-	}
-	return parseAddr(s)
-}
-
-// parseMember adds the default gossip port to a host alone.
-func parseMember(s string) (string, error) {
-	host := strings.Trim(s, "[]")
-	if net.ParseIP(host) != nil || !strings.Contains(s, ":") {
-		s = net.JoinHostPort(host, defaultGossipPort)
-	}
-	a, err := parseAddr(s)
-	if err != nil || strings.HasPrefix(a, ":") || strings.ContainsAny(a, " \t") {
-		return "", fmt.Errorf("%q is not a host or host:port", s)
-	}
-	return a, nil
-}
-
-func parseFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
-			err = pathErr.Err
-		}
-		return "", fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return "", fmt.Errorf("%s is a directory", path)
-	}
-	return path, nil
-}
-
-// errURL is all that is said about a URL that does not parse: any part of it may be part of a password with a
-// character that should have been escaped.
-var errURL = errors.New("is not a URL such as postgres://user:password@host:5432/database; in the password, write @ : / ? # % as %40 %3A %2F %3F %23 %25")
-
-func parsePostgresURL(s string) (string, error) {
-	u, err := url.Parse(s)
-	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Opaque != "" || u.Fragment != "" {
-		return "", errURL
-	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return "", errURL
-	}
-	if u.Hostname() == "" && query.Get("host") == "" {
-		return "", errors.New("names no host")
-	}
-	if u.User.Username() == "" && query.Get("user") == "" {
-		return "", errors.New("names no user")
-	}
-	if mode := query.Get("sslmode"); mode != "" {
-		var known string
-		if sslModes.read([]string{mode}, &known) != nil {
-			return "", errors.New("has an unknown sslmode: it is disable, allow, prefer, require, verify-ca or verify-full")
-		}
-	}
-	return s, nil
-}
-
-// maskURL hides the password of a URL that parsePostgresURL accepted.
-func maskURL(s string) string {
-	u, err := url.Parse(s)
-	if err != nil {
-		return "***"
-	}
-	if query := u.Query(); query.Has("password") {
-		query.Set("password", "xxxxx")
-		u.RawQuery = query.Encode()
-	}
-	return u.Redacted()
+	return fmt.Errorf("%q is not %s", s, what)
 }

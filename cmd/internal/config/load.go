@@ -21,7 +21,10 @@ type Sources struct {
 func Load(src Sources) (*Config, error) {
 	l := loader{config: &Config{origins: map[string]string{}}, broken: map[string]bool{}}
 	for _, s := range Settings() {
-		if err := s.kind.read([]string{s.Default}, s.field(l.config)); err != nil {
+		if s.kind.isMap {
+			continue
+		}
+		if err := s.kind.parse([]string{s.Default}, s.field(l.config)); err != nil {
 			return nil, fmt.Errorf("default of %s: %w", s.Name, err)
 		}
 	}
@@ -35,6 +38,7 @@ func Load(src Sources) (*Config, error) {
 	l.environ(src.Environ)
 	l.flags(src.Flags)
 	l.derive()
+	l.resolve()
 	l.validate()
 	if len(l.problems) > 0 {
 		return nil, l.problems
@@ -55,12 +59,27 @@ func (l *loader) problem(where, setting, message, hint string) {
 
 // set gives a setting a value from a source that comes later than all before.
 func (l *loader) set(s Setting, where string, texts []string) {
-	if err := s.kind.read(texts, s.field(l.config)); err != nil {
-		l.problem(where, s.Name, err.Error(), "")
-		l.broken[s.Name] = true
-		return
+	if s.kind.isMap {
+		l.config.origins[s.Name] = where
+		l.flow(s, where, strings.Join(texts, ","))
+	} else if l.read(s, where, s.Name, texts, s.field(l.config)) {
+		l.config.origins[s.Name] = where
 	}
-	l.config.origins[s.Name] = where
+}
+
+// read reads a value into field. name is how the value is called in a complaint.
+func (l *loader) read(s Setting, where, name string, texts []string, field any) bool {
+	err := s.kind.read(texts, field)
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, errEmpty):
+		l.problem(where, name, err.Error(), "leave it out for the default")
+	default:
+		l.problem(where, name, err.Error(), s.kind.hint)
+	}
+	l.broken[s.Name] = true
+	return false
 }
 
 // environ takes OUTRIGGER_<NAME> and the aliases; an alias gives way to the name.
@@ -109,12 +128,6 @@ func (l *loader) flags(flags []*Flag) {
 // derive fills in the defaults that depend on other settings or on the machine.
 func (l *loader) derive() {
 	c := l.config
-	if c.ClientAuth == "" {
-		c.ClientAuth = "scram-sha-256"
-		if len(exposed(c.PGListen)) == 0 {
-			c.ClientAuth = "trust"
-		}
-	}
 	if c.Loops == 0 {
 		c.Loops = max(1, runtime.GOMAXPROCS(0)/2)
 	}

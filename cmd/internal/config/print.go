@@ -3,6 +3,8 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +33,8 @@ func (s Setting) text(c *Config) string {
 			return strconv.FormatInt(int64(*v/time.Second), 10) + "s"
 		}
 		return v.String()
+	case *map[string]Database, *map[string]User:
+		return flowText(s.node(c, false))
 	default:
 		panic(fmt.Sprintf("config: no text for %s, a %T", s.Name, v))
 	}
@@ -38,7 +42,14 @@ func (s Setting) text(c *Config) string {
 
 // masked is text without passwords.
 func (s Setting) masked(c *Config) string {
-	v := s.text(c)
+	if s.kind.isMap {
+		return flowText(s.node(c, true))
+	}
+	return mask(s, s.text(c))
+}
+
+// mask hides the passwords in a setting's text.
+func mask(s Setting, v string) string {
 	if v == "" || (s.kind.name != pgURL.name && s.kind.name != pgURLs.name) {
 		return v
 	}
@@ -62,18 +73,19 @@ func (c *Config) Values(yield func(s Setting, value string) bool) {
 func (c *Config) YAML() string {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	group := ""
-	for s, v := range c.Values {
-		key := &yaml.Node{Kind: yaml.ScalarNode, Value: s.Name}
+	for _, s := range Settings() {
+		key := scalarNode(s.Name)
 		if s.Group != group {
 			group = s.Group
 			key.HeadComment = group
 		}
-		value := &yaml.Node{Kind: yaml.ScalarNode, Value: v}
-		if v == "" {
-			value.Style = yaml.DoubleQuotedStyle
-		}
+		value := s.node(c, true)
 		if origin := c.Origin(s.Name); origin != "" {
-			value.LineComment = "from " + origin
+			commented := value
+			if value.Kind == yaml.MappingNode && value.Style != yaml.FlowStyle {
+				commented = key
+			}
+			commented.LineComment = "from " + origin
 		}
 		root.Content = append(root.Content, key, value)
 	}
@@ -85,6 +97,80 @@ func (c *Config) YAML() string {
 	return b.String()
 }
 
+// node is the value as it stands in the file.
+func (s Setting) node(c *Config, masked bool) *yaml.Node {
+	switch v := s.field(c).(type) {
+	case *map[string]Database:
+		return entriesNode(c, s.Name, *v, masked, func(d Database) own { return d.own })
+	case *map[string]User:
+		return entriesNode(c, s.Name, *v, masked, func(u User) own { return u.own })
+	}
+	if masked {
+		return scalarNode(s.masked(c))
+	}
+	return scalarNode(s.text(c))
+}
+
+// entriesNode shows the entries that were written down, with the place each of their values comes from.
+func entriesNode[E any](c *Config, setting string, entries map[string]E, masked bool, ownOf func(E) own) *yaml.Node {
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		path := setting + "." + name
+		if c.Origin(path) == "" {
+			continue // filled in by primary_url
+		}
+		entry := &yaml.Node{Kind: yaml.MappingNode}
+		values := ownOf(entries[name]).values
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			text := strings.Join(values[key], ",")
+			if masked && (key == "primary_url" || key == "replica_urls") {
+				text = mask(Setting{kind: pgURLs}, text)
+			}
+			value := scalarNode(text)
+			value.LineComment = "from " + c.Origin(path+"."+key)
+			entry.Content = append(entry.Content, scalarNode(key), value)
+		}
+		if len(entry.Content) == 0 {
+			entry.Style = yaml.FlowStyle
+		}
+		root.Content = append(root.Content, scalarNode(name), entry)
+	}
+	if len(root.Content) == 0 {
+		root.Style = yaml.FlowStyle
+	}
+	return root
+}
+
+// scalarNode is a text that reads back as itself.
+func scalarNode(s string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Value: s}
+	if s == "" {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
+}
+
+// flowText is a mapping in one line, as it could stand in a variable; an empty one is the empty text.
+func flowText(n *yaml.Node) string {
+	if len(n.Content) == 0 {
+		return ""
+	}
+	n.Style = yaml.FlowStyle
+	dropComments(n)
+	text, err := yaml.Marshal(n)
+	if err != nil {
+		panic(fmt.Sprintf("config: encode a tree of our own: %v", err))
+	}
+	return strings.TrimSpace(string(text))
+}
+
+func dropComments(n *yaml.Node) {
+	n.LineComment = ""
+	for _, child := range n.Content {
+		dropComments(child)
+	}
+}
+
 // Markdown is the table of settings for the README.
 func Markdown() string {
 	var b strings.Builder
@@ -92,7 +178,7 @@ func Markdown() string {
 	for _, s := range Settings() {
 		if s.Group != group {
 			group = s.Group
-			fmt.Fprintf(&b, "\n**%s**\n\n| setting | default | meaning |\n|---|---|---|\n", group)
+			fmt.Fprintf(&b, "\n**%s**\n\n| setting | default | own for | meaning |\n|---|---|---|---|\n", group)
 		}
 		def := "–"
 		if s.Default != "" {
@@ -102,7 +188,14 @@ func Markdown() string {
 		if len(s.Env) > 0 {
 			help += "; also `" + strings.Join(s.Env, "`, `") + "` in the environment"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Name, def, help)
+		var own []string
+		if s.PerDatabase() {
+			own = append(own, "database")
+		}
+		if s.PerUser() {
+			own = append(own, "user")
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", s.Name, def, strings.Join(own, ", "), help)
 	}
 	return b.String()
 }

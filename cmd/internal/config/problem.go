@@ -56,6 +56,12 @@ func (ps Problems) Distinct() Problems {
 	return kept
 }
 
+// similar returns the known name that name is probably meant to be.
+func similar(name string, known []string) (string, bool) {
+	best, edits := nearest(name, known)
+	return best, edits <= max(2, len(name)/3)
+}
+
 // nearest returns the known name closest to name, and how many edits away it is.
 func nearest(name string, known []string) (best string, edits int) {
 	edits = len(name) + 1

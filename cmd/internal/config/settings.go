@@ -9,12 +9,21 @@ type Setting struct {
 	Default string // as it would stand in the file; several of a list are separated by commas
 	Help    string // one sentence without a period; also the flag's usage
 
-	Env        []string // more environment variables that set it, besides OUTRIGGER_<NAME>
-	Reloadable bool     // a reload applies it; otherwise it takes a restart
+	Env    []string // more environment variables that set it, besides OUTRIGGER_<NAME>
+	traits traits
 
 	kind  kind
-	field func(*Config) any // pointer to the field
+	field func(*Config) any // pointer to the field; within Config.Pool when databases or users may have their own
 }
+
+// traits say when and where a setting holds.
+type traits uint8
+
+const (
+	reload      traits = 1 << iota // a reload applies it; otherwise it takes a restart
+	perDatabase                    // an entry of databases may have its own
+	perUser                        // an entry of users may have its own
+)
 
 // EnvName is the environment variable that sets it.
 func (s Setting) EnvName() string { return "OUTRIGGER_" + strings.ToUpper(s.Name) }
@@ -22,12 +31,17 @@ func (s Setting) EnvName() string { return "OUTRIGGER_" + strings.ToUpper(s.Name
 // FlagName is its flag, without the dashes.
 func (s Setting) FlagName() string { return strings.ReplaceAll(s.Name, "_", "-") }
 
-const (
-	groupPostgres = "Postgres"
-	groupCache    = "Cache"
-	groupCluster  = "Cluster"
-	groupProcess  = "Process"
-)
+// Reloadable tells whether a reload applies it; otherwise it takes a restart.
+func (s Setting) Reloadable() bool { return s.traits&reload != 0 }
+
+// PerDatabase tells whether an entry of databases may have its own.
+func (s Setting) PerDatabase() bool { return s.traits&perDatabase != 0 }
+
+// PerUser tells whether an entry of users may have its own.
+func (s Setting) PerUser() bool { return s.traits&perUser != 0 }
+
+// shortNames are other names of settings, inside databases and users alone. They are PgBouncer's.
+var shortNames = map[string]string{"pool_size": "default_pool_size"}
 
 var (
 	sslModes = enum("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -38,57 +52,102 @@ var (
 // Settings returns the table. Names are a contract: files, variables, flags and scripts rely on them.
 func Settings() []Setting {
 	const (
-		pg, cache, cluster, process = groupPostgres, groupCache, groupCluster, groupProcess
-		reload                      = true
+		servers, listening, pools, limits, auth, tls = "Servers", "Listening", "Pools", "Limits", "Who may come in", "TLS"
+		connections, timeouts, statements            = "Server connections", "Timeouts", "Statements and start-up"
+		cache, cluster, process                      = "Cache", "Cluster", "Process"
+
+		database = reload | perDatabase
+		user     = reload | perUser
+		both     = reload | perDatabase | perUser
 	)
 	return []Setting{
-		{"primary_url", pg, "", "Postgres URL of the primary, whose user and password are used for server connections; without it the node serves the cache alone", []string{"PRIMARY_DB_URL"}, false, pgURL, func(c *Config) any { return &c.PrimaryURL }},
-		{"replica_urls", pg, "", "Postgres URLs of the replicas that take reads", []string{"READ_REPLICA_URL"}, false, pgURLs, func(c *Config) any { return &c.ReplicaURLs }},
-		{"pg_listen", pg, "127.0.0.1:6432", "where Postgres clients connect, one or several addresses", nil, false, addrs, func(c *Config) any { return &c.PGListen }},
-		{"pool_mode", pg, "transaction", "when a server connection goes back to the pool: after each transaction, or with the session", nil, reload, enum("transaction", "session"), func(c *Config) any { return &c.PoolMode }},
-		{"default_pool_size", pg, "20", "server connections per database and server", nil, reload, count(1, 100_000), func(c *Config) any { return &c.DefaultPoolSize }},
-		{"max_client_conn", pg, "10000", "client connections at once; more are refused with 53300", nil, reload, count(1, 10_000_000), func(c *Config) any { return &c.MaxClientConn }},
-		{"client_auth", pg, "", "how clients log in: trust or scram-sha-256; default trust on loopback, else scram-sha-256", nil, reload, enum("trust", "scram-sha-256"), func(c *Config) any { return &c.ClientAuth }},
-		{"auth_file", pg, "", "users and their passwords or SCRAM secrets, in the format of PgBouncer's userlist.txt", nil, reload, file, func(c *Config) any { return &c.AuthFile }},
-		{"client_tls_sslmode", pg, "disable", "TLS for clients: disable, allow, prefer, require, verify-ca, verify-full", nil, reload, sslModes, func(c *Config) any { return &c.ClientTLS.SSLMode }},
-		{"client_tls_key_file", pg, "", "private key shown to clients", nil, reload, file, func(c *Config) any { return &c.ClientTLS.KeyFile }},
-		{"client_tls_cert_file", pg, "", "certificate shown to clients", nil, reload, file, func(c *Config) any { return &c.ClientTLS.CertFile }},
-		{"client_tls_ca_file", pg, "", "authorities that sign clients' certificates", nil, reload, file, func(c *Config) any { return &c.ClientTLS.CAFile }},
-		{"server_tls_sslmode", pg, "prefer", "TLS to the servers: disable, allow, prefer, require, verify-ca, verify-full; sslmode in a URL comes first", nil, false, sslModes, func(c *Config) any { return &c.ServerTLS.SSLMode }},
-		{"server_tls_key_file", pg, "", "private key shown to the servers", nil, false, file, func(c *Config) any { return &c.ServerTLS.KeyFile }},
-		{"server_tls_cert_file", pg, "", "certificate shown to the servers", nil, false, file, func(c *Config) any { return &c.ServerTLS.CertFile }},
-		{"server_tls_ca_file", pg, "", "authorities that sign the servers' certificates", nil, false, file, func(c *Config) any { return &c.ServerTLS.CAFile }},
-		{"query_wait_timeout", pg, "120s", "longest wait for a server connection; 0 waits for ever", nil, reload, duration, func(c *Config) any { return &c.QueryWaitTimeout }},
-		{"client_login_timeout", pg, "60s", "a client that has not logged in by then is closed", nil, reload, duration, func(c *Config) any { return &c.ClientLoginTimeout }},
-		{"server_lifetime", pg, "3600s", "a server connection older than this is closed when it is free", nil, reload, duration, func(c *Config) any { return &c.ServerLifetime }},
-		{"server_idle_timeout", pg, "600s", "a server connection free for this long is closed", nil, reload, duration, func(c *Config) any { return &c.ServerIdleTimeout }},
-		{"server_connect_timeout", pg, "15s", "longest time to connect and log in to a server", nil, reload, duration, func(c *Config) any { return &c.ServerConnectTimeout }},
-		{"server_login_retry", pg, "1s", "pause after a failed login to a server", nil, reload, duration, func(c *Config) any { return &c.ServerLoginRetry }},
-		{"max_prepared_statements", pg, "500", "prepared statements kept on each server connection", nil, reload, count(1, 1_000_000), func(c *Config) any { return &c.MaxPreparedStatements }},
-		{"ignore_startup_parameters", pg, "", "start-up parameters that are dropped instead of applied", nil, reload, list, func(c *Config) any { return &c.IgnoreStartupParameters }},
-		{"admin_users", pg, "", "users who may run every console command", nil, reload, list, func(c *Config) any { return &c.AdminUsers }},
-		{"stats_users", pg, "", "users who may run the console's SHOW commands", nil, reload, list, func(c *Config) any { return &c.StatsUsers }},
+		{"primary_url", servers, "", "Postgres URL of the primary; its user and password are used for server connections unless as_client is on; without it the node serves the cache alone", []string{"PRIMARY_DB_URL"}, reload, pgURL, func(c *Config) any { return &c.PrimaryURL }},
+		{"replica_urls", servers, "", "Postgres URLs of the replicas that take reads", []string{"READ_REPLICA_URL"}, reload, pgURLs, func(c *Config) any { return &c.ReplicaURLs }},
+		{"databases", servers, "", "map of a client's database to its own primary_url, replica_urls, dbname on the servers, and pool settings; * is the fallback, which primary_url fills", nil, reload, databaseMap, func(c *Config) any { return &c.Databases }},
+		{"users", servers, "", "map of a user to the user's own pool settings, which come before the database's", nil, reload, userMap, func(c *Config) any { return &c.Users }},
+		{"as_client", servers, "off", "log in to the servers as the client's user instead of the URL's", nil, reload, boolean, func(c *Config) any { return &c.AsClient }},
 
-		{"cache", cache, "on", "serve the cache", nil, false, boolean, func(c *Config) any { return &c.Cache }},
-		{"cache_listen", cache, "127.0.0.1:6379", "where Redis clients connect", nil, false, addr, func(c *Config) any { return &c.CacheListen }},
-		{"cache_password_file", cache, "", "file with the password that AUTH and HELLO ask for", nil, false, file, func(c *Config) any { return &c.CachePasswordFile }},
-		{"max_memory", cache, "256MiB", "bytes that this node's share of the cache may take, overhead included", nil, false, size(1 << 20), func(c *Config) any { return &c.MaxMemory }},
-		{"max_memory_policy", cache, "allkeys-s3fifo", "what goes when max_memory is reached: noeviction, allkeys-s3fifo, volatile-s3fifo; Redis's names mean the nearest of these", nil, false, policies, func(c *Config) any { return &c.MaxMemoryPolicy }},
+		{"pg_listen", listening, "127.0.0.1:6432", "where Postgres clients connect, one or several addresses; empty for the socket alone", nil, 0, addrs, func(c *Config) any { return &c.PGListen }},
+		{"pg_socket_dir", listening, "", "directory of the Unix socket .s.PGSQL.PORT, with the port of the first pg_listen", nil, 0, dir, func(c *Config) any { return &c.PGSocketDir }},
+		{"so_reuseport", listening, "off", "let several processes listen on the same pg_listen, as for an upgrade", nil, 0, boolean, func(c *Config) any { return &c.ReusePort }},
 
-		{"join", cluster, "", "gossip addresses of any members of the cluster, host or host:port; none starts a new one", nil, false, members, func(c *Config) any { return &c.Join }},
-		{"gossip_listen", cluster, "127.0.0.1:7946", "where members gossip, UDP and TCP", nil, false, addr, func(c *Config) any { return &c.GossipListen }},
-		{"peer_listen", cluster, "127.0.0.1:7947", "where members send each other cache commands", nil, false, addr, func(c *Config) any { return &c.PeerListen }},
-		{"advertise_addr", cluster, "", "IP address at which other members reach this one; default the listen addresses", nil, false, text, func(c *Config) any { return &c.AdvertiseAddr }},
-		{"cluster_name", cluster, "outrigger", "members of another name are refused", nil, false, text, func(c *Config) any { return &c.ClusterName }},
-		{"cluster_key_file", cluster, "", "file with the key that members share", nil, false, file, func(c *Config) any { return &c.ClusterKeyFile }},
-		{"node_name", cluster, "", "unique in the cluster; default the host name, and the gossip port when it is not 7946", nil, false, text, func(c *Config) any { return &c.NodeName }},
-		{"zone", cluster, "", "availability zone of this node, told to the other members", nil, false, text, func(c *Config) any { return &c.Zone }},
+		{"pool_mode", pools, "transaction", "when a server connection goes back to the pool: with the session, after each transaction, or after each statement", nil, both, enum("session", "transaction", "statement"), func(c *Config) any { return &c.Pool.Mode }},
+		{"default_pool_size", pools, "20", "server connections per database, user and server; pool_size inside databases and users", nil, both, count(1, maxConnections), func(c *Config) any { return &c.Pool.DefaultPoolSize }},
+		{"min_pool_size", pools, "0", "server connections kept open, also without work", nil, both, count(0, maxConnections), func(c *Config) any { return &c.Pool.MinPoolSize }},
+		{"reserve_pool_size", pools, "0", "server connections more, once a client has waited reserve_pool_timeout", nil, both, count(0, maxConnections), func(c *Config) any { return &c.Pool.ReservePoolSize }},
+		{"reserve_pool_timeout", pools, "5s", "wait after which the reserve is used; 0 for never", nil, both, duration, func(c *Config) any { return &c.Pool.ReservePoolTimeout }},
 
-		{"http_listen", process, "127.0.0.1:7948", "where /health/live, /health/ready and /metrics are; off for none", nil, false, addrOrOff, func(c *Config) any { return &c.HTTPListen }},
-		{"loops", process, "0", "event loops; 0 is half of GOMAXPROCS, at least one", nil, false, count(0, 1024), func(c *Config) any { return &c.Loops }},
+		{"max_client_conn", limits, "10000", "client connections at once; more are refused with 53300, as by every limit", nil, reload, count(1, 10_000_000), func(c *Config) any { return &c.MaxClientConn }},
+		{"max_db_connections", limits, "0", "server connections per database; 0 for no limit", nil, database, count(0, maxConnections), func(c *Config) any { return &c.Pool.MaxDBConnections }},
+		{"max_user_connections", limits, "0", "server connections per user; 0 for no limit", nil, user, count(0, maxConnections), func(c *Config) any { return &c.Pool.MaxUserConnections }},
+		{"max_db_client_connections", limits, "0", "client connections per database; 0 for no limit", nil, database, count(0, 10_000_000), func(c *Config) any { return &c.Pool.MaxDBClientConnections }},
+		{"max_user_client_connections", limits, "0", "client connections per user; 0 for no limit", nil, user, count(0, 10_000_000), func(c *Config) any { return &c.Pool.MaxUserClientConnections }},
+		{"max_packet_size", limits, "1GiB", "longest message; a longer one is refused with 08P01 and the connection closed", nil, reload, size(64<<10, 1<<31-1), func(c *Config) any { return &c.MaxPacketSize }},
+
+		{"client_auth", auth, "", "how clients log in: trust, scram-sha-256, md5, cert, peer (sockets); default trust on loopback and sockets, else scram-sha-256", nil, reload, optional(enum("trust", "scram-sha-256", "md5", "cert", "peer")), func(c *Config) any { return &c.ClientAuth }},
+		{"auth_file", auth, "", "users and their passwords or secrets, in the format of PgBouncer's userlist.txt", nil, reload, file, func(c *Config) any { return &c.AuthFile }},
+		{"auth_query", auth, "", "SQL that looks up users that auth_file does not name, the name as $1; default with auth_user: from pg_authid, honouring VALID UNTIL", nil, reload, text, func(c *Config) any { return &c.AuthQuery }},
+		{"auth_user", auth, "", "who runs auth_query, with a password from auth_file; default the user of primary_url", nil, reload, text, func(c *Config) any { return &c.AuthUser }},
+		{"admin_users", auth, "", "users who may run every console command", nil, reload, list, func(c *Config) any { return &c.AdminUsers }},
+		{"stats_users", auth, "", "users who may run the console's SHOW commands", nil, reload, list, func(c *Config) any { return &c.StatsUsers }},
+		{"allow_insecure", auth, "off", "accept trust and a cache without a password on addresses that others reach", nil, reload, boolean, func(c *Config) any { return &c.AllowInsecure }},
+
+		{"client_tls_sslmode", tls, "disable", "TLS for clients: disable, allow, prefer, require, verify-ca, verify-full", nil, reload, sslModes, func(c *Config) any { return &c.ClientTLS.SSLMode }},
+		{"client_tls_key_file", tls, "", "private key shown to clients", nil, reload, file, func(c *Config) any { return &c.ClientTLS.KeyFile }},
+		{"client_tls_cert_file", tls, "", "certificate shown to clients", nil, reload, file, func(c *Config) any { return &c.ClientTLS.CertFile }},
+		{"client_tls_ca_file", tls, "", "authorities that sign clients' certificates", nil, reload, file, func(c *Config) any { return &c.ClientTLS.CAFile }},
+		{"client_tls_protocols", tls, "secure", "versions for clients: tlsv1.0 to tlsv1.3, secure (from tlsv1.2) or all", nil, reload, protocols, func(c *Config) any { return &c.ClientTLS.Protocols }},
+		{"server_tls_sslmode", tls, "prefer", "TLS to the servers: disable, allow, prefer, require, verify-ca, verify-full; sslmode in a URL comes first", nil, reload, sslModes, func(c *Config) any { return &c.ServerTLS.SSLMode }},
+		{"server_tls_key_file", tls, "", "private key shown to the servers", nil, reload, file, func(c *Config) any { return &c.ServerTLS.KeyFile }},
+		{"server_tls_cert_file", tls, "", "certificate shown to the servers", nil, reload, file, func(c *Config) any { return &c.ServerTLS.CertFile }},
+		{"server_tls_ca_file", tls, "", "authorities that sign the servers' certificates", nil, reload, file, func(c *Config) any { return &c.ServerTLS.CAFile }},
+		{"server_tls_protocols", tls, "secure", "versions to the servers: tlsv1.0 to tlsv1.3, secure (from tlsv1.2) or all", nil, reload, protocols, func(c *Config) any { return &c.ServerTLS.Protocols }},
+
+		{"server_lifetime", connections, "3600s", "a server connection older than this is closed when it is free, ±10 %; 0 for never", nil, database, duration, func(c *Config) any { return &c.Pool.ServerLifetime }},
+		{"server_idle_timeout", connections, "600s", "a server connection free for this long is closed, ±10 %; 0 for never", nil, database, duration, func(c *Config) any { return &c.Pool.ServerIdleTimeout }},
+		{"server_connect_timeout", connections, "15s", "longest time to connect and log in to a server", nil, reload, duration, func(c *Config) any { return &c.ServerConnectTimeout }},
+		{"server_login_retry", connections, "1s", "pause after a failed login to a server, growing to 15s", nil, reload, duration, func(c *Config) any { return &c.ServerLoginRetry }},
+		{"server_check_delay", connections, "30s", "a server connection free for longer is checked with server_check_query before use", nil, reload, duration, func(c *Config) any { return &c.ServerCheckDelay }},
+		{"server_check_query", connections, "", "query of that check; `<empty>` for one without text; empty for none: whether the server has hung up is seen without", nil, reload, text, func(c *Config) any { return &c.ServerCheckQuery }},
+		{"server_round_robin", connections, "off", "use server connections in turn instead of the last used first", nil, reload, boolean, func(c *Config) any { return &c.ServerRoundRobin }},
+		{"server_reset_query", connections, "DISCARD ALL", "run on a server connection that a session gives back in session mode", nil, database, text, func(c *Config) any { return &c.Pool.ServerResetQuery }},
+		{"connect_query", connections, "", "run on every new server connection", nil, database, text, func(c *Config) any { return &c.Pool.ConnectQuery }},
+
+		{"query_wait_timeout", timeouts, "120s", "longest wait for a server connection; 0 waits for ever", nil, both, duration, func(c *Config) any { return &c.Pool.QueryWaitTimeout }},
+		{"query_wait_notify", timeouts, "5s", "a client that has waited this long for a server connection is told so by a NOTICE; 0 for never", nil, both, duration, func(c *Config) any { return &c.Pool.QueryWaitNotify }},
+		{"query_timeout", timeouts, "0", "a query that runs longer is cancelled; 0 for never", nil, both, duration, func(c *Config) any { return &c.Pool.QueryTimeout }},
+		{"idle_transaction_timeout", timeouts, "0", "longest idle time inside a transaction; 0 for no limit", nil, both, duration, func(c *Config) any { return &c.Pool.IdleTransactionTimeout }},
+		{"transaction_timeout", timeouts, "0", "longest transaction; 0 for no limit", nil, both, duration, func(c *Config) any { return &c.Pool.TransactionTimeout }},
+		{"client_idle_timeout", timeouts, "0", "a client idle for longer is closed; 0 for never", nil, both, duration, func(c *Config) any { return &c.Pool.ClientIdleTimeout }},
+		{"client_login_timeout", timeouts, "60s", "a client that has not logged in by then is closed", nil, both, duration, func(c *Config) any { return &c.Pool.ClientLoginTimeout }},
+		{"cancel_wait_timeout", timeouts, "10s", "longest time that a cancel request may take", nil, both, duration, func(c *Config) any { return &c.Pool.CancelWaitTimeout }},
+
+		{"max_prepared_statements", statements, "500", "prepared statements kept on each server connection", nil, database, count(1, 1_000_000), func(c *Config) any { return &c.Pool.MaxPreparedStatements }},
+		{"ignore_startup_parameters", statements, "", "start-up parameters that are dropped instead of applied", nil, reload, list, func(c *Config) any { return &c.IgnoreStartup }},
+		{"application_name_add_host", statements, "off", "add the client's address to its application_name", nil, reload, boolean, func(c *Config) any { return &c.AppNameAddHost }},
+
+		{"cache", cache, "on", "serve the cache", nil, 0, boolean, func(c *Config) any { return &c.Cache }},
+		{"cache_listen", cache, "127.0.0.1:6379", "where Redis clients connect", nil, 0, addr, func(c *Config) any { return &c.CacheListen }},
+		{"cache_password_file", cache, "", "file with the password that AUTH and HELLO ask for", nil, 0, file, func(c *Config) any { return &c.CachePasswordFile }},
+		{"max_memory", cache, "256MiB", "bytes that this node's share of the cache may take, overhead included", nil, 0, size(1<<20, 1<<62), func(c *Config) any { return &c.MaxMemory }},
+		{"max_memory_policy", cache, "allkeys-s3fifo", "what goes when max_memory is reached: noeviction, allkeys-s3fifo, volatile-s3fifo; Redis's names mean the nearest of these", nil, 0, policies, func(c *Config) any { return &c.MaxMemoryPolicy }},
+
+		{"join", cluster, "", "gossip addresses of any members of the cluster, host or host:port; none starts a new one", nil, 0, members, func(c *Config) any { return &c.Join }},
+		{"gossip_listen", cluster, "127.0.0.1:7946", "where members gossip, UDP and TCP", nil, 0, addr, func(c *Config) any { return &c.GossipListen }},
+		{"peer_listen", cluster, "127.0.0.1:7947", "where members send each other cache commands", nil, 0, addr, func(c *Config) any { return &c.PeerListen }},
+		{"advertise_addr", cluster, "", "IP address at which other members reach this one; default the listen addresses", nil, 0, text, func(c *Config) any { return &c.AdvertiseAddr }},
+		{"cluster_name", cluster, "outrigger", "members of another name are refused", nil, 0, text, func(c *Config) any { return &c.ClusterName }},
+		{"cluster_key_file", cluster, "", "file with the key that members share", nil, 0, file, func(c *Config) any { return &c.ClusterKeyFile }},
+		{"node_name", cluster, "", "unique in the cluster; default the host name, and the gossip port when it is not 7946", nil, 0, text, func(c *Config) any { return &c.NodeName }},
+		{"zone", cluster, "", "availability zone of this node, told to the other members", nil, 0, text, func(c *Config) any { return &c.Zone }},
+
+		{"http_listen", process, "127.0.0.1:7948", "where /health/live, /health/ready and /metrics are; off for none", nil, 0, addrOrOff, func(c *Config) any { return &c.HTTPListen }},
+		{"loops", process, "0", "event loops; 0 is half of GOMAXPROCS, at least one", nil, 0, count(0, 1024), func(c *Config) any { return &c.Loops }},
 		{"drain_timeout", process, "25s", "longest wait for clients and hand-off after SIGTERM", nil, reload, duration, func(c *Config) any { return &c.DrainTimeout }},
-		{"allow_insecure", process, "off", "accept trust and a cache without a password on addresses that others reach", nil, false, boolean, func(c *Config) any { return &c.AllowInsecure }},
 		{"log_level", process, "info", "debug, info, warn or error", nil, reload, enum("debug", "info", "warn", "error"), func(c *Config) any { return &c.LogLevel }},
-		{"log_format", process, "text", "text or json", nil, false, enum("text", "json"), func(c *Config) any { return &c.LogFormat }},
+		{"log_format", process, "text", "text or json", nil, 0, enum("text", "json"), func(c *Config) any { return &c.LogFormat }},
 	}
 }
+
+// maxConnections bounds what can be asked of a server; PostgreSQL's own MAX_BACKENDS is 2^18-1.
+const maxConnections = 100_000

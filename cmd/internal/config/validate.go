@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -10,9 +12,10 @@ import (
 func (l *loader) validate() {
 	c := l.config
 	l.required()
-	if c.PrimaryURL != "" {
+	if c.Pooler() {
 		l.clientAuth()
 	}
+	l.pools()
 	if c.Cache {
 		l.cache()
 	}
@@ -27,50 +30,84 @@ func (l *loader) validate() {
 	l.distinctListeners()
 }
 
-// required checks what must not be empty, and that there is something to do.
+// required checks that there is something to do, and somewhere to do it.
 func (l *loader) required() {
 	c := l.config
-	for _, r := range []struct {
-		name  string
-		empty bool
-	}{
-		{"pg_listen", len(c.PGListen) == 0}, {"cache_listen", c.CacheListen == ""}, {"gossip_listen", c.GossipListen == ""},
-		{"peer_listen", c.PeerListen == ""}, {"pool_mode", c.PoolMode == ""}, {"cluster_name", c.ClusterName == ""},
-		{"max_memory", c.MaxMemory == 0}, {"max_memory_policy", c.MaxMemoryPolicy == ""}, {"default_pool_size", c.DefaultPoolSize == 0},
-		{"max_client_conn", c.MaxClientConn == 0}, {"max_prepared_statements", c.MaxPreparedStatements == 0},
-		{"client_tls_sslmode", c.ClientTLS.SSLMode == ""}, {"server_tls_sslmode", c.ServerTLS.SSLMode == ""},
-		{"log_level", c.LogLevel == ""}, {"log_format", c.LogFormat == ""},
-	} {
-		if r.empty && !l.broken[r.name] {
-			l.problem(c.Origin(r.name), r.name, "must not be empty", "leave it out for the default")
-		}
+	if c.ClusterName == "" && !l.broken["cluster_name"] {
+		l.problem(c.Origin("cluster_name"), "cluster_name", "must not be empty", "leave it out for the default")
 	}
-	if c.PrimaryURL == "" && !l.broken["primary_url"] {
-		if len(c.ReplicaURLs) > 0 {
-			l.problem(c.Origin("replica_urls"), "replica_urls", "needs primary_url", "writes have to go somewhere")
-		}
-		if !c.Cache {
-			l.problem(c.Origin("cache"), "primary_url", "is not set and the cache is off: there is nothing to serve",
-				"set primary_url, or OUTRIGGER_PRIMARY_URL, or PRIMARY_DB_URL")
-		}
+	if len(c.PGListen) == 0 && c.PGSocketDir == "" && !l.broken["pg_listen"] && !l.broken["pg_socket_dir"] {
+		l.problem(c.Origin("pg_listen"), "pg_listen", "must not be empty without pg_socket_dir", "leave it out for the default")
+	}
+	if c.PrimaryURL == "" && len(c.ReplicaURLs) > 0 && !l.broken["primary_url"] {
+		l.problem(c.Origin("replica_urls"), "replica_urls", "needs primary_url", "writes have to go somewhere")
+	}
+	if !c.Pooler() && !c.Cache && !l.broken["primary_url"] && !l.broken["databases"] {
+		l.problem(c.Origin("cache"), "primary_url", "is not set and the cache is off: there is nothing to serve",
+			"set primary_url, or OUTRIGGER_PRIMARY_URL, or PRIMARY_DB_URL")
 	}
 }
 
+// clientAuth checks that clients can log in, and that not everybody can.
 func (l *loader) clientAuth() {
 	c := l.config
-	if l.broken["pg_listen"] || l.broken["client_auth"] {
+	if l.broken["pg_listen"] || l.broken["pg_socket_dir"] || l.broken["client_auth"] {
 		return
 	}
-	switch open := exposed(c.PGListen); {
-	case c.ClientAuth == "trust" && len(open) > 0 && !c.AllowInsecure:
-		l.problem(c.Origin("client_auth"), "client_auth", "trust lets everybody in who reaches "+strings.Join(open, ", "),
-			"use scram-sha-256 with auth_file, listen on loopback, or set allow_insecure: on")
-	case c.ClientAuth == "scram-sha-256" && c.AuthFile == "" && !l.broken["auth_file"]:
-		hint := "its lines are \"user\" \"password or SCRAM secret\""
-		if c.Origin("client_auth") == "" {
-			hint += "; scram-sha-256 is the default because pg_listen is not on loopback"
+	where := c.Origin("client_auth")
+	problem := func(message, hint string) { l.problem(where, "client_auth", message, hint) }
+	methods := map[string]string{} // → the first listener that asks for it
+	for _, listener := range c.PGListeners() {
+		if method := c.AuthFor(listener); methods[method] == "" {
+			methods[method] = listener
 		}
-		l.problem(c.Origin("client_auth"), "client_auth", "scram-sha-256 needs auth_file", hint)
+	}
+	if open := exposed(c.PGListen); c.ClientAuth == "trust" && len(open) > 0 && !c.AllowInsecure {
+		problem("trust lets everybody in who reaches "+strings.Join(open, ", "),
+			"use scram-sha-256 with auth_file, listen on loopback, or set allow_insecure: on")
+	}
+	for _, method := range []string{"scram-sha-256", "md5"} {
+		if methods[method] == "" || c.AuthFile != "" || c.LooksUpUsers() || l.broken["auth_file"] || l.broken["auth_query"] {
+			continue
+		}
+		hint := "its lines are \"user\" \"password or SCRAM secret\""
+		switch c.ClientAuth {
+		case "":
+			hint += "; " + method + " is the default because " + methods[method] + " is not on loopback"
+		case "peer":
+			hint += "; peer is for sockets, and clients of " + methods[method] + " need a password: or set pg_listen: []"
+		}
+		problem(method+" needs auth_file or auth_query", hint)
+	}
+	if methods["cert"] != "" && !l.broken["client_tls_sslmode"] && !l.broken["client_tls_ca_file"] {
+		if c.ClientTLS.SSLMode == "disable" {
+			problem("cert needs TLS", "set client_tls_sslmode: verify-full, client_tls_cert_file, client_tls_key_file and client_tls_ca_file")
+		} else if c.ClientTLS.CAFile == "" {
+			problem("cert needs client_tls_ca_file", "the authorities that sign clients' certificates")
+		}
+	}
+	if c.ClientAuth == "peer" && c.PGSocketDir == "" {
+		problem("peer needs pg_socket_dir", "the kernel knows who is at the other end of a socket, not of a TCP connection")
+	}
+}
+
+// pools checks what an entry's settings say together, and what the top level's do.
+func (l *loader) pools() {
+	c := l.config
+	check := func(name string, p Pool) {
+		if p.MinPoolSize > p.DefaultPoolSize {
+			l.problem(c.Origin(name+"min_pool_size"), name+"min_pool_size", "is more than the pool size",
+				fmt.Sprintf("it may be up to %d", p.DefaultPoolSize))
+		}
+	}
+	if l.broken["min_pool_size"] || l.broken["default_pool_size"] {
+		return
+	}
+	check("", c.Pool)
+	for _, name := range slices.Sorted(maps.Keys(c.Databases)) {
+		if c.Origin("databases."+name+".min_pool_size") != "" {
+			check("databases."+name+".", c.PoolFor(name, ""))
+		}
 	}
 }
 
@@ -115,7 +152,7 @@ func (l *loader) distinctListeners() {
 		}
 		taken[addr] = setting
 	}
-	if c.PrimaryURL != "" {
+	if c.Pooler() {
 		for _, addr := range c.PGListen {
 			check("pg_listen", addr)
 		}
@@ -128,31 +165,10 @@ func (l *loader) distinctListeners() {
 	check("http_listen", c.HTTPListen)
 }
 
-// exposed returns the addresses that other machines can reach. A name other than localhost counts: it may resolve to
-// anything.
-func exposed(addrs []string) []string {
-	var open []string
-	for _, addr := range addrs {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			continue // told already
-		}
-		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			open = append(open, addr)
-		}
-	}
-	return open
-}
-
-func portOf(addr string) string {
-	_, port, _ := net.SplitHostPort(addr)
-	return port
-}
-
 // Warnings are things that work and that an operator should know.
 func (c *Config) Warnings() []string {
 	var all []string
-	if c.PrimaryURL == "" {
+	if !c.Pooler() {
 		all = append(all, "primary_url is not set: serving the cache alone")
 	}
 	if c.Cache && c.ClusterKeyFile == "" && len(exposed([]string{c.GossipListen, c.PeerListen})) > 0 {
