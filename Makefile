@@ -9,7 +9,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X mai
 MAIN  := ./cmd/outrigger
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint race fuzz bench dist clean
+.PHONY: help build run test lint race fuzz bench regress dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,10 @@ fuzz: ## every fuzz target in turn, FUZZTIME each
 bench: ## whole-system workloads against PgBouncer and Redis, as ratios
 	@.ci/install bench
 	go run ./bench/run $(ARGS)
+
+regress: ## PostgreSQL's own tests, directly and through the pooler (ARGS='-suite isolation')
+	@.ci/install regress
+	go run ./bench/regress $(ARGS)
 
 dist: ## static binaries for linux/amd64 and linux/arm64 in dist/
 	@for arch in amd64 arm64; do \
