@@ -40,7 +40,11 @@ var (
 // deliver passes answers on to the client.
 func (s *server) deliver(b []byte) {
 	switch {
-	case len(b) == 0 || s.client == nil || s.repeat:
+	case len(b) == 0 || s.repeat:
+	case s.client == nil:
+		if s.orphan {
+			s.drainOrphan(len(b))
+		}
 	case s.tentative:
 		s.early = append(s.early, b...)
 	default:
@@ -162,6 +166,7 @@ var (
 	readOnlyViolation = []byte("\x00C25006\x00")
 	fatalSeverity     = []byte("\x00VFATAL\x00")
 	panicSeverity     = []byte("\x00VPANIC\x00")
+	queryCancelled    = []byte("\x00C57014\x00")
 )
 
 // repeatable handles the message that decides: it reports true, and sets the unit up to be repeated, if a replica
@@ -266,7 +271,8 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	s.owed.pop()
 	s.status = status
 	failed := s.failed
-	s.failed = false
+	s.failed, s.timedOut = false, false
+	s.since = s.pool.w.loop.Now()
 	c := s.client
 	switch {
 	case c == nil || ours && !s.restoring:
@@ -282,6 +288,9 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	c.status = status
 	s.wrote = s.wrote || wrote
 	if status != pgwire.Idle {
+		if c.policy.Mode == StatementMode {
+			c.refuse(errStatementMode)
+		}
 		if set != nil {
 			c.keep(pinSetting) // what becomes of it is up to the rest of the transaction
 		}
@@ -305,6 +314,9 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	s.restoring = true
 	return false, nil
 }
+
+var errStatementMode = &pgwire.Error{Severity: "FATAL", Code: "0A000", Message: "transaction blocks are not allowed in statement mode",
+	Hint: "Set pool_mode to transaction for the database or the user."}
 
 var readyIdle = pgwire.AppendReadyForQuery(nil, pgwire.Idle)
 
@@ -345,6 +357,9 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 	c := s.client
 	if c != nil {
 		replaced = renameStatement(frame, c, e)
+		if s.timedOut && bytes.Contains(frame, queryCancelled) {
+			replaced = pgwire.AppendErrorResponse(nil, cancelledByTimeout(c.policy.QueryTimeout))
+		}
 		c.copyIn = false
 	}
 	if !e.endsUnit() {

@@ -31,7 +31,7 @@ type client struct {
 	pool   *pool                  // where it waits for one, or neither
 	prev   *client                // neighbours in pool.waiting
 	next   *client
-	since  time.Time // when it began to wait
+	since  time.Time // when it began to wait, or to idle
 
 	set     *settings             // its session's settings
 	stmts   map[string]*statement // its named prepared statements
@@ -58,6 +58,7 @@ type client struct {
 	copyIn   bool   // the server reads CopyData
 	stalled  bool   // the server is too slow, or owes too much: nothing more is sent
 	closing  bool
+	notified bool // it has been told that it waits
 	drop     int        // bytes of a cancelled unit, to be skipped
 	bound    *setChange // what the messages since the last Sync do to the settings
 	replay   []byte     // a unit that is to be repeated, ahead of what conn holds
@@ -200,8 +201,9 @@ func (c *client) move() {
 // link gives the client a server, in the state that its session expects.
 func (c *client) link(s *server) {
 	c.server, s.client = s, c
-	c.granted = true
+	c.granted, c.notified = true, false
 	s.lentAt = c.w.loop.Now()
+	s.pool.retry = 0
 	s.pool.stats.assigned++
 	s.readOnly = s.pool.isReplica()
 	s.tentative = s.readOnly
@@ -472,6 +474,7 @@ func (c *client) free() {
 // released is called when the server went back to the pool.
 func (c *client) released() {
 	c.free()
+	c.since = c.w.loop.Now()
 	if c.w.draining {
 		c.refuse(errShutdown)
 		return
@@ -527,6 +530,7 @@ func (c *client) refuse(e *pgwire.Error) {
 		return
 	}
 	c.closing = true
+	c.since = c.w.loop.Now()
 	if s := c.server; s == nil || s.body == 0 { // no error fits into the middle of a message
 		c.conn.SetBuffer(pgwire.AppendErrorResponse(c.conn.Buffer(256), e))
 	}
@@ -567,9 +571,12 @@ func (c *client) Closed(*netloop.Conn, error) {
 		return
 	}
 	clean := s.idle() && !c.midUnit && (c.body == 0 || !c.bodyTo) && !c.copyIn
-	keeps := c.keeps()
+	keeps, orphan := c.keeps(), !clean && s.orphaned(c)
 	s.unlink()
 	switch {
+	case orphan:
+		s.orphan, s.since = true, c.w.loop.Now()
+		c.w.pooler.cancelServer(s, func() {})
 	case !clean:
 		if s.owed.n > 0 {
 			c.w.pooler.cancelServer(s, func() {}) // do not let a long query run on for nobody
@@ -577,6 +584,9 @@ func (c *client) Closed(*netloop.Conn, error) {
 		s.retire()
 	case keeps:
 		s.inReset = true
+		if query := s.pool.group.shared.policy.Load().ResetQuery; query != "" {
+			s.run(query)
+		}
 		s.run("DISCARD ALL")
 		s.stmts.clear()
 		s.set = nil

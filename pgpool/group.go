@@ -248,10 +248,8 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	p.mu.Unlock()
 	err := w.loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
 		to := w.group(g).pools[index]
-		s := to.arrived(c, session)
-		to.put(s)
 		w.startHouse()
-		return s
+		return to.arrived(c, session)
 	})
 	if err != nil {
 		g.slots[index].used.Add(-1)

@@ -75,11 +75,37 @@ func (p *pool) take() *server {
 		}
 		p.free[n] = nil
 		p.free = p.free[:n]
-		if !s.conn.Closing() { // it may have closed in this very tick
+		if s.fit() {
 			return s
 		}
 	}
 	return nil
+}
+
+// peekAfter is for how long a server must have been free for its socket to be looked at before it is used.
+const peekAfter = 10 * time.Millisecond
+
+// fit tells whether a free server can be used at once. It may have closed, or have said why it is about to. One that was
+// free for long is sent the check query, if there is one, and comes back when it has answered.
+func (s *server) fit() bool {
+	if s.conn.Closing() {
+		return false
+	}
+	idle := s.pool.w.loop.Now().Sub(s.lastUsed)
+	if idle < peekAfter {
+		return true
+	}
+	if !s.conn.Silent() {
+		s.inReset = true // back when it turns out to be nothing; gone when it is the end
+		s.pool.w.settleLater(s)
+		return false
+	}
+	if t := s.pool.w.tuning(); t.CheckQuery != "" && idle >= t.CheckDelay {
+		s.inReset = true
+		s.run(t.CheckQuery)
+		return false
+	}
+	return true
 }
 
 // put takes a server back.
@@ -152,13 +178,31 @@ func (p *pool) grow() {
 	}
 }
 
-// arrived gives the pool a connection that dialFor or a login made. slot is taken already.
+// arrived gives the pool a connection that is reserved already.
 func (p *pool) arrived(c *netloop.Conn, login auth.Session) *server {
 	now := p.w.loop.Now()
 	s := &server{conn: c, pool: p, status: pgwire.Idle, pid: login.PID, key: login.Key, born: now, lastUsed: now,
 		id: p.slots.dials.Add(1), epoch: p.group.epoch, expires: now.Add(jitter(p.group.shared.policy.Load().ServerLifetime))}
 	p.all[s] = struct{}{}
+	if query := p.group.shared.policy.Load().ConnectQuery; query != "" {
+		s.inReset = true
+		s.run(query)
+		return s
+	}
+	p.put(s)
 	return s
+}
+
+// fill dials until the pool has its min_pool_size.
+func (p *pool) fill() {
+	least := min(p.group.shared.policy.Load().MinPoolSize, p.group.shared.policy.Load().PoolSize)
+	if p.group.moved != nil || p.group.paused || p.w.draining || p.w.loop.Now().Before(p.retryAt) {
+		return
+	}
+	for int(p.slots.used.Load()) < least && p.reserve() {
+		p.dialing++
+		p.w.pooler.dialFor(p)
+	}
 }
 
 // jitter returns d within ten percent, so that servers that came together do not go together. No limit is a century.
@@ -173,10 +217,15 @@ func jitter(d time.Duration) time.Duration {
 func (p *pool) dialed(err error) {
 	p.dialing--
 	if err == nil {
-		p.retryAt, p.retry = time.Time{}, 0
+		p.retryAt = time.Time{}
 		return
 	}
 	p.slots.used.Add(-1)
+	p.failed(err)
+}
+
+// failed notes that a connection was of no use: the next attempt waits, and clients need not if there is no other server.
+func (p *pool) failed(err error) {
 	p.retry = min(max(2*p.retry, p.w.tuning().LoginRetry), maxLoginRetry)
 	p.retryAt = p.w.loop.Now().Add(p.retry)
 	if len(p.all) == 0 {
@@ -238,6 +287,9 @@ func (p *pool) gone(s *server, err error) {
 	}
 	if err == nil {
 		err = errEnded
+	}
+	if s.lentAt.IsZero() { // as when connect_query fails
+		p.failed(err)
 	}
 	p.w.pooler.log.LogAttrs(context.Background(), levelOf(err), "server connection ended", serverAttrs(p, s, err)...)
 }

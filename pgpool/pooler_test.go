@@ -220,7 +220,7 @@ func TestSettingsFollowTheClient(t *testing.T) {
 
 // DateStyle is a style and an order of day, month and year: a SET of the one leaves the other.
 func TestHalfADateStyle(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.PoolSize = 1 })
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	a, b := p.connect(t, "&options=-c%20datestyle%3DGerman"), p.connect(t, "")
 	show := func(c *pgx.Conn, want string) {
 		t.Helper()

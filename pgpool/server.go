@@ -42,7 +42,10 @@ type server struct {
 	failed    bool // the unit has had an error
 	fatal     bool // the server has said that it will close
 	retired   bool // closed by us, with nothing wrong
-	inReset   bool // cleaned after a client that kept it
+	inReset   bool // it runs a query of ours between clients: to clean it, check it, or prepare it for use
+	orphan    bool // its client has left; what it still says is for nobody
+	timedOut  bool // query_timeout has cancelled its query
+	leftover  int  // bytes read for nobody
 	paused    bool // not read because the client reads too slowly
 	cancels   int  // cancel requests under way: their target must not change
 	pid       uint32
@@ -54,12 +57,22 @@ type server struct {
 	expires   time.Time // server_lifetime, with jitter
 	lastUsed  time.Time
 	lentAt    time.Time
+	since     time.Time // when it began to owe something, answered the last unit, or had answered all
+	began     time.Time // when the transaction began
 	xacts     uint64
 	queries   uint64
 }
 
 // expect notes an answer that the server owes for a message written to it just now.
-func (s *server) expect(e expectation) { s.owed.push(e) }
+func (s *server) expect(e expectation) {
+	if s.owed.n == 0 {
+		s.since = s.pool.w.loop.Now()
+		if s.status == pgwire.Idle {
+			s.began = s.since
+		}
+	}
+	s.owed.push(e)
+}
 
 // prepare makes sure that the server has st under its own name, by a Parse of ours if need be.
 func (s *server) prepare(st *statement) {
@@ -104,8 +117,12 @@ func (s *server) settle() {
 	}
 	c := s.client
 	if c == nil {
-		if s.inReset && s.status == pgwire.Idle {
-			s.inReset = false
+		switch {
+		case !s.inReset && !s.orphan:
+		case s.status != pgwire.Idle: // the end of an orphan's transaction is up to nobody
+			s.retire()
+		default:
+			s.inReset, s.orphan, s.leftover = false, false, 0
 			s.pool.put(s)
 		}
 		return
@@ -143,7 +160,7 @@ func (s *server) idle() bool {
 func (s *server) unlink() {
 	c := s.client
 	s.client, c.server = nil, nil
-	s.repeat, s.tentative = false, false
+	s.repeat, s.tentative, s.wrote = false, false, false
 	if s.paused {
 		s.paused = false
 		s.conn.ResumeReading()

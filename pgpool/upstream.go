@@ -115,9 +115,7 @@ func (p *Pooler) dialFor(to *pool) {
 		g.welcome.Store(&session.Params)
 		err = loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
 			to.dialed(nil)
-			s := to.arrived(c, session)
-			to.put(s)
-			return s
+			return to.arrived(c, session)
 		})
 		if err != nil && !errors.Is(err, netloop.ErrStopped) {
 			failed(err)

@@ -19,6 +19,10 @@ type worker struct {
 	dirty    []*pool   // have waiting clients
 	toSettle []*server // see settleLater
 	house    *netloop.Timer
+	pace     time.Duration // between two looks at the timeouts
+	// idleLimits: some client has a client_idle_timeout.
+	idleLimits bool
+
 	pins     int
 	draining bool
 	drained  chan struct{} // closed when the last client has gone while draining
@@ -36,11 +40,8 @@ type group struct {
 	moved   *group // where clients go: the database lives elsewhere since a reload
 }
 
-// housekeeping is how often timeouts are looked at.
-const housekeeping = time.Second
-
 func newWorker(p *Pooler, number int, loop *netloop.Loop) *worker {
-	w := &worker{pooler: p, number: number, loop: loop, texts: newStatements(&p.names),
+	w := &worker{pooler: p, number: number, loop: loop, pace: housekeeping, texts: newStatements(&p.names),
 		groups: make(map[*sharedGroup]*group), clients: make(map[*client]struct{})}
 	w.house = loop.NewTimer(w.keepHouse)
 	loop.OnDispatch(w.dispatch)
@@ -87,7 +88,7 @@ func (w *worker) settleLater(s *server) { w.toSettle = append(w.toSettle, s) }
 func (w *worker) dispatch() {
 	for i := 0; i < len(w.toSettle); i++ { // settling may ask for more
 		s := w.toSettle[i]
-		if s.owed.n == 0 && s.body == 0 && s.client != nil {
+		if s.owed.n == 0 && s.body == 0 && (s.client != nil || s.inReset) {
 			s.settle()
 		}
 	}
@@ -111,8 +112,10 @@ func (w *worker) adopt(c *client, shared *sharedGroup, conn *netloop.Conn) netlo
 	c.w, c.conn, c.group = w, conn, w.group(shared)
 	c.home.Store(w)
 	c.status = pgwire.Idle
+	c.since = w.loop.Now()
 	c.group.clients++
 	w.clients[c] = struct{}{}
+	w.observe(c.policy)
 	w.startHouse()
 	return c
 }
@@ -138,7 +141,7 @@ func (w *worker) borrowed(shared *sharedGroup, index int, s *server) {
 
 func (w *worker) startHouse() {
 	if !w.house.Active() {
-		w.house.Reset(housekeeping)
+		w.house.Reset(w.pace)
 	}
 }
 
@@ -152,14 +155,19 @@ func (w *worker) keepHouse() {
 		}
 		for _, p := range g.pools {
 			p.expire(now)
-			p.expireWaits(now)
+			p.enforce(now)
+			p.enforceWaits(now)
+			p.fill()
 			if p.waiting.n > 0 {
 				p.fed()        // repeat the call for help, if there was one
 				w.markDirty(p) // a dial may be due again
 			}
 		}
 	}
-	w.house.Reset(housekeeping)
+	if w.idleLimits {
+		w.enforceIdle(now)
+	}
+	w.house.Reset(w.pace)
 }
 
 // expire closes free servers that are too old, were idle for too long, or are too many.
@@ -175,20 +183,6 @@ func (p *pool) expire(now time.Time) {
 		}
 		i++
 	}
-}
-
-// expireWaits refuses clients that have waited for longer than query_wait_timeout.
-func (p *pool) expireWaits(now time.Time) {
-	p.waiting.each(func(c *client) {
-		limit := c.policy.QueryWait
-		if limit <= 0 || now.Sub(c.since) <= limit {
-			return
-		}
-		p.waiting.remove(c)
-		c.pool = nil
-		c.refuse(&pgwire.Error{Severity: "FATAL", Code: "57014", Message: "query_wait_timeout: no server connection became free in " + limit.String(),
-			Hint: "Raise default_pool_size, or find the queries that hold the pool: SHOW POOLS on the console."})
-	})
 }
 
 // reload is told that the tuning has changed, and which groups have been replaced.
@@ -207,9 +201,12 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 			}
 		}
 	}
+	w.pace, w.idleLimits = housekeeping, false
 	for c := range w.clients {
 		c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user)
+		w.observe(c.policy)
 	}
+	w.house.Reset(w.pace)
 	now := w.loop.Now()
 	for _, g := range w.groups {
 		for _, p := range g.pools {

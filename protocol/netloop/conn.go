@@ -71,6 +71,9 @@ func (c *Conn) IsTLS() bool { return c.tls != nil }
 // Closing tells that the connection takes and gives nothing any more, although Handler.Closed may be yet to come.
 func (c *Conn) Closing() bool { return c.closed }
 
+// Silent tells that the other side has sent nothing which is not delivered yet, and has not closed. It asks the kernel.
+func (c *Conn) Silent() bool { return !c.closed && len(c.held) == 0 && c.sys.silent() }
+
 // Held is what Data did not consume; valid until the next call on c.
 func (c *Conn) Held() []byte { return c.held }
 

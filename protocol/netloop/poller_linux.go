@@ -205,6 +205,14 @@ func (s *sysConn) read(b []byte) (int, error) {
 	}
 }
 
+// silent tells that there is nothing to read: no byte, no end, no error.
+func (s *sysConn) silent() bool {
+	var b [1]byte
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), 1,
+		unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	return errno == syscall.EAGAIN
+}
+
 // write takes what the socket has room for; err is errWouldBlock when that was less than all.
 func (s *sysConn) write(b []byte) (int, error) {
 	done := 0

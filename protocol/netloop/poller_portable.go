@@ -240,6 +240,13 @@ func (s *sysConn) read(b []byte) (int, error) {
 	return 0, errWouldBlock
 }
 
+// silent tells that nothing has been read yet, and that no end was met. A byte that only the kernel has is not seen.
+func (s *sysConn) silent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending) == 0 && s.err == nil
+}
+
 func (s *sysConn) write(b []byte) (int, error) {
 	if s.writing {
 		return 0, errWouldBlock

@@ -1,0 +1,122 @@
+package pgpool
+
+import (
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// Deadlines are looked at by housekeeping, not by a timer each: a message costs no more than a time stamp, and a limit is
+// enforced within a tenth of it or within a second, whichever is less.
+
+// shortest is the least of the policy's deadlines; 0 if it has none.
+func (p *Policy) shortest() time.Duration {
+	var least time.Duration
+	for _, d := range [...]time.Duration{p.QueryWait, p.QueryWaitNotify, p.QueryTimeout, p.IdleTransaction, p.Transaction, p.ClientIdle, p.ReservePoolDelay} {
+		if d > 0 && (least == 0 || d < least) {
+			least = d
+		}
+	}
+	return least
+}
+
+const (
+	// housekeeping is how often timeouts are looked at, unless one of them is short.
+	housekeeping = time.Second
+	// shortHousekeeping is as often as it gets.
+	shortHousekeeping = 50 * time.Millisecond
+)
+
+// observe makes housekeeping as frequent as the policy needs.
+func (w *worker) observe(p *Policy) {
+	if d := p.shortest(); d > 0 && max(d/10, shortHousekeeping) < w.pace {
+		w.pace = max(d/10, shortHousekeeping)
+		w.house.Reset(w.pace)
+	}
+	w.idleLimits = w.idleLimits || p.ClientIdle > 0
+}
+
+// enforce ends what has lasted too long on the pool's servers.
+func (p *pool) enforce(now time.Time) {
+	for s := range p.all {
+		c := s.client
+		if c == nil {
+			if s.orphan && now.Sub(s.since) > orphanWait {
+				s.retire()
+			}
+			continue
+		}
+		limits := c.policy
+		quiet := s.owed.n == 0 && !c.midUnit && c.body == 0
+		switch {
+		case c.closing:
+			if past(now, c.since, goodbye) { // it does not even read why
+				c.conn.Close(nil)
+			}
+		case s.status != pgwire.Idle && past(now, s.began, limits.Transaction):
+			c.refuse(tooLong("25P04", "transaction_timeout", "the transaction", limits.Transaction))
+		case s.status != pgwire.Idle && quiet && past(now, s.since, limits.IdleTransaction):
+			c.refuse(tooLong("25P03", "idle_transaction_timeout", "an idle transaction", limits.IdleTransaction))
+		case s.status == pgwire.Idle && quiet && past(now, s.since, limits.ClientIdle):
+			c.refuse(tooLong("57P05", "client_idle_timeout", "an idle session", limits.ClientIdle))
+		case s.owed.n > 0 && past(now, s.since, limits.QueryTimeout):
+			s.overdue(c, now)
+		}
+	}
+}
+
+// goodbye is for how long a client that is told to go may keep its server by not reading.
+const goodbye = 5 * time.Second
+
+// overdue cancels a query that has run for too long; a server that does not obey is given up.
+func (s *server) overdue(c *client, now time.Time) {
+	switch {
+	case !s.timedOut:
+		s.timedOut = true
+		s.pool.w.pooler.cancelServer(s, func() {})
+	case past(now, s.since, c.policy.QueryTimeout+s.pool.w.tuning().CancelWait):
+		c.refuse(tooLong("57014", "query_timeout", "a query that could not be cancelled", c.policy.QueryTimeout))
+	}
+}
+
+// past tells whether a limit that began at since is over; 0 is none.
+func past(now, since time.Time, limit time.Duration) bool { return limit > 0 && now.Sub(since) > limit }
+
+func tooLong(code, setting, what string, limit time.Duration) *pgwire.Error {
+	return &pgwire.Error{Severity: "FATAL", Code: code, Message: "terminating connection due to " + setting,
+		Detail: setting + " ends " + what + " after " + limit.String() + ".",
+		Hint:   "Raise " + setting + " for the user or the database if it needs longer."}
+}
+
+// cancelledByTimeout is what the client is told of a query that query_timeout has cancelled.
+func cancelledByTimeout(limit time.Duration) *pgwire.Error {
+	return &pgwire.Error{Severity: "ERROR", Code: "57014", Message: "canceling statement due to query_timeout",
+		Detail: "query_timeout is " + limit.String() + ".", Hint: "Raise query_timeout for the user or the database if it needs longer."}
+}
+
+// enforceWaits tells clients that have waited for longer than query_wait_notify, and refuses those that have waited for
+// longer than query_wait_timeout.
+func (p *pool) enforceWaits(now time.Time) {
+	p.waiting.each(func(c *client) {
+		switch limits := c.policy; {
+		case past(now, c.since, limits.QueryWait):
+			p.waiting.remove(c)
+			c.pool = nil
+			c.refuse(&pgwire.Error{Severity: "FATAL", Code: "57014", Message: "query_wait_timeout: no server connection became free in " + limits.QueryWait.String(),
+				Hint: "Raise default_pool_size, or find the queries that hold the pool: SHOW POOLS on the console."})
+		case !c.notified && past(now, c.since, limits.QueryWaitNotify):
+			c.notified = true
+			c.conn.SetBuffer(pgwire.AppendNotice(c.conn.Buffer(256), &pgwire.Error{Severity: "NOTICE", Code: "00000",
+				Message: "waiting for a server connection", Detail: "All connections of the pool are in use."}))
+		}
+	})
+}
+
+// enforceIdle ends sessions without a server that have done nothing for too long.
+func (w *worker) enforceIdle(now time.Time) {
+	for c := range w.clients {
+		if c.server == nil && c.pool == nil && past(now, c.since, c.policy.ClientIdle) {
+			c.refuse(tooLong("57P05", "client_idle_timeout", "an idle session", c.policy.ClientIdle))
+		}
+	}
+}
