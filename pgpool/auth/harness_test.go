@@ -211,13 +211,3 @@ func mustUsers(t testing.TB, list string) Users {
 	}
 	return users
 }
-
-// superuser is a session of the cluster's owner.
-func superuser(t *testing.T) Session {
-	t.Helper()
-	s, err := dial(t, LoginParams{Credentials: NewCredentials("postgres", "top secret"), SSLMode: SSLRequire})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}

@@ -124,6 +124,11 @@ func TestHostileServers(t *testing.T) {
 // loginTo logs in to a script, which ends when the connection does.
 func loginTo(t *testing.T, server script, limit time.Duration) error {
 	t.Helper()
+	return loginAs(t, NewCredentials("ann", "secret"), server, limit)
+}
+
+func loginAs(t *testing.T, c *Credentials, server script, limit time.Duration) error {
+	t.Helper()
 	ours, theirs := net.Pipe()
 	done := make(chan struct{})
 	go func() {
@@ -135,7 +140,7 @@ func loginTo(t *testing.T, server script, limit time.Duration) error {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	s, err := Login(ctx, ours, LoginParams{Credentials: NewCredentials("ann", "secret")})
+	s, err := Login(ctx, ours, LoginParams{Credentials: c})
 	if err == nil {
 		s.Conn.Close()
 	}

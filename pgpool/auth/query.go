@@ -122,22 +122,21 @@ func (q *query) entry(key lookup, renew bool) (e *entry, ours bool) {
 	return e, true
 }
 
-// evict makes room: old answers go, or any one.
+// evict makes room for one: of a few answers an old one goes, or any.
 func (q *query) evict(now time.Time) {
-	for key, e := range q.entries {
+	looked := 0
+	for key, e := range q.entries { // in no order
+		looked++
+		old := false
 		select {
 		case <-e.done:
-			if now.After(e.until) {
-				delete(q.entries, key)
-			}
+			old = now.After(e.until)
 		default:
 		}
-	}
-	for key := range q.entries {
-		if len(q.entries) < maxEntries {
+		if old || looked == 16 {
+			delete(q.entries, key) // those who wait for it hold it themselves
 			return
 		}
-		delete(q.entries, key) // those who wait for it hold it themselves
 	}
 }
 
