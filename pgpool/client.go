@@ -58,7 +58,7 @@ type client struct {
 	copyIn   bool   // the server reads CopyData
 	stalled  bool   // the server is too slow, or owes too much: nothing more is sent
 	closing  bool
-	notified bool // it has been told that it waits
+	notified bool       // it has been told that it waits
 	drop     int        // bytes of a cancelled unit, to be skipped
 	bound    *setChange // what the messages since the last Sync do to the settings
 	replay   []byte     // a unit that is to be repeated, ahead of what conn holds

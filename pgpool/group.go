@@ -29,7 +29,7 @@ func (u *upstream) count() int           { return len(*u.servers.Load()) }
 func upstreamKey(servers []Server) string {
 	var b strings.Builder
 	for _, s := range servers {
-		fmt.Fprintf(&b, "%s %s %s %d %s\n", s.Network, s.Addr, s.Credentials.User(), s.SSLMode, s.Database)
+		fmt.Fprintf(&b, "%s %s %s %d\n", s.Network, s.Addr, s.Credentials.User(), s.SSLMode)
 	}
 	return b.String()
 }

@@ -79,7 +79,7 @@ func (p *pool) reserve() bool {
 	g := p.group.shared
 	limits := g.policy.Load()
 	size := limits.PoolSize
-	if limits.ReservePoolSize > 0 && p.waiting.longest(p.w.loop.Now()) > limits.ReservePoolDelay {
+	if limits.ReservePoolDelay > 0 && p.waiting.longest(p.w.loop.Now()) > limits.ReservePoolDelay {
 		size += limits.ReservePoolSize
 	}
 	if limits.MaxDBServers == 0 && limits.MaxUserServers == 0 {

@@ -50,13 +50,13 @@ type Policy struct {
 	PoolSize         int
 	MinPoolSize      int
 	ReservePoolSize  int           // more servers when a client has waited for
-	ReservePoolDelay time.Duration // this long
+	ReservePoolDelay time.Duration // this long; 0: never
 	MaxDBServers     int           // connections to one server over all pools of the database
 	MaxUserServers   int           // connections to one server over all pools of the user
 	MaxPrepared      int           // statements kept prepared on each server
 	ServerLifetime   time.Duration
 	ServerIdle       time.Duration
-	ResetQuery       string // after a session, in session mode; empty: DISCARD ALL
+	ResetQuery       string // after a session, ahead of DISCARD ALL
 	ConnectQuery     string // before a new server is used
 }
 

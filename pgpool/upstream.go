@@ -92,6 +92,17 @@ func (s *Server) dial(ctx context.Context, as *auth.Credentials, database string
 	return session, nil
 }
 
+// Dial connects to the first server of a database that answers, as the user that it is given; the session is the
+// caller's.
+func (d Database) Dial(ctx context.Context, as *auth.Credentials) (session auth.Session, err error) {
+	for i := range d.Servers {
+		if session, err = d.Servers[i].dial(ctx, as, d.Name); err == nil {
+			break
+		}
+	}
+	return session, err
+}
+
 // params say how to log in.
 func (s *Server) params() auth.LoginParams {
 	return auth.LoginParams{Credentials: s.Credentials, SSLMode: s.SSLMode, TLS: s.TLS, Host: s.Host, TLSClient: netloop.TLSClient}

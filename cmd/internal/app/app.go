@@ -293,7 +293,7 @@ func (a *App) listening() []any {
 	c := a.config
 	attrs := []any{"version", a.version, "loops", len(a.loops)}
 	if c.Pooler() {
-		attrs = append(attrs, "pg_listen", c.PGListen)
+		attrs = append(attrs, "pg_listen", c.PGListeners())
 	}
 	if c.Cache {
 		attrs = append(attrs, "cache_listen", c.CacheListen, "gossip_listen", c.GossipListen, "peer_listen", c.PeerListen)

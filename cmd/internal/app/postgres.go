@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
@@ -14,21 +17,25 @@ import (
 
 // planPostgres is what the configuration says about the Postgres half, with all files read.
 func planPostgres(cfg *config.Config) (tuning pgpool.Tuning, problems config.Problems) {
-	defaults, err := policy(cfg)
-	problems = add(problems, cfg, "pool_mode", err)
 	tls, requireTLS, err := clientTLS(cfg.ClientTLS)
 	problems = add(problems, cfg, "client_tls_cert_file", err)
-	clients, more := newAuthenticator(cfg)
+	databases, more := planDatabases(cfg)
 	problems = append(problems, more...)
-	servers, more := planServers(cfg)
+	clients, more := newAuthenticator(cfg, databases)
 	problems = append(problems, more...)
 	return pgpool.Tuning{
-		Databases:     map[string]pgpool.Database{"*": {Servers: servers}},
-		Defaults:      defaults,
+		Databases:     databases,
+		Policy:        func(database, user string) pgpool.Policy { return policy(cfg.PoolFor(database, user)) },
 		MaxClients:    cfg.MaxClientConn,
 		ClientLogin:   cfg.Pool.ClientLoginTimeout,
 		ServerConnect: cfg.ServerConnectTimeout,
 		LoginRetry:    cfg.ServerLoginRetry,
+		CheckDelay:    cfg.ServerCheckDelay,
+		CheckQuery:    checkQuery(cfg.ServerCheckQuery),
+		CancelWait:    cfg.Pool.CancelWaitTimeout,
+		RoundRobin:    cfg.ServerRoundRobin,
+		AsClient:      cfg.AsClient,
+		AddHost:       cfg.AppNameAddHost,
 		IgnoreStartup: cfg.IgnoreStartup,
 		AdminUsers:    cfg.AdminUsers,
 		StatsUsers:    cfg.StatsUsers,
@@ -38,41 +45,85 @@ func planPostgres(cfg *config.Config) (tuning pgpool.Tuning, problems config.Pro
 	}, problems
 }
 
-func policy(cfg *config.Config) (pgpool.Policy, error) {
-	mode, err := pgpool.ParseMode(cfg.Pool.Mode)
-	return pgpool.Policy{
-		Mode:           mode,
-		QueryWait:      cfg.Pool.QueryWaitTimeout,
-		PoolSize:       cfg.Pool.DefaultPoolSize,
-		MaxPrepared:    cfg.Pool.MaxPreparedStatements,
-		ServerLifetime: cfg.Pool.ServerLifetime,
-		ServerIdle:     cfg.Pool.ServerIdleTimeout,
-	}, err
+// checkQuery returns the SQL of server_check_query.
+func checkQuery(s string) string {
+	if s == config.EmptyQuery {
+		return ";"
+	}
+	return s
 }
 
-// planServers reads the URLs.
-func planServers(cfg *config.Config) (servers []pgpool.Server, problems config.Problems) {
+func policy(c config.Pool) pgpool.Policy {
+	mode, _ := pgpool.ParseMode(c.Mode) // one of its names: the configuration has been validated
+	return pgpool.Policy{
+		Mode:             mode,
+		MaxDBClients:     c.MaxDBClientConnections,
+		MaxUserClients:   c.MaxUserClientConnections,
+		QueryWait:        c.QueryWaitTimeout,
+		QueryWaitNotify:  c.QueryWaitNotify,
+		QueryTimeout:     c.QueryTimeout,
+		IdleTransaction:  c.IdleTransactionTimeout,
+		Transaction:      c.TransactionTimeout,
+		ClientIdle:       c.ClientIdleTimeout,
+		PoolSize:         c.DefaultPoolSize,
+		MinPoolSize:      c.MinPoolSize,
+		ReservePoolSize:  c.ReservePoolSize,
+		ReservePoolDelay: c.ReservePoolTimeout,
+		MaxDBServers:     c.MaxDBConnections,
+		MaxUserServers:   c.MaxUserConnections,
+		MaxPrepared:      c.MaxPreparedStatements,
+		ServerLifetime:   c.ServerLifetime,
+		ServerIdle:       c.ServerIdleTimeout,
+		ResetQuery:       resetQuery(c.ServerResetQuery),
+		ConnectQuery:     c.ConnectQuery,
+	}
+}
+
+// resetQuery returns what is to run besides DISCARD ALL, which always does.
+func resetQuery(s string) string {
+	if strings.EqualFold(strings.TrimRight(s, "; "), "discard all") {
+		return ""
+	}
+	return s
+}
+
+// planDatabases reads the URLs.
+func planDatabases(cfg *config.Config) (databases map[string]pgpool.Database, problems config.Problems) {
 	serverTLS, err := baseTLS(cfg.ServerTLS)
 	problems = add(problems, cfg, "server_tls_cert_file", err)
 	mode, err := auth.ParseSSLMode(cfg.ServerTLS.SSLMode)
 	problems = add(problems, cfg, "server_tls_sslmode", err)
-	for i, u := range append([]string{cfg.PrimaryURL}, cfg.ReplicaURLs...) {
-		server, err := pgpool.ParseURL(u)
-		if err != nil {
-			setting := "primary_url"
-			if i > 0 {
-				setting = "replica_urls"
+	databases = make(map[string]pgpool.Database)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Databases)) {
+		d := cfg.Databases[name]
+		planned := pgpool.Database{Name: d.DBName}
+		for i, u := range append([]string{d.PrimaryURL}, d.ReplicaURLs...) {
+			server, err := pgpool.ParseURL(u)
+			if err != nil {
+				problems = add(problems, cfg, urlSetting(cfg, name, i), err)
+				continue
 			}
-			problems = add(problems, cfg, setting, err)
-			continue
+			if !namesSSLMode(u) {
+				server.SSLMode = mode
+			}
+			server.TLS = serverTLS
+			planned.Servers = append(planned.Servers, server)
 		}
-		if !namesSSLMode(u) {
-			server.SSLMode = mode
-		}
-		server.TLS = serverTLS
-		servers = append(servers, server)
+		databases[name] = planned
 	}
-	return servers, problems
+	return databases, problems
+}
+
+// urlSetting names the setting that the i-th URL of a database comes from.
+func urlSetting(cfg *config.Config, database string, i int) string {
+	setting := "primary_url"
+	if i > 0 {
+		setting = "replica_urls"
+	}
+	if own := "databases." + database + "." + setting; cfg.Origin(own) != "" {
+		return own
+	}
+	return setting
 }
 
 // namesSSLMode tells whether a URL says for itself how its server is to be reached.
@@ -81,15 +132,18 @@ func namesSSLMode(s string) bool {
 	return err == nil && u.Query().Has("sslmode")
 }
 
-func newAuthenticator(cfg *config.Config) (clients *auth.Authenticator, problems config.Problems) {
+func newAuthenticator(cfg *config.Config, databases map[string]pgpool.Database) (clients *auth.Authenticator, problems config.Problems) {
 	method, err := auth.ParseMethod(cfg.AuthFor("0.0.0.0:0"))
 	problems = add(problems, cfg, "client_auth", err)
-	local, err := auth.ParseMethod(cfg.AuthFor("127.0.0.1:0"))
+	local, err := auth.ParseMethod(localAuth(cfg))
 	problems = add(problems, cfg, "client_auth", err)
 	c := auth.Config{Method: method, LocalMethod: local}
 	if cfg.AuthFile != "" {
 		c.Users, err = auth.LoadUsers(cfg.AuthFile)
 		problems = add(problems, cfg, "auth_file", err)
+	}
+	if cfg.LooksUpUsers() {
+		c.Query = &auth.QueryConfig{SQL: cfg.AuthQuery, Dial: dialAuthUser(databases, cfg.AuthUser, c.Users)}
 	}
 	if cfg.ClusterKeyFile != "" {
 		key, err := readKey(cfg.ClusterKeyFile)
@@ -102,11 +156,43 @@ func newAuthenticator(cfg *config.Config) (clients *auth.Authenticator, problems
 	return clients, add(problems, cfg, "auth_file", err)
 }
 
+// localAuth is how clients of the socket log in, or else those of loopback.
+func localAuth(cfg *config.Config) string {
+	if socket := cfg.PGSocket(); socket != "" {
+		return cfg.AuthFor(socket)
+	}
+	return cfg.AuthFor("127.0.0.1:0")
+}
+
+// dialAuthUser logs in as auth_user to the server of a client's database.
+func dialAuthUser(databases map[string]pgpool.Database, user string, users auth.Users) func(context.Context, string) (auth.Session, error) {
+	var credentials *auth.Credentials
+	if secret, ok := users[user]; ok {
+		credentials = secret.Credentials(user)
+	}
+	return func(ctx context.Context, name string) (auth.Session, error) {
+		d, ok := databases[name]
+		if !ok {
+			if d, ok = databases["*"]; !ok {
+				return auth.Session{}, fmt.Errorf("no such database: %q", name)
+			}
+		}
+		if d.Name == "" {
+			d.Name = d.Servers[0].Database // not the client's: it may not exist
+		}
+		as := credentials
+		if as == nil {
+			as = d.Servers[0].Credentials
+		}
+		return d.Dial(ctx, as)
+	}
+}
+
 // buildPostgres opens the pooler's doors.
 func (a *App) buildPostgres(sources *ops.Sources) error {
 	pooler, err := pgpool.New(pgpool.Config{
 		Loops:   a.loops,
-		Listen:  a.config.PGListen,
+		Listen:  a.config.PGListeners(),
 		Tuning:  a.tuning,
 		Logger:  a.log.With("component", "pgpool"),
 		Version: a.version,
