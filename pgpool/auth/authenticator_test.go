@@ -59,7 +59,7 @@ func serve(a *Authenticator, conn net.Conn) error {
 }
 
 // logIn lets Login meet serve over memory.
-func logIn(t *testing.T, a *Authenticator, c *Credentials) (s Session, clientErr, serverErr error) {
+func logIn(t testing.TB, a *Authenticator, c *Credentials) (s Session, clientErr, serverErr error) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	done := make(chan error, 1)
