@@ -32,14 +32,38 @@ func (u *upstream) role(index int) string {
 	return "unknown"
 }
 
-func (c consoleSource) Version() string { return "Outrigger " + c.p.cfg.Version }
+func (c consoleSource) Version() string { return c.p.cfg.Version }
 
-func (c consoleSource) Reload() error {
-	if c.p.cfg.Reload == nil {
+func (c consoleSource) State() admin.State { return admin.State{} }
+
+// Config returns what cmd knows of the settings.
+func (c consoleSource) Config() []admin.ConfigRow {
+	if c.p.cfg.Settings == nil {
 		return nil
 	}
-	return c.p.cfg.Reload()
+	return c.p.cfg.Settings()
 }
+
+// Loops returns a row for each event loop.
+func (c consoleSource) Loops() []admin.Loop {
+	var out []admin.Loop
+	c.p.each(func(w *worker) {
+		st := w.loop.Stats()
+		row := admin.Loop{ID: len(out), Clients: len(w.clients), Ticks: st.Ticks, Events: st.Reads, Writes: st.Writes,
+			BytesIn: st.BytesIn, BytesOut: st.BytesOut}
+		for _, g := range w.groups {
+			for _, pl := range g.pools {
+				row.Servers += len(pl.all)
+			}
+		}
+		out = append(out, row)
+	})
+	return out
+}
+
+func (c consoleSource) Memory() []admin.Memory       { return nil }
+func (c consoleSource) Pins() []admin.Pin            { return nil }
+func (c consoleSource) Statements() []admin.Prepared { return nil }
 
 // Pools returns a row for each database and server.
 func (c consoleSource) Pools() []admin.Pool {

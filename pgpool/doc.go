@@ -32,6 +32,8 @@
 //	settings.go  run-time parameters that follow a client
 //	cancel.go    cancel requests
 //	console.go   what the admin console and the metrics show
+//	console_names.go  its rows for databases and users
+//	control.go   what the admin console does
 //
 // Below are classify (reads and writes), auth (logging in, both ways), health (probes and log positions), admin (the
 // console) and devpg (throwaway servers for tests).

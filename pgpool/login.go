@@ -71,7 +71,7 @@ func (p *Pooler) login(ctx context.Context, nc net.Conn, t *Tuning, local bool) 
 	user := st.User()
 	database := st.Get("database")
 	who := auth.Client{Conn: nc, User: user, Database: database, Local: local, Certificate: auth.ShownCertificate(t.ClientTLS)}
-	if database == "outrigger" || database == "pgbouncer" {
+	if admin.IsConsole(database) {
 		return nc, p.console(ctx, who, t)
 	}
 	if database == "" {
@@ -250,9 +250,7 @@ func (p *Pooler) console(ctx context.Context, who auth.Client, t *Tuning) error 
 		return &pgwire.Error{Code: "28000", Message: fmt.Sprintf("user %q may not use the console", user), Hint: "List it in admin_users or stats_users."}
 	}
 	nc.SetDeadline(time.Time{})
-	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if err := admin.Serve(nc, role, consoleSource{p}); err != nil {
+	if err := admin.Serve(ctx, nc, role, consoleSource{p}, consoleControl{p}); err != nil {
 		return err
 	}
 	return io.EOF

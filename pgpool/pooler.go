@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 )
 
@@ -27,6 +28,10 @@ type Config struct {
 	Version string
 	// Reload re-reads the configuration, for the console's RELOAD. It may call Pooler.Reload.
 	Reload func() error
+	// Set changes one setting until the next Reload, and Settings lists them all, secrets masked: the console's SET and
+	// SHOW CONFIG.
+	Set      func(name, value string) error
+	Settings func() []admin.ConfigRow
 }
 
 // Pooler lets many clients share few connections to Postgres. New makes it, Listen opens its doors, Run runs it.

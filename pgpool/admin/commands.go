@@ -1,7 +1,10 @@
 package admin
 
 import (
-	"slices"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
@@ -10,105 +13,188 @@ import (
 // command is a row of the command table. Authorisation and SHOW HELP are derived from it.
 type command struct {
 	name string // the words it starts with, in lower case
-	open bool   // any words may follow
+	args arguments
 	role Role   // the least that may run it
 	help string // one line; the command is not listed without
 	tag  string // of CommandComplete
 
 	notice *pgwire.Error // sent along, if any
+	status byte          // the transaction status from here on; 0: unchanged
 	fields []field       // of the rows that run returns; none: run returns no rows
-	run    func(src Source) ([]row, error)
+	run    func(e env, r request) ([]row, error)
 }
 
-// show returns a command that lists rows.
-func show[T any](what, help string, columns []column[T], list func(Source) []T) command {
-	c := command{name: "show " + what, role: Stats, help: help, tag: "SHOW"}
-	for _, col := range columns {
-		c.fields = append(c.fields, col.field)
+// arguments says what may follow a command's name.
+type arguments uint8
+
+const (
+	nothing      arguments = iota
+	anyDatabase            // a database, or nothing for all
+	oneDatabase            // a database
+	clientID               // a number
+	assignment             // name = value, or name TO value
+	anythingElse           // what a driver says to any server: ignored
+)
+
+// usage is what SHOW HELP puts behind the name.
+var usage = [...]string{anyDatabase: " [<database>]", oneDatabase: " <database>", clientID: " <client id>", assignment: " <setting> = <value>"}
+
+// env is what a command works with. ctx ends when the client leaves.
+type env struct {
+	ctx context.Context
+	src Source
+	ctl Control
+}
+
+// request is a command with its arguments.
+type request struct {
+	*command
+	arg   string // database or setting
+	value string // of the setting
+	id    uint64 // of the client
+}
+
+// completion is the tag of CommandComplete.
+func (r request) completion() string {
+	if r.args == assignment {
+		return fmt.Sprintf("%s %s=%s", r.tag, r.arg, r.value)
 	}
-	c.run = func(src Source) ([]row, error) {
-		items := list(src)
-		rows := make([]row, len(items))
-		for i := range items {
-			for _, col := range columns {
-				rows[i] = append(rows[i], col.value(&items[i]))
-			}
-		}
-		return rows, nil
-	}
-	return c
+	return r.tag
 }
 
-// accept returns a command that does nothing: drivers send it on every connection, whatever the server is.
-func accept(name, tag string) command {
-	return command{name: name, open: true, role: Stats, help: "Accepted for the sake of drivers; does nothing.", tag: tag,
-		run: func(Source) ([]row, error) { return nil, nil }}
-}
-
-// commands returns the command table.
+// commands returns the command table. The first row that fits a statement is the one.
 func commands() []command {
 	var list []command
-	set := accept("set", "SET")
-	set.notice = &pgwire.Error{Message: "SET has no effect on the console", Hint: "Change the configuration, then RELOAD."}
-	list = []command{
-		show("help", "This list.", helpColumns(), func(Source) []command {
-			return slices.DeleteFunc(slices.Clone(list), func(c command) bool { return c.help == "" })
-		}),
-		show("clients", "Connections of applications.", clientColumns(), Source.Clients),
-		show("pools", "Counts of connections for each database and server.", poolColumns(), Source.Pools),
-		show("servers", "Connections to servers.", serverColumns(), Source.Servers),
-		show("stats", "What each database did, since the start and on average over the latest period.", statColumns(), Source.Stats),
-		show("version", "Version of the pooler.", textColumns("version"), func(src Source) []string { return []string{src.Version()} }),
-		{name: "reload", role: Admin, help: "Read the configuration again.", tag: "RELOAD", run: reload},
-		set,
-		accept("reset", "RESET"),
-		accept("discard", "DISCARD ALL"),
-		accept("begin", "BEGIN"),
-		accept("start transaction", "BEGIN"),
-		accept("commit", "COMMIT"),
-		accept("end", "COMMIT"),
-		accept("rollback", "ROLLBACK"),
-		accept("abort", "ROLLBACK"),
-	}
-	for _, p := range parameters() {
-		c := show(strings.ToLower(p.Name), "", textColumns(p.Name), func(Source) []string { return []string{p.Value} })
-		list = append(list, c)
-	}
+	list = append(list, showHelp(func() []command { return list }))
+	list = append(list, showPools()...)
+	list = append(list, showConns()...)
+	list = append(list, showStats()...)
+	list = append(list, showOwn()...)
+	list = append(list,
+		onDatabase("pause", anyDatabase, "Hand out no server; wait until all are free, and close them.",
+			func(e env, db string) error { return e.ctl.Pause(e.ctx, db) }),
+		onDatabase("resume", anyDatabase, "End PAUSE, KILL or SUSPEND.", func(e env, db string) error { return e.ctl.Resume(db) }),
+		onDatabase("disable", oneDatabase, "Refuse new clients.", func(e env, db string) error { return e.ctl.Disable(db) }),
+		onDatabase("enable", oneDatabase, "End DISABLE.", func(e env, db string) error { return e.ctl.Enable(db) }),
+		onDatabase("reconnect", anyDatabase, "Replace each server connection as it becomes free.",
+			func(e env, db string) error { return e.ctl.Reconnect(db) }),
+		onDatabase("kill", anyDatabase, "Close all connections of clients and servers now, and pause.",
+			func(e env, db string) error { return e.ctl.Kill(db) }),
+		onDatabase("wait_close", anyDatabase, "Wait until RECONNECT or RELOAD has replaced all server connections.",
+			func(e env, db string) error { return e.ctl.WaitClose(e.ctx, db) }),
+		action("kill_client", clientID, "Close the connection of a client.", func(e env, r request) error { return e.ctl.KillClient(r.id) }),
+		action("suspend", nothing, "Stop reading; wait until all is sent.", func(e env, _ request) error { return e.ctl.Suspend(e.ctx) }),
+		shutdown("shutdown", "End the program now.", ShutdownNow),
+		shutdown("shutdown wait_for_servers", "End the program when no server is in use.", ShutdownWaitForServers),
+		shutdown("shutdown wait_for_clients", "End the program when all clients have left.", ShutdownWaitForClients),
+		action("reload", nothing, "Read the configuration again.", reload),
+	)
+	list = append(list, driverCommands()...) // with their own forms of SET
+	list = append(list, action("set", assignment, "Change a setting until the next RELOAD.", set))
 	return list
 }
 
-func reload(src Source) ([]row, error) {
-	if err := src.Reload(); err != nil {
-		return nil, &pgwire.Error{Code: "F0000", Message: "reload: " + err.Error(), Detail: "The configuration from before is still in use."}
-	}
-	return nil, nil
+func action(name string, args arguments, help string, do func(e env, r request) error) command {
+	tag, _, _ := strings.Cut(strings.ToUpper(name), " ")
+	return command{name: name, args: args, role: Admin, help: help, tag: tag,
+		run: func(e env, r request) ([]row, error) { return nil, do(e, r) }}
 }
 
-// parameters are what the console reports as a server would. Drivers want most of them, and PgBouncer has them too.
-func parameters() []pgwire.Param {
-	return []pgwire.Param{
-		{Name: "server_version", Value: "1.25/outrigger"}, // the PgBouncer whose console this resembles
-		{Name: "server_encoding", Value: "UTF8"},
-		{Name: "client_encoding", Value: "UTF8"},
-		{Name: "DateStyle", Value: "ISO"},
-		{Name: "TimeZone", Value: "GMT"},
-		{Name: "integer_datetimes", Value: "on"},
-		{Name: "standard_conforming_strings", Value: "on"},
-		{Name: "is_superuser", Value: "on"},
-	}
+func onDatabase(name string, args arguments, help string, do func(e env, database string) error) command {
+	return action(name, args, help, func(e env, r request) error {
+		if IsConsole(r.arg) {
+			return &pgwire.Error{Code: "42809", Message: fmt.Sprintf("cannot %s the console's own database: %s", name, r.arg)}
+		}
+		return do(e, r.arg)
+	})
 }
 
-// find returns the command that the words of a statement name.
-func find(table []command, words []string) (*command, error) {
+// shutdown returns a form of SHUTDOWN. Who asks for it now gets no answer: the connection ends with the program, so that
+// a script can wait for that.
+func shutdown(name, help string, mode ShutdownMode) command {
+	return action(name, nothing, help, func(e env, _ request) error {
+		err := e.ctl.Shutdown(mode)
+		if err == nil && mode == ShutdownNow {
+			<-e.ctx.Done()
+			return e.ctx.Err()
+		}
+		return err
+	})
+}
+
+func reload(e env, _ request) error {
+	err := e.ctl.Reload()
+	if err == nil {
+		return nil
+	}
+	return &pgwire.Error{Code: "F0000", Message: "RELOAD failed: " + err.Error(), Detail: "The configuration from before is still in use."}
+}
+
+func set(e env, r request) error {
+	err := e.ctl.Set(r.arg, r.value)
+	if _, ok := errors.AsType[*pgwire.Error](err); ok || err == nil {
+		return err
+	}
+	return &pgwire.Error{Code: "22023", Message: "SET failed: " + err.Error(), Hint: "SHOW CONFIG lists the settings."}
+}
+
+// find returns the command that a statement of sql names, with its arguments.
+func find(table []command, sql string, tokens []token) (request, error) {
 	for i := range table {
 		c := &table[i]
-		name := strings.Fields(c.name)
-		if len(words) >= len(name) && slices.Equal(words[:len(name)], name) && (c.open || len(words) == len(name)) {
-			return c, nil
+		if rest, ok := c.begins(tokens); ok && (len(rest) == 0 || c.args != nothing) {
+			r := request{command: c}
+			return r, r.take(sql, rest)
 		}
 	}
-	said := []rune(strings.ToValidUTF8(strings.Join(words, " "), "?"))
-	return nil, syntaxError("unknown command: " + string(said[:min(len(said), 80)]))
+	said := []rune(strings.ToValidUTF8(sql[tokens[0].start:tokens[len(tokens)-1].end], "?"))
+	return request{}, syntaxError("unknown command: " + string(said[:min(len(said), 80)]))
+}
+
+// begins tells whether the statement begins with the command's name, and returns what follows.
+func (c *command) begins(tokens []token) ([]token, bool) {
+	for word := range strings.FieldsSeq(c.name) {
+		if len(tokens) == 0 || !tokens[0].is(word) && !(word == "show" && tokens[0].is("select")) {
+			return nil, false // PgBouncer, too, answers SELECT POOLS
+		}
+		tokens = tokens[1:]
+	}
+	return tokens, true
+}
+
+// take reads the arguments.
+func (r *request) take(sql string, rest []token) error {
+	wrong := func(what string) error {
+		return syntaxError(strings.ToUpper(r.name) + " takes " + what)
+	}
+	one := len(rest) == 1 && rest[0].name()
+	switch r.args {
+	case anyDatabase, oneDatabase:
+		if !one && (len(rest) > 0 || r.args == oneDatabase) {
+			return wrong("the name of a database, in double quotes if it is not one word")
+		}
+		if one {
+			r.arg = rest[0].text
+		}
+	case clientID:
+		var err error
+		if one {
+			r.id, err = strconv.ParseUint(rest[0].text, 10, 64)
+		}
+		if !one || err != nil {
+			return wrong("the id of a client, as SHOW CLIENTS lists it")
+		}
+	case assignment:
+		if len(rest) < 3 || !rest[0].name() || !rest[1].is("=") && !rest[1].is("to") {
+			return wrong("a setting, = or TO, and a value")
+		}
+		r.arg = strings.ToLower(rest[0].text)
+		r.value = rest[2].text
+		if len(rest) > 3 {
+			r.value = sql[rest[2].start:rest[len(rest)-1].end]
+		}
+	}
+	return nil
 }
 
 // authorise refuses what role may not run.
@@ -116,7 +202,8 @@ func (c *command) authorise(role Role) error {
 	if role >= c.role {
 		return nil
 	}
-	return &pgwire.Error{Code: "42501", Message: "permission denied: " + strings.ToUpper(c.name) + " is for " + c.role.setting()}
+	return &pgwire.Error{Code: "42501", Message: "permission denied: " + strings.ToUpper(c.name) + " is for " + c.role.setting(),
+		Hint: "List the user in " + c.role.setting() + "."}
 }
 
 // setting names the setting that lists the users who have the role.
@@ -124,5 +211,5 @@ func (r Role) setting() string {
 	if r == Admin {
 		return "admin_users"
 	}
-	return "stats_users and admin_users"
+	return "stats_users or admin_users"
 }

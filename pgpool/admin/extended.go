@@ -44,8 +44,8 @@ func (f formats) check(fields []field) error {
 	return nil
 }
 
-// statement is a prepared statement: a command, or nil for an empty query.
-type statement struct{ command *command }
+// statement is a prepared statement: a request, whose command is nil for an empty query.
+type statement struct{ request }
 
 // portal is a statement that is about to run, runs, or is done.
 type portal struct {
@@ -103,7 +103,7 @@ func (s *session) parse(m parse) error {
 	switch len(list) {
 	case 0:
 	case 1:
-		if st.command, err = find(s.table, list[0]); err != nil {
+		if st.request, err = find(s.table, m.sql, list[0]); err != nil {
 			return err
 		}
 	default:
@@ -139,7 +139,7 @@ func (s *session) bind(m bind) error {
 	if err := checkName(m.portal, len(s.portals)); err != nil {
 		return err
 	}
-	if err := m.results.check(st.fields()); err != nil {
+	if err := m.results.check(st.columns()); err != nil {
 		return err
 	}
 	s.portals[m.portal] = &portal{statement: st, formats: m.results}
@@ -153,7 +153,7 @@ func (s *session) describe(m target) error {
 		if err != nil {
 			return err
 		}
-		s.describeRows(p.fields(), p.formats)
+		s.describeRows(p.columns(), p.formats)
 		return nil
 	}
 	st, err := s.statement(m.name)
@@ -162,7 +162,7 @@ func (s *session) describe(m target) error {
 	}
 	s.out = pgwire.AppendHeader(s.out, pgwire.ParameterDescription, 2)
 	s.out = binary.BigEndian.AppendUint16(s.out, 0)
-	s.describeRows(st.fields(), nil)
+	s.describeRows(st.columns(), nil)
 	return nil
 }
 
@@ -185,7 +185,7 @@ func (s *session) runPortal(m execute) error {
 		return nil
 	}
 	if !p.started {
-		if p.rows, err = s.execute(p.command); err != nil {
+		if p.rows, err = s.execute(p.request); err != nil {
 			return err
 		}
 		p.started = true
@@ -202,15 +202,15 @@ func (s *session) runPortal(m execute) error {
 		s.out = pgwire.AppendHeader(s.out, pgwire.PortalSuspended, 0)
 		return nil
 	}
-	s.complete(p.command)
+	s.complete(p.request)
 	return nil
 }
 
-func (st *statement) fields() []field {
+func (st *statement) columns() []field {
 	if st.command == nil {
 		return nil
 	}
-	return st.command.fields
+	return st.fields
 }
 
 func (s *session) statement(name string) (*statement, error) {

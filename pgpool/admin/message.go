@@ -9,6 +9,12 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
+// message is what a client sent, with a body of its own.
+type message struct {
+	typ  byte
+	body []byte
+}
+
 // maxMessage is the size in bytes of the largest message a client may send, its header included.
 const maxMessage = 64 << 10
 

@@ -11,6 +11,8 @@ import (
 
 // Types of columns (pg_type.dat).
 const (
+	oidBytea   = 17
+	oidInt8    = 20
 	oidInt4    = 23
 	oidText    = 25
 	oidNumeric = 1700
@@ -22,7 +24,8 @@ type field struct {
 	oid  uint32
 }
 
-// row holds a string, an int, a uint64 or nil for each field: text, int4, numeric, null.
+// row holds a value for each field: a string for text, an int for int4, an int64 for int8, a uint64 for numeric; nil for
+// null.
 type row []any
 
 // column is a field with its value in a T.
@@ -40,21 +43,42 @@ func int4[T any](name string, get func(*T) int) column[T] {
 	return column[T]{field{name, oidInt4}, func(t *T) any { return get(t) }}
 }
 
+// int8 shows values out of its range as the nearest that is in it.
+func int8[T any](name string, get func(*T) uint64) column[T] {
+	return column[T]{field{name, oidInt8}, func(t *T) any { return int64(min(get(t), math.MaxInt64)) }}
+}
+
 func numeric[T any](name string, get func(*T) uint64) column[T] {
 	return column[T]{field{name, oidNumeric}, func(t *T) any { return get(t) }}
 }
 
-func null[T any](name string) column[T] {
-	return column[T]{field{name, oidText}, func(*T) any { return nil }}
+// textOrNull shows an empty string as null.
+func textOrNull[T any](name string, get func(*T) string) column[T] {
+	return column[T]{field{name, oidText}, func(t *T) any {
+		if s := get(t); s != "" {
+			return s
+		}
+		return nil
+	}}
 }
+
+func null[T any](name string, oid uint32) column[T] {
+	return column[T]{field{name, oid}, func(*T) any { return nil }}
+}
+
+// absent is a column of a table that never has rows.
+func absent(name string, oid uint32) column[struct{}] { return null[struct{}](name, oid) }
 
 // appendRowDescription appends the fields with the formats that the rows will have.
 func appendRowDescription(dst []byte, fields []field, formats formats) []byte {
 	var d pgproto3.RowDescription
 	for i, f := range fields {
 		size := int16(-1)
-		if f.oid == oidInt4 {
+		switch f.oid {
+		case oidInt4:
 			size = 4
+		case oidInt8:
+			size = 8
 		}
 		d.Fields = append(d.Fields, pgproto3.FieldDescription{Name: []byte(f.name), DataTypeOID: f.oid, DataTypeSize: size,
 			TypeModifier: -1, Format: formats.of(i)})
@@ -75,6 +99,12 @@ func appendRow(dst []byte, r row, formats formats) []byte {
 				d.Values[i] = binary.BigEndian.AppendUint32(nil, uint32(int32(n)))
 			} else {
 				d.Values[i] = strconv.AppendInt(nil, int64(n), 10)
+			}
+		case int64:
+			if binaryFormat {
+				d.Values[i] = binary.BigEndian.AppendUint64(nil, uint64(v))
+			} else {
+				d.Values[i] = strconv.AppendInt(nil, v, 10)
 			}
 		case uint64:
 			if binaryFormat {

@@ -2,12 +2,14 @@ package admin
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
@@ -22,65 +24,111 @@ const (
 	Admin       // everything
 )
 
-// maxPending is how many bytes of answers wait for a Sync before they are sent anyway.
-const maxPending = 64 << 10
+const (
+	// maxPending is how many bytes of answers wait for a Sync before they are sent anyway.
+	maxPending = 64 << 10
+	// readAhead is how many messages may wait while a command runs. A client that sends more is not read from, so that its
+	// leaving is noticed late.
+	readAhead = 8
+)
 
-// Serve answers console commands on nc, to which AuthenticationOk was sent, until the client leaves or nc's deadline
-// passes; then it returns nil. It does not close nc. An error that wraps a *pgwire.Error is for the caller to send.
-func Serve(nc net.Conn, role Role, src Source) error {
-	s := newSession(nc, role, src)
+// past is a deadline that ends what is under way.
+var past = time.Unix(1, 0)
+
+// Serve answers console commands on nc, to which AuthenticationOk was sent, until the client leaves, nc's deadline passes
+// or ctx ends; then it returns nil. It does not close nc, but its read deadline has passed when Serve returns. An error
+// that wraps a *pgwire.Error is for the caller to send.
+func Serve(ctx context.Context, nc net.Conn, role Role, src Source, ctl Control) error {
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(past) })
+	defer stop()
+	ctx, leave := context.WithCancel(ctx)
+	s := newSession(ctx, nc, role, src, ctl)
 	for _, p := range parameters() {
 		s.out = pgwire.AppendParameterStatus(s.out, p.Name, p.Value)
 	}
-	s.out = pgwire.AppendBackendKeyData(s.out, 0, make([]byte, pgwire.MinCancelKeyLen))
+	s.out = pgwire.AppendBackendKeyData(s.out, 0, make([]byte, pgwire.MinCancelKeyLen)) // no request for it finds anything
 	s.ready()
-	err := s.run()
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, os.ErrDeadlineExceeded) {
+
+	messages := make(chan message, readAhead)
+	var reading error
+	go func() {
+		reading = read(ctx, nc, messages)
+		leave() // ends the command that is under way
+		close(messages)
+	}()
+	err := s.run(messages)
+	leave()
+	nc.SetReadDeadline(past)
+	for range messages { // until the reader has ended
+	}
+	if s.suspended && s.src.State().Suspended {
+		s.ctl.Resume("") // PgBouncer, too: nobody is left who would
+	}
+	if err == nil {
+		err = reading
+	}
+	if err == nil || ended(err) {
 		return nil
 	}
-	return err
+	return fmt.Errorf("console: %w", err)
+}
+
+// read passes on what the client sends until it leaves, or until ctx ends.
+func read(ctx context.Context, nc net.Conn, to chan<- message) error {
+	in := bufio.NewReader(nc)
+	for {
+		typ, body, err := readMessage(in)
+		if err != nil || typ == pgwire.Terminate {
+			return err
+		}
+		select {
+		case to <- message{typ, body}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// ended tells whether the error is one of the ways in which every session ends.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // session is one client's console.
 type session struct {
-	nc   net.Conn
-	in   *bufio.Reader
-	out  []byte // answers that were not sent yet
-	gone bool   // the client takes no more answers
+	nc     net.Conn
+	out    []byte // answers that were not sent yet
+	gone   bool   // the client takes no more answers
+	status byte   // transaction status: there are no transactions, but drivers wait for the answer to their BEGIN
 
-	role  Role
-	src   Source
-	table []command
+	env
+	role      Role
+	table     []command
+	suspended bool // by this session
 
 	statements map[string]*statement // at most maxStatements, and the unnamed one
 	portals    map[string]*portal    // likewise; they end with the Sync
 	failed     bool                  // skip everything up to the next Sync
 }
 
-func newSession(nc net.Conn, role Role, src Source) *session {
+func newSession(ctx context.Context, nc net.Conn, role Role, src Source, ctl Control) *session {
 	return &session{
-		nc: nc, in: bufio.NewReader(nc),
-		role: role, src: src, table: commands(),
+		nc: nc, status: pgwire.Idle,
+		env: env{ctx, src, ctl}, role: role, table: commands(),
 		statements: make(map[string]*statement), portals: make(map[string]*portal),
 	}
 }
 
-func (s *session) run() error {
-	for !s.gone {
-		typ, body, err := readMessage(s.in)
-		if err != nil {
-			s.flush() // what is pending may explain it
-			return fmt.Errorf("read from the console: %w", err)
-		}
-		if typ == pgwire.Terminate {
-			return nil
-		}
-		if err := s.handle(typ, body); err != nil {
+func (s *session) run(messages <-chan message) error {
+	for m := range messages {
+		err := s.handle(m.typ, m.body)
+		if err != nil || s.gone {
 			s.flush()
 			return err
 		}
 	}
+	s.flush() // what is pending may explain why there is no more
 	return nil
 }
 
@@ -93,7 +141,9 @@ func (s *session) handle(typ byte, body []byte) error {
 			return errMalformed
 		}
 		s.failed = false
-		s.query(sql)
+		if err := s.query(sql); err != nil {
+			return err
+		}
 		s.ready()
 		return nil
 	case pgwire.Sync:
@@ -116,7 +166,7 @@ func (s *session) handle(typ byte, body []byte) error {
 			return nil
 		}
 		err := s.extended(typ, body)
-		if errors.Is(err, errMalformed) {
+		if errors.Is(err, errMalformed) || s.left(err) {
 			return err
 		}
 		if err != nil {
@@ -129,55 +179,73 @@ func (s *session) handle(typ byte, body []byte) error {
 	}
 }
 
-// query answers the simple protocol.
-func (s *session) query(sql string) {
+// query answers the simple protocol. An error ends the session.
+func (s *session) query(sql string) error {
 	delete(s.statements, "")
 	clear(s.portals)
 	statements, err := split(sql)
 	if err != nil {
 		s.fail(err)
-		return
+		return nil
 	}
 	if len(statements) == 0 {
 		s.out = pgwire.AppendHeader(s.out, pgwire.EmptyQuery, 0)
 	}
-	for _, words := range statements {
-		c, err := find(s.table, words)
+	for _, tokens := range statements {
+		r, err := find(s.table, sql, tokens)
 		if err == nil {
-			err = s.simple(c)
+			err = s.simple(r)
+		}
+		if s.left(err) {
+			return err
 		}
 		if err != nil {
 			s.fail(err)
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
-func (s *session) simple(c *command) error {
-	rows, err := s.execute(c)
+func (s *session) simple(r request) error {
+	rows, err := s.execute(r)
 	if err != nil {
 		return err
 	}
-	if len(c.fields) > 0 {
-		s.out = appendRowDescription(s.out, c.fields, nil)
+	if len(r.fields) > 0 {
+		s.out = appendRowDescription(s.out, r.fields, nil)
 	}
-	for _, r := range rows {
-		s.row(r, nil)
+	for _, row := range rows {
+		s.row(row, nil)
 	}
-	s.complete(c)
+	s.complete(r)
 	return nil
 }
 
 // execute runs a command, if the user may.
-func (s *session) execute(c *command) ([]row, error) {
-	if err := c.authorise(s.role); err != nil {
+func (s *session) execute(r request) ([]row, error) {
+	if err := r.authorise(s.role); err != nil {
 		return nil, err
 	}
-	rows, err := c.run(s.src)
-	if err == nil && c.notice != nil {
-		s.out = pgwire.AppendNotice(s.out, c.notice)
+	if r.name == "suspend" {
+		s.suspended = true
 	}
-	return rows, err
+	rows, err := r.run(s.env, r)
+	if err != nil {
+		return nil, err
+	}
+	if r.notice != nil {
+		s.out = pgwire.AppendNotice(s.out, r.notice)
+	}
+	if r.status != 0 {
+		s.status = r.status
+	}
+	return rows, nil
+}
+
+// left tells whether a command failed because the client has left or the console ends.
+func (s *session) left(err error) bool {
+	return err != nil && s.ctx.Err() != nil && errors.Is(err, s.ctx.Err())
 }
 
 func (s *session) row(r row, f formats) {
@@ -187,9 +255,10 @@ func (s *session) row(r row, f formats) {
 	}
 }
 
-func (s *session) complete(c *command) {
-	s.out = pgwire.AppendHeader(s.out, pgwire.CommandComplete, len(c.tag)+1)
-	s.out = append(append(s.out, c.tag...), 0)
+func (s *session) complete(r request) {
+	tag := r.completion()
+	s.out = pgwire.AppendHeader(s.out, pgwire.CommandComplete, len(tag)+1)
+	s.out = append(append(s.out, tag...), 0)
 }
 
 func (s *session) fail(err error) {
@@ -201,7 +270,7 @@ func (s *session) fail(err error) {
 }
 
 func (s *session) ready() {
-	s.out = pgwire.AppendReadyForQuery(s.out, pgwire.Idle)
+	s.out = pgwire.AppendReadyForQuery(s.out, s.status)
 	s.flush()
 }
 

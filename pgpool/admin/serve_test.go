@@ -26,59 +26,155 @@ var update = flag.Bool("update", false, "write the golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeSource shows fixed rows.
-type fakeSource struct {
-	clients   int // how many; the first is not idle
-	reloadErr error
-	mu        sync.Mutex
-	reloads   int // under mu
+// fake shows fixed rows, and notes what it is asked to do.
+type fake struct {
+	clients    int           // how many; the first is not idle
+	err        error         // of every deed
+	paused     chan struct{} // if not nil, PAUSE and WAIT_CLOSE wait for it
+	onShutdown func()
+
+	mu    sync.Mutex
+	deeds []string // under mu
+	state State    // under mu
 }
 
-func (f *fakeSource) Pools() []Pool {
-	return []Pool{
-		{Database: "shop", User: "app", ClientsActive: 1, ClientsWaiting: 2, CancelsActive: 3, CancelsWaiting: 4, ServersActive: 5,
-			ServersActiveCancel: 6, ServersBeingCanceled: 7, ServersIdle: 8, ServersUsed: 9, ServersTested: 10, ServersLogin: 11,
-			MaxWait: 12*time.Second + 13*time.Microsecond, PoolMode: "transaction", Server: "10.0.0.1:5432", Role: "primary"},
-		{Database: "shop", User: "app", PoolMode: "transaction", Server: "10.0.0.2:5432", Role: "replica"},
+func (f *fake) did(format string, args ...any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.deeds = append(f.deeds, fmt.Sprintf(format, args...))
+	return f.err
+}
+
+func (f *fake) log() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return strings.Join(f.deeds, " ")
+}
+
+func (f *fake) wait(ctx context.Context, deed string) error {
+	if f.paused == nil {
+		return f.did("%s", deed)
+	}
+	f.did("%s…", deed)
+	select {
+	case <-f.paused:
+		return f.did("%s", deed)
+	case <-ctx.Done():
+		f.did("left %s", deed)
+		return ctx.Err()
 	}
 }
 
-func (f *fakeSource) Clients() []Client {
+func (f *fake) Pause(ctx context.Context, db string) error { return f.wait(ctx, "pause("+db+")") }
+func (f *fake) WaitClose(ctx context.Context, db string) error {
+	return f.wait(ctx, "wait_close("+db+")")
+}
+func (f *fake) Resume(db string) error       { return f.did("resume(%s)", db) }
+func (f *fake) Disable(db string) error      { return f.did("disable(%s)", db) }
+func (f *fake) Enable(db string) error       { return f.did("enable(%s)", db) }
+func (f *fake) Reconnect(db string) error    { return f.did("reconnect(%s)", db) }
+func (f *fake) Kill(db string) error         { return f.did("kill(%s)", db) }
+func (f *fake) KillClient(id uint64) error   { return f.did("kill_client(%d)", id) }
+func (f *fake) Reload() error                { return f.did("reload()") }
+func (f *fake) Set(name, value string) error { return f.did("set(%s, %s)", name, value) }
+
+func (f *fake) Suspend(context.Context) error {
+	f.mu.Lock()
+	f.state.Suspended = true
+	f.mu.Unlock()
+	return f.did("suspend()")
+}
+
+func (f *fake) Shutdown(mode ShutdownMode) error {
+	if f.onShutdown != nil {
+		f.onShutdown()
+	}
+	return f.did("shutdown(%d)", mode)
+}
+
+func (f *fake) State() State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state
+}
+
+func (f *fake) Pools() []Pool {
+	return []Pool{
+		{Database: "shop", User: "app", Counts: Counts{ClientsActive: 1, ClientsWaiting: 2, CancelsActive: 3, CancelsWaiting: 4, ServersActive: 5,
+			ServersActiveCancel: 6, ServersBeingCanceled: 7, ServersIdle: 8, ServersUsed: 9, ServersTested: 10, ServersLogin: 11},
+			MaxWait: 12*time.Second + 13*time.Microsecond, PoolMode: "transaction", Server: "10.0.0.1:5432", Role: "primary"},
+		{Database: "shop", User: "app", Counts: Counts{ClientsActive: 100, ServersIdle: 100}, PoolMode: "transaction", Server: "10.0.0.2:5432", Role: "replica"},
+		{Database: "shop", User: "batch", PoolMode: "session", Server: "10.0.0.1:5432", Role: "primary"},
+	}
+}
+
+func (f *fake) Clients() []Client {
 	start := time.Date(2026, 11, 21, 8, 30, 0, 999, time.FixedZone("CET", 3600))
 	list := []Client{{Conn{User: "app", Database: "shop", State: "active", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 50123},
 		LocalAddr: &net.UnixAddr{Name: "/run/.s.PGSQL.6432", Net: "unix"}, ConnectTime: start, RequestTime: start.Add(time.Minute),
 		Wait: 1500 * time.Millisecond, CloseNeeded: true, ID: 26, Link: 255, RemotePID: 4711, TLS: "TLSv1.3/TLS_AES_128_GCM_SHA256",
-		ApplicationName: "Grüße", PreparedStatements: 3}}}
+		ApplicationName: "Grüße", PreparedStatements: 3, FD: 11, Unread: 5, Unsent: 6}}}
 	for i := len(list); i < f.clients; i++ {
 		list = append(list, Client{Conn{User: "app", Database: "shop", State: "idle", ID: uint64(i + 26)}})
 	}
-	return list
+	return append(list, Client{Conn{State: "login", ConnectTime: start, FD: 13}})
 }
 
-func (f *fakeSource) Servers() []Server {
-	return []Server{{Conn: Conn{User: "app", Database: "shop", State: "idle", ID: 255}, Role: "replica", XactCount: 1 << 40, QueryCount: 10_000_000}}
+func (f *fake) Servers() []Server {
+	return []Server{{Conn: Conn{User: "app", Database: "shop", State: "idle", ID: 255, Link: 26, FD: 12, ConnectTime: time.Unix(0, 0)},
+		Role: "replica", XactCount: 1 << 40, QueryCount: 10_000_000}}
 }
 
-func (f *fakeSource) Stats() []Stat {
+func (f *fake) Stats() []Stat {
 	return []Stat{{Database: "shop",
 		Total: Counters{ServerAssignments: 1, Xacts: 2, Queries: 3, Received: 4, Sent: 5, XactTime: 6 * time.Microsecond,
 			QueryTime: 7 * time.Microsecond, WaitTime: 8 * time.Microsecond, ClientParses: 9, ServerParses: 10, Binds: 11},
 		Period: Counters{ServerAssignments: 120, Xacts: 240, Queries: 360, Received: 480, Sent: 600, XactTime: 240 * 16 * time.Microsecond,
 			QueryTime: 360 * 17 * time.Microsecond, WaitTime: 120 * 18 * time.Microsecond, ClientParses: 1140, ServerParses: 1200, Binds: 1260},
-		PeriodLength: time.Minute}}
+		PeriodLength: time.Minute},
+		{Database: "stock", Total: Counters{Xacts: 1000}, Period: Counters{Xacts: 60}, PeriodLength: time.Minute}}
 }
 
-func (f *fakeSource) Version() string { return "Outrigger 0.1.0" }
-
-func (f *fakeSource) Reload() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.reloads++
-	return f.reloadErr
+func (f *fake) Databases() []Database {
+	return []Database{
+		{Name: "shop", Host: "10.0.0.1", Port: 5432, Database: "shop_v2", ForceUser: "app", PoolSize: 20, MinPoolSize: 1, ReservePoolSize: 2,
+			ServerLifetime: time.Hour, PoolMode: "transaction", MaxConnections: 50, CurrentConnections: 3, MaxClientConnections: 500,
+			CurrentClientConnections: 4, Paused: true},
+		{Name: "stock", Port: 5432, Database: "stock", PoolSize: 20, Disabled: true},
+	}
 }
+
+func (f *fake) Users() []User {
+	return []User{{Name: "app", PoolSize: 7, ReservePoolSize: 1, PoolMode: "session", MaxConnections: 8, CurrentConnections: 2, MaxClientConnections: 9,
+		CurrentClientConnections: 3}, {Name: "batch"}}
+}
+
+func (f *fake) Memory() []Memory {
+	return []Memory{{Name: "client", Size: 512, Used: 10, Free: 2, Total: 6144}}
+}
+
+func (f *fake) Config() []ConfigRow {
+	return []ConfigRow{{Key: "max_client_conn", Value: "200", Default: "10000", Changeable: true},
+		{Key: "max_user_connections", Value: "0", Default: "0", Changeable: true}, {Key: "pg_listen", Value: "127.0.0.1:6432", Default: "127.0.0.1:6432"}}
+}
+
+func (f *fake) Pins() []Pin {
+	return []Pin{{ClientID: 26, User: "app", Database: "shop", ServerPID: 4711, Reason: "temporary table", Statement: "create temp table\n  t (id int)",
+		Since: time.Date(2026, 11, 21, 7, 32, 0, 0, time.UTC)}}
+}
+
+func (f *fake) Statements() []Prepared {
+	return []Prepared{{Name: "outrigger_1", SQL: "select " + strings.Repeat("x, ", 100), Uses: 1 << 33, Servers: 2, Bytes: 700}}
+}
+
+func (f *fake) Loops() []Loop {
+	return []Loop{{ID: 0, Clients: 4, Servers: 3, Ticks: 1 << 34, Events: 1 << 35, Writes: 7, BytesIn: 8, BytesOut: 9}}
+}
+
+func (f *fake) Version() string { return "0.1.0" }
 
 // listen serves consoles on the loopback, to anyone who asks. All sessions end before the test does.
-func listen(t *testing.T, role Role, src Source) *net.TCPAddr {
+func listen(t *testing.T, role Role, f *fake) *net.TCPAddr {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -98,7 +194,7 @@ func listen(t *testing.T, role Role, src Source) *net.TCPAddr {
 					t.Error(err)
 					return
 				}
-				if err := Serve(nc, role, src); err != nil {
+				if err := Serve(t.Context(), nc, role, f, f); err != nil {
 					t.Error(err)
 				}
 			})
@@ -138,8 +234,8 @@ func connect(t *testing.T, addr net.Addr, mode string) *pgx.Conn {
 func TestPgx(t *testing.T) {
 	for _, mode := range []string{"simple_protocol", "exec", "describe_exec", "cache_describe", "cache_statement"} {
 		t.Run(mode, func(t *testing.T) {
-			src := &fakeSource{}
-			conn := connect(t, listen(t, Admin, src), mode)
+			f := &fake{}
+			conn := connect(t, listen(t, Admin, f), mode)
 			ctx := t.Context()
 			for range 2 { // the second time from the driver's cache
 				rows, err := conn.Query(ctx, "SHOW SERVERS;")
@@ -160,15 +256,37 @@ func TestPgx(t *testing.T) {
 					t.Fatal(err)
 				}
 				pools, err := pgx.CollectRows(rows, pgx.RowToMap)
-				if err != nil || len(pools) != 2 || pools[0]["maxwait_us"] != int32(13) || pools[0]["load_balance_hosts"] != nil || pools[1]["role"] != "replica" {
+				if err != nil || len(pools) != 2 || pools[0]["maxwait_us"] != int32(13) || pools[0]["load_balance_hosts"] != nil || pools[0]["cl_active"] != int32(101) {
 					t.Errorf("pools %v, error %v", pools, err)
 				}
 			}
-			if tag, err := conn.Exec(ctx, "reload"); err != nil || tag.String() != "RELOAD" || src.reloads != 1 {
-				t.Errorf("tag %q, error %v, %d reloads", tag, err, src.reloads)
+			rows, err := conn.Query(ctx, "show loops")
+			if err != nil {
+				t.Fatal(err)
 			}
-			if tag, err := conn.Exec(ctx, "SET extra_float_digits = 3"); err != nil || tag.String() != "SET" {
-				t.Errorf("tag %q, error %v", tag, err)
+			if loop, err := pgx.CollectExactlyOneRow(rows, pgx.RowToMap); err != nil || loop["events"] != int64(1<<35) {
+				t.Errorf("loop %v, error %v", loop, err)
+			}
+			for sql, want := range map[string]string{"reload": "RELOAD", "SET extra_float_digits = 3": "SET", "SET query_timeout = '5'": "SET query_timeout=5",
+				"pause shop": "PAUSE"} {
+				if tag, err := conn.Exec(ctx, sql); err != nil || tag.String() != want {
+					t.Errorf("%s: tag %q, error %v", sql, tag, err)
+				}
+			}
+			for _, deed := range []string{"reload()", "set(query_timeout, 5)", "pause(shop)"} {
+				if !strings.Contains(f.log(), deed) {
+					t.Errorf("did %q, not %s", f.log(), deed)
+				}
+			}
+			tx, err := conn.Begin(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if status := conn.PgConn().TxStatus(); status != pgwire.InBlock {
+				t.Errorf("after BEGIN: status %c", status)
+			}
+			if err := tx.Commit(ctx); err != nil || conn.PgConn().TxStatus() != pgwire.Idle {
+				t.Errorf("commit: %v, status %c", err, conn.PgConn().TxStatus())
 			}
 			if err := conn.Ping(ctx); err != nil {
 				t.Error("ping:", err)
@@ -176,13 +294,13 @@ func TestPgx(t *testing.T) {
 			if tag, err := conn.Exec(ctx, ""); err != nil || tag.String() != "" {
 				t.Errorf("empty query: tag %q, error %v", tag, err)
 			}
-			_, err := conn.Exec(ctx, "SELECT 1")
+			_, err = conn.Exec(ctx, "SELECT 1")
 			pgErr, ok := errors.AsType[*pgconn.PgError](err)
-			if !ok || pgErr.Code != "42601" || !strings.Contains(pgErr.Hint, "SHOW HELP") || pgErr.Message != "unknown command: select 1" {
+			if !ok || pgErr.Code != "42601" || !strings.Contains(pgErr.Hint, "SHOW HELP") || pgErr.Message != "unknown command: SELECT 1" {
 				t.Errorf("got %#v", err)
 			}
 			var version string
-			if err := conn.QueryRow(ctx, "show version").Scan(&version); err != nil || version != src.Version() {
+			if err := conn.QueryRow(ctx, "show version").Scan(&version); err != nil || version != "PgBouncer 1.25.2 (Outrigger 0.1.0)" {
 				t.Errorf("after an error: version %q, error %v", version, err)
 			}
 		})
@@ -200,7 +318,7 @@ func TestNumericBinary(t *testing.T) {
 }
 
 func TestPsql(t *testing.T) {
-	addr := listen(t, Admin, &fakeSource{})
+	addr := listen(t, Admin, &fake{})
 	psql := func(args ...string) string {
 		t.Helper()
 		args = append([]string{"-X", "-h", "127.0.0.1", "-p", fmt.Sprint(addr.Port), "-U", "ops"}, args...)
@@ -213,8 +331,14 @@ func TestPsql(t *testing.T) {
 		return string(out)
 	}
 	var got strings.Builder
-	for _, sql := range []string{"show clients", "show servers", "show pools;", "SHOW STATS", "show version", "show help", "reload", "set x = y",
-		"show version; begin; commit -- two", "show nonsense", "", "show version; nonsense; reload"} {
+	statements := []string{"reload", "pause", "kill_client 26", "set x = 'y z'", "set client_encoding to 'UTF8'", "show version; begin; commit -- two",
+		"show nonsense", "disable", "pause outrigger", "", "show version; nonsense; reload", "show timezone", "show transaction isolation level"}
+	for _, c := range commands() {
+		if c.help != "" && len(c.fields) > 0 {
+			statements = append(statements, c.name)
+		}
+	}
+	for _, sql := range statements {
 		fmt.Fprintf(&got, "-- %s --\n%s", sql, psql("-x", "-c", sql))
 	}
 	golden(t, "psql.golden", got.String())

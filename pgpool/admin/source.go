@@ -5,23 +5,49 @@ import (
 	"time"
 )
 
-// Source is what the console shows and does. Its methods are called by the goroutines of several consoles at once, and
-// what they return belongs to the caller.
+// Source is what the console shows. Its methods are called by the goroutines of several consoles at once, and what they
+// return belongs to the caller.
 type Source interface {
+	// Version is the program's own, without its name.
+	Version() string
+	State() State
+	// Pools returns a row for each database, user and server. SHOW POOLS adds up those of one database and user.
 	Pools() []Pool
 	Clients() []Client
 	Servers() []Server
 	Stats() []Stat
-	// Version is the line that SHOW VERSION answers.
-	Version() string
-	// Reload reads the configuration again. An error means that the old one is still in use.
-	Reload() error
+	Databases() []Database
+	Users() []User
+	Memory() []Memory
+	Config() []ConfigRow
+	Pins() []Pin
+	Statements() []Prepared
+	Loops() []Loop
 }
 
-// Pool is a row of SHOW POOLS: the connections to one server for one database.
+// State is what the pooler has one of.
+type State struct {
+	Paused    bool // PAUSE without a database
+	Suspended bool
+	// LoginClients have connected but not logged in yet.
+	LoginClients int
+}
+
+// Pool is a row of SHOW SERVER_POOLS: the connections of one user to one server for one database. A client that is linked
+// to no server and waits for none counts in the pool of the primary.
 type Pool struct {
 	Database, User string
+	Counts
 
+	MaxWait  time.Duration // of the client that waits longest
+	PoolMode string        // transaction, session or statement
+
+	Server string // address
+	Role   string // of the server: primary, replica or unknown
+}
+
+// Counts are a pool's connections by what they do.
+type Counts struct {
 	ClientsActive  int // linked to a server, or idle
 	ClientsWaiting int
 	CancelsActive  int // cancel requests that were sent on and not answered yet
@@ -34,23 +60,20 @@ type Pool struct {
 	ServersUsed          int // idle for so long that a check is due
 	ServersTested        int // run a reset or a check
 	ServersLogin         int
-
-	MaxWait  time.Duration // of the client that waits longest
-	PoolMode string        // transaction or session
-
-	Server string // address
-	Role   string // of the server: primary, replica or unknown
 }
 
 // Conn is what SHOW CLIENTS and SHOW SERVERS have in common.
 type Conn struct {
 	User, Database string
-	State          string   // clients: active, idle, waiting; servers: active, idle, used, tested, new
-	Addr           net.Addr // the other end; nil shows as empty, here and below
-	LocalAddr      net.Addr
-	ConnectTime    time.Time
-	RequestTime    time.Time     // of the latest request; zero shows as empty
-	Wait           time.Duration // a client's current wait for a server
+	Replication    string // none, logical or physical; empty means none
+	// State of a client is active, idle, waiting, active_cancel_req, waiting_cancel_req or login; of a server active,
+	// idle, used, tested, new, active_cancel or being_canceled. Clients that log in show in SHOW SOCKETS only.
+	State       string
+	Addr        net.Addr // the other end; nil shows as empty, here and below
+	LocalAddr   net.Addr
+	ConnectTime time.Time
+	RequestTime time.Time     // of the latest request; zero shows as ConnectTime
+	Wait        time.Duration // a client's current wait for a server
 
 	CloseNeeded bool   // it is closed as soon as it is free
 	ID          uint64 // unique among clients, or among servers; shown as id and, in hexadecimal, as ptr
@@ -60,6 +83,9 @@ type Conn struct {
 	TLS                string // version and cipher, or empty
 	ApplicationName    string
 	PreparedStatements int
+
+	FD             int // descriptor, or 0 when it is not known: such a connection is not in SHOW FDS
+	Unread, Unsent int // bytes that were received and not dealt with yet; bytes that wait to be sent
 }
 
 // Client is a row of SHOW CLIENTS.
@@ -93,4 +119,77 @@ type Counters struct {
 	WaitTime            time.Duration // clients waited for a server
 
 	ClientParses, ServerParses, Binds uint64 // of named prepared statements
+}
+
+// Database is a row of SHOW DATABASES: a database as clients name it. A limit of 0 is none.
+type Database struct {
+	Name            string
+	Host            string // of its primary; several are separated by commas; empty for a Unix socket shows as NULL
+	Port            int
+	Database        string // its name on the server
+	ForceUser       string // the user for server connections, if not the client's own
+	PoolSize        int
+	MinPoolSize     int
+	ReservePoolSize int
+	ServerLifetime  time.Duration
+	PoolMode        string // empty, shown as NULL, if it has none of its own
+
+	MaxConnections, CurrentConnections             int // to servers
+	MaxClientConnections, CurrentClientConnections int
+
+	Paused, Disabled bool
+}
+
+// User is a row of SHOW USERS. A limit of 0 is none.
+type User struct {
+	Name                      string
+	PoolSize, ReservePoolSize int    // 0, shown as empty, if it has none of its own
+	PoolMode                  string // empty, shown as NULL, if it has none of its own
+
+	MaxConnections, CurrentConnections             int // to servers
+	MaxClientConnections, CurrentClientConnections int
+}
+
+// Memory is a row of SHOW MEM: one kind of thing, of Size bytes each.
+type Memory struct {
+	Name             string
+	Size, Used, Free int
+	Total            int // bytes
+}
+
+// ConfigRow is a row of SHOW CONFIG. Whoever makes it masks the secrets in Value and Default: the console shows what it
+// gets. Durations are in seconds and switches 0 or 1, as PgBouncer has them.
+type ConfigRow struct {
+	Key, Value, Default string
+	Changeable          bool // by SET or RELOAD
+}
+
+// Pin is a row of SHOW PINS: a client that keeps its server beyond the transaction.
+type Pin struct {
+	ClientID       uint64 // as in SHOW CLIENTS
+	User, Database string
+	ServerPID      uint32
+	Reason         string
+	Statement      string // that caused it; shown shortened
+	Since          time.Time
+}
+
+// Prepared is a row of SHOW STATEMENTS: a statement that clients share.
+type Prepared struct {
+	Name    string // on the servers
+	SQL     string // shown shortened
+	Uses    uint64
+	Servers int // connections that hold it
+	Bytes   int // in this process
+}
+
+// Loop is a row of SHOW LOOPS: an event loop. The counts are since the start.
+type Loop struct {
+	ID               int
+	Clients, Servers int
+	Ticks            uint64
+	Events           uint64 // connections that a tick found ready
+	Writes           uint64
+	BytesIn          uint64
+	BytesOut         uint64
 }

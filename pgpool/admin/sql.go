@@ -6,47 +6,68 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
-// split cuts what a client sent into statements, each a list of words. Words outside quotes are in lower case; other
-// characters stand alone; comments are gone. Statements without a word are left out, so that an empty query, or a
-// driver's "-- ping", has none.
-func split(sql string) ([][]string, error) {
-	var statements [][]string
-	var words []string
-	for len(sql) > 0 {
-		c := sql[0]
+// token is a word, a quoted word, a string, or one other character.
+type token struct {
+	text       string // without quotes; its case is kept, as database names have one
+	quote      byte   // ", ' or 0
+	start, end int    // where it is in the statement, with its quotes
+}
+
+// is tells whether the token is the keyword. Like PgBouncer, the console takes "show" in double quotes for SHOW.
+func (t token) is(keyword string) bool { return t.quote != '\'' && strings.EqualFold(t.text, keyword) }
+
+// name tells whether the token can be the name of something.
+func (t token) name() bool { return t.quote != 0 || isWord(t.text[0]) }
+
+// split cuts what a client sent into statements, each a list of tokens. Comments are gone. Statements without a token are
+// left out, so that an empty query, or a driver's "-- ping", has none.
+func split(sql string) ([][]token, error) {
+	var statements [][]token
+	var tokens []token
+	for i := 0; i < len(sql); {
+		c := sql[i]
 		switch {
 		case strings.IndexByte(" \t\n\r\f\v", c) >= 0:
-			sql = sql[1:]
-		case strings.HasPrefix(sql, "--"):
-			_, sql, _ = strings.Cut(sql, "\n")
-		case strings.HasPrefix(sql, "/*"):
-			_, after, ok := strings.Cut(sql[2:], "*/")
-			if !ok {
+			i++
+		case strings.HasPrefix(sql[i:], "--"):
+			n := strings.IndexByte(sql[i:], '\n')
+			if n < 0 {
+				n = len(sql) - i
+			}
+			i += n
+		case strings.HasPrefix(sql[i:], "/*"):
+			n := strings.Index(sql[i+2:], "*/")
+			if n < 0 {
 				return nil, syntaxError("unterminated comment")
 			}
-			sql = after
+			i += n + len("/**/")
 		case c == ';':
-			if len(words) > 0 {
-				statements = append(statements, words)
+			if len(tokens) > 0 {
+				statements = append(statements, tokens)
 			}
-			words, sql = nil, sql[1:]
+			tokens = nil
+			i++
 		case c == '\'' || c == '"':
-			end := quotedLen(sql)
-			if end == 0 {
+			n := quotedLen(sql[i:])
+			if n == 0 {
 				return nil, syntaxError("unterminated quoted string")
 			}
-			words, sql = append(words, sql[1:end-1]), sql[end:]
+			q := string(c)
+			text := strings.ReplaceAll(sql[i+1:i+n-1], q+q, q)
+			tokens = append(tokens, token{text, c, i, i + n})
+			i += n
 		default:
 			n := 0
-			for n < len(sql) && isWord(sql[n]) {
+			for i+n < len(sql) && isWord(sql[i+n]) {
 				n++
 			}
 			n = max(n, 1)
-			words, sql = append(words, strings.ToLower(sql[:n])), sql[n:]
+			tokens = append(tokens, token{sql[i : i+n], 0, i, i + n})
+			i += n
 		}
 	}
-	if len(words) > 0 {
-		statements = append(statements, words)
+	if len(tokens) > 0 {
+		statements = append(statements, tokens)
 	}
 	return statements, nil
 }

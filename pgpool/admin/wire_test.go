@@ -25,7 +25,7 @@ type wire struct {
 	done chan error // what Serve returned
 }
 
-func newWire(t *testing.T, role Role, src Source) *wire {
+func newWire(t *testing.T, role Role, f *fake) *wire {
 	t.Helper()
 	client, server := net.Pipe()
 	deadline := time.Now().Add(10 * time.Second)
@@ -34,7 +34,7 @@ func newWire(t *testing.T, role Role, src Source) *wire {
 	w := &wire{t: t, nc: client, fe: pgproto3.NewFrontend(pgproto3.NewChunkReader(client), client), done: make(chan error, 1)}
 	go func() {
 		defer server.Close()
-		w.done <- Serve(server, role, src)
+		w.done <- Serve(t.Context(), server, role, f, f)
 	}()
 	t.Cleanup(func() { client.Close() })
 	return w
@@ -99,7 +99,7 @@ func word(m pgproto3.BackendMessage) string {
 }
 
 func TestWelcome(t *testing.T) {
-	w := newWire(t, Stats, &fakeSource{})
+	w := newWire(t, Stats, &fake{})
 	want := "S:server_version S:server_encoding S:client_encoding S:DateStyle S:TimeZone S:integer_datetimes S:standard_conforming_strings S:is_superuser K0,0 Z"
 	if got := w.ready(); got != want {
 		t.Errorf("got %s", got)
@@ -129,8 +129,9 @@ func TestExtended(t *testing.T) {
 		want []string // up to each ReadyForQuery
 	}{
 		{"one batch", list{parse("", "show version"), describe('S', ""), bind("", ""), describe('P', ""), run("", 0), sync}, []string{"1 t T1/0 2 T1/0 D C:SHOW Z"}},
-		{"binary", list{parse("", "show pools"), bind("", "", 1), describe('P', ""), run("", 0), sync}, []string{"1 2 T19/1 D D C:SHOW Z"}},
-		{"no rows", list{parse("", "set a = b"), describe('S', ""), bind("", ""), describe('P', ""), run("", 0), sync}, []string{"1 t n 2 n N C:SET Z"}},
+		{"binary", list{parse("", "show pools"), bind("", "", 1), describe('P', ""), run("", 0), sync}, []string{"1 2 T17/1 D D C:SHOW Z"}},
+		{"no rows", list{parse("", "set a = b"), describe('S', ""), bind("", ""), describe('P', ""), run("", 0), sync}, []string{"1 t n 2 n C:SET a=b Z"}},
+		{"notice", list{parse("", "set datestyle = b"), bind("", ""), run("", 0), sync}, []string{"1 2 N C:SET Z"}},
 		{"empty", list{parse("", "-- x"), describe('S', ""), bind("", ""), run("", 0), sync}, []string{"1 t n 2 I Z"}},
 		{"named, again and again", list{parse("a", "show version"), sync, bind("", "a"), run("", 0), bind("", "a"), run("", 0), sync}, []string{"1 Z", "2 D C:SHOW 2 D C:SHOW Z"}},
 		{"fetch", list{parse("", "show pools"), bind("p", ""), run("p", 1), run("p", 1), run("p", 1), sync}, []string{"1 2 D s D s C:SHOW Z"}},
@@ -156,7 +157,7 @@ func TestExtended(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWire(t, Admin, &fakeSource{})
+			w := newWire(t, Admin, &fake{})
 			w.ready()
 			w.send(append(tt.send, &pgproto3.Terminate{})...)
 			for i, want := range tt.want {
@@ -173,7 +174,7 @@ func TestExtended(t *testing.T) {
 
 // TestFlush waits for an answer without a Sync.
 func TestFlush(t *testing.T) {
-	w := newWire(t, Stats, &fakeSource{})
+	w := newWire(t, Stats, &fake{})
 	w.ready()
 	w.send(&pgproto3.Parse{Query: "show pools"}, &pgproto3.Flush{})
 	if m, err := w.fe.Receive(); err != nil || word(m) != "1" {
@@ -186,7 +187,8 @@ func TestManyRows(t *testing.T) {
 	const n = 5000
 	sql := pgwire.AppendQuery(nil, "show clients")
 	s := &stream{in: bytes.NewReader(sql)}
-	if err := Serve(s, Stats, &fakeSource{clients: n}); err != nil {
+	f := &fake{clients: n}
+	if err := Serve(t.Context(), s, Stats, f, f); err != nil {
 		t.Fatal(err)
 	}
 	if s.largest > maxPending+4<<10 {
@@ -202,11 +204,11 @@ func TestManyRows(t *testing.T) {
 // TestTypeSizes compares with what pg_type says.
 func TestTypeSizes(t *testing.T) {
 	var d pgproto3.RowDescription
-	b := appendRowDescription(nil, []field{{"a", oidInt4}, {"b", oidText}, {"c", oidNumeric}}, formats{1})
+	b := appendRowDescription(nil, []field{{"a", oidInt4}, {"b", oidText}, {"c", oidNumeric}, {"d", oidInt8}, {"e", oidBytea}}, formats{1})
 	if err := d.Decode(b[pgwire.HeaderLen:]); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []int16{4, -1, -1} {
+	for i, want := range []int16{4, -1, -1, 8, -1} {
 		if f := d.Fields[i]; f.DataTypeSize != want || f.TypeModifier != -1 || f.Format != formatBinary {
 			t.Errorf("%s: %+v", f.Name, f)
 		}
@@ -239,7 +241,7 @@ func TestViolations(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWire(t, Admin, &fakeSource{})
+			w := newWire(t, Admin, &fake{})
 			w.ready()
 			w.sendRaw(tt.send)
 			err := <-w.done
@@ -251,7 +253,7 @@ func TestViolations(t *testing.T) {
 }
 
 func TestFunctionCall(t *testing.T) {
-	w := newWire(t, Admin, &fakeSource{})
+	w := newWire(t, Admin, &fake{})
 	w.ready()
 	w.sendRaw(pgwire.AppendHeader(nil, pgwire.FunctionCall, 0))
 	if got := w.ready(); got != "0A000 Z" {
@@ -278,7 +280,7 @@ func TestEnd(t *testing.T) {
 			defer server.Close()
 			client.SetDeadline(time.Now().Add(10 * time.Second))
 			w := &wire{t: t, nc: client, fe: pgproto3.NewFrontend(pgproto3.NewChunkReader(client), client), done: make(chan error, 1)}
-			go func() { w.done <- Serve(server, Admin, &fakeSource{}) }()
+			go func() { w.done <- Serve(t.Context(), server, Admin, &fake{}, &fake{}) }()
 			w.ready()
 			tt.end(w, server)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -302,6 +304,9 @@ type stream struct {
 	out     bytes.Buffer
 	largest int // write
 }
+
+func (s *stream) SetDeadline(time.Time) error     { return nil }
+func (s *stream) SetReadDeadline(time.Time) error { return nil }
 
 func (s *stream) Read(b []byte) (int, error) { return s.in.Read(b) }
 
@@ -331,9 +336,9 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte("B\x00\x00\x00\x10\x00\x00\x00\x00\x00\x01\xff\xff\xff\xfe\x00\x00"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		whole := &stream{in: bytes.NewReader(in)}
-		err := Serve(whole, Admin, &fakeSource{})
+		err := Serve(t.Context(), whole, Admin, &fake{}, &fake{err: errors.New("no")})
 		single := &stream{in: &oneByte{in}}
-		if errSingle := Serve(single, Admin, &fakeSource{}); fmt.Sprint(err) != fmt.Sprint(errSingle) {
+		if errSingle := Serve(t.Context(), single, Admin, &fake{}, &fake{err: errors.New("no")}); fmt.Sprint(err) != fmt.Sprint(errSingle) {
 			t.Errorf("whole: %v, byte by byte: %v", err, errSingle)
 		}
 		if !bytes.Equal(whole.out.Bytes(), single.out.Bytes()) {

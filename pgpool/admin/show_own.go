@@ -1,0 +1,49 @@
+package admin
+
+// showOwn are commands that PgBouncer does not have.
+func showOwn() []command {
+	return []command{
+		show("show server_pools", "Connections by database, user and server: what SHOW POOLS adds up.", append(poolColumns(),
+			text("server", func(p *Pool) string { return p.Server }),
+			text("role", func(p *Pool) string { return p.Role }),
+		), Source.Pools),
+		show("show pins", "Clients that keep their server, and the statement that made them.", pinColumns(), Source.Pins),
+		show("show statements", "Prepared statements that clients share.", statementColumns(), Source.Statements),
+		show("show loops", "Event loops.", loopColumns(), Source.Loops),
+	}
+}
+
+func pinColumns() []column[Pin] {
+	return []column[Pin]{
+		int4("client_id", func(p *Pin) int { return int(p.ClientID) }),
+		text("user", func(p *Pin) string { return p.User }),
+		text("database", func(p *Pin) string { return p.Database }),
+		int4("server_pid", func(p *Pin) int { return int(p.ServerPID) }),
+		text("reason", func(p *Pin) string { return p.Reason }),
+		text("statement", func(p *Pin) string { return shorten(p.Statement) }),
+		text("since", func(p *Pin) string { return clock(p.Since) }),
+	}
+}
+
+func statementColumns() []column[Prepared] {
+	return []column[Prepared]{
+		text("name", func(p *Prepared) string { return p.Name }),
+		text("statement", func(p *Prepared) string { return shorten(p.SQL) }),
+		int8("uses", func(p *Prepared) uint64 { return p.Uses }),
+		int4("servers", func(p *Prepared) int { return p.Servers }),
+		int4("bytes", func(p *Prepared) int { return p.Bytes }),
+	}
+}
+
+func loopColumns() []column[Loop] {
+	return []column[Loop]{
+		int4("loop", func(l *Loop) int { return l.ID }),
+		int4("clients", func(l *Loop) int { return l.Clients }),
+		int4("servers", func(l *Loop) int { return l.Servers }),
+		int8("ticks", func(l *Loop) uint64 { return l.Ticks }),
+		int8("events", func(l *Loop) uint64 { return l.Events }),
+		int8("writes", func(l *Loop) uint64 { return l.Writes }),
+		int8("bytes_in", func(l *Loop) uint64 { return l.BytesIn }),
+		int8("bytes_out", func(l *Loop) uint64 { return l.BytesOut }),
+	}
+}
