@@ -33,7 +33,11 @@ func TestPeers(t *testing.T) {
 	if strings.Contains(out, "system user") {
 		t.Errorf("the client learns who it is: %s", out)
 	}
-	tcp := openDoor(t, a, nil, true)
+	tcp := openDoor(t, a, nil, true) // by the other method
+	if out, err := tcp.psql(t, "", "user="+me.Username); err == nil || !strings.Contains(out, "fe_sendauth: no password supplied") {
+		t.Errorf("over TCP: %v: %s", err, out)
+	}
+	tcp = openDoor(t, mustNew(t, Config{Method: Peer}), nil, true)
 	if out, err := tcp.psql(t, "", "user="+me.Username); err == nil || !strings.Contains(out, "needs a Unix socket") {
 		t.Errorf("over TCP: %v: %s", err, out)
 	}

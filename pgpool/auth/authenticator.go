@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -26,7 +27,7 @@ const (
 	SCRAMSHA256        // RFC 5802 and 7677, with channel binding over TLS
 	MD5                // the old hash, or SCRAM for users whose secret is a SCRAM verifier
 	Cert               // a verified client certificate whose common name is the user's
-	Peer               // the process at the other end of a Unix socket runs as the system user of that name
+	Peer               // the process at the other end of a Unix socket runs as the system user of that name; as LocalMethod for sockets only
 )
 
 // ParseMethod reads a method's name as pg_hba.conf writes it.
@@ -56,6 +57,10 @@ type Config struct {
 	// MockKey seeds the salts of users that do not exist and of users with a plain password. It defaults to a random
 	// one; giving every sidecar the same makes their answers equal.
 	MockKey []byte
+
+	// Previous is the Authenticator that the new one takes the place of, or nil. Users whose secret has not changed keep
+	// the verifier that was derived for them, and the credentials with what these have learnt.
+	Previous *Authenticator
 }
 
 // Authenticator lets clients in. Any goroutine may use it.
@@ -75,8 +80,8 @@ type account struct {
 	credentials *Credentials
 }
 
-// New returns an Authenticator. When clients will be asked for SCRAM it derives a verifier for each plain password, about
-// a millisecond of work for each, so that a login costs the same whether or not the user exists.
+// New returns an Authenticator. When clients will be asked for SCRAM it derives a verifier for each plain password, some
+// milliseconds of work for each, so that a login costs the same whether or not the user exists.
 func New(cfg Config) (*Authenticator, error) {
 	a := &Authenticator{method: cfg.Method, localMethod: cfg.LocalMethod, mockKey: cfg.MockKey, users: map[string]*account{}}
 	if a.method == unset {
@@ -85,15 +90,21 @@ func New(cfg Config) (*Authenticator, error) {
 	if a.localMethod == unset {
 		a.localMethod = a.method
 	}
+	if len(a.mockKey) == 0 && cfg.Previous != nil {
+		a.mockKey = cfg.Previous.mockKey
+	}
 	if len(a.mockKey) == 0 {
 		a.mockKey = make([]byte, sha256.Size)
 		rand.Read(a.mockKey)
 	}
 	hashes := 0
 	for user, secret := range cfg.Users {
-		acc, err := a.newAccount(user, secret)
-		if err != nil {
-			return nil, err
+		acc := a.kept(cfg.Previous, user, secret)
+		if acc == nil {
+			var err error
+			if acc, err = a.newAccount(user, secret); err != nil {
+				return nil, err
+			}
 		}
 		a.users[user] = acc
 		if secret.Kind != SecretSCRAM {
@@ -107,12 +118,29 @@ func New(cfg Config) (*Authenticator, error) {
 	return a, nil
 }
 
+// kept returns the account that previous has for the same secret, if it is good for the methods of now.
+func (a *Authenticator) kept(previous *Authenticator, user string, secret Secret) *account {
+	if previous == nil {
+		return nil
+	}
+	acc := previous.users[user]
+	if acc == nil || acc.secret.text != secret.text || a.asksSCRAM() != previous.asksSCRAM() || !bytes.Equal(a.mockKey, previous.mockKey) {
+		return nil
+	}
+	return acc
+}
+
+// asksSCRAM tells whether plain passwords need a verifier.
+func (a *Authenticator) asksSCRAM() bool {
+	return a.method == SCRAMSHA256 || a.localMethod == SCRAMSHA256
+}
+
 func (a *Authenticator) newAccount(user string, secret Secret) (*account, error) {
 	acc := &account{secret: secret, credentials: secret.Credentials(user)}
 	switch {
 	case secret.Kind == SecretSCRAM:
 		acc.verifier = &secret.verifier
-	case secret.Kind == SecretPassword && secret.text != "" && (a.method == SCRAMSHA256 || a.localMethod == SCRAMSHA256):
+	case secret.Kind == SecretPassword && secret.text != "" && a.asksSCRAM():
 		c, err := newSCRAMClient(secret.text)
 		if err != nil {
 			return nil, fmt.Errorf("derive verifier of user %q: %w", user, err)
@@ -178,7 +206,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, c Client) (*Credential
 // prove returns the message that goes out together with AuthenticationOk, if there is one.
 func (a *Authenticator) prove(ctx context.Context, c Client) (credentials *Credentials, last []byte, err error) {
 	method := a.method
-	if c.Local {
+	if c.Local && (a.localMethod != Peer || c.Conn.LocalAddr().Network() == "unix") {
 		method = a.localMethod
 	}
 	var acc *account

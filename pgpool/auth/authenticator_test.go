@@ -121,6 +121,42 @@ func TestMockSaltIsStable(t *testing.T) {
 	}
 }
 
+// A reload costs only what has changed, and forgets nothing that has not.
+func TestReloadKeepsWhatItCan(t *testing.T) {
+	before := mustNew(t, Config{Users: mustUsers(t, `"ann" "opensesame"`+"\n"+`"bob" "x"`+"\n"+`"dora" "`+verifierOfPencil+`"`)})
+	after := mustUsers(t, `"ann" "opensesame"`+"\n"+`"bob" "y"`+"\n"+`"dora" "`+verifierOfPencil+`"`)
+	for _, tt := range []struct {
+		name string
+		cfg  Config
+		kept string
+	}{
+		{"same methods", Config{Users: after, Previous: before}, "ann dora"},
+		{"other methods", Config{Method: MD5, Users: after, Previous: before}, ""},
+		{"other salts", Config{MockKey: []byte("other"), Users: after, Previous: before}, ""},
+		{"nothing before", Config{Users: after}, ""},
+	} {
+		a := mustNew(t, tt.cfg)
+		var kept []string
+		for _, user := range []string{"ann", "bob", "dora"} {
+			if a.users[user] == before.users[user] {
+				kept = append(kept, user)
+			}
+		}
+		if got := strings.Join(kept, " "); got != tt.kept {
+			t.Errorf("%s: kept %q, want %q", tt.name, got, tt.kept)
+		}
+	}
+	a := mustNew(t, Config{Users: after, Previous: before})
+	for user, password := range map[string]string{"ann": "opensesame", "bob": "y", "dora": "pencil"} {
+		if _, err, _ := logIn(t, a, NewCredentials(user, password)); err != nil {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	if _, err, _ := logIn(t, a, NewCredentials("bob", "x")); code(err) != "28P01" {
+		t.Errorf("the old password: %v", err)
+	}
+}
+
 func TestTrust(t *testing.T) {
 	a, err := New(Config{Method: Trust})
 	if err != nil {
