@@ -18,6 +18,7 @@ import (
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
 	"github.com/outrigger-proxy/outrigger/pgpool"
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 )
 
@@ -30,6 +31,8 @@ type Options struct {
 	Signals <-chan os.Signal
 	LogTo   io.Writer
 	Version string
+
+	previous *auth.Authenticator // lets clients in until now, when there is a sidecar already
 }
 
 // App is a sidecar.
@@ -46,6 +49,7 @@ type App struct {
 
 	// Owned by Run.
 	config  *config.Config
+	clients *auth.Authenticator // what lets clients in now
 	loops   []*netloop.Loop
 	parts   []*part // in the order of their start
 	reloads []func(*config.Config) error
@@ -76,7 +80,8 @@ func New(opts Options) (*App, error) {
 		a.cachePlan, problems = planCache(cfg)
 	}
 	if cfg.Pooler() {
-		a.tuning, more = planPostgres(cfg)
+		a.tuning, more = planPostgres(cfg, opts.previous)
+		a.clients = a.tuning.Clients
 		problems = append(problems, more...)
 	}
 	if len(problems) > 0 {
@@ -263,9 +268,11 @@ func (a *App) tryReload() (changed []config.Setting, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Check(next); err != nil {
+	checked, err := New(Options{Config: next, LogTo: io.Discard, previous: a.clients})
+	if err != nil {
 		return nil, err
 	}
+	a.clients = checked.clients // for the plan that is carried out, which so derives no key a second time
 	for _, reload := range a.reloads {
 		if err := reload(next); err != nil {
 			return nil, err

@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"io"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,7 +64,7 @@ func TestReadKey(t *testing.T) {
 
 func TestSSLModeOfTheURLComesFirst(t *testing.T) {
 	cfg := load(t, "PRIMARY_DB_URL=postgres://a@p/d", "READ_REPLICA_URL=postgres://a@r/d?sslmode=disable", "OUTRIGGER_SERVER_TLS_SSLMODE=verify-full")
-	plan, problems := planPostgres(cfg)
+	plan, problems := planPostgres(cfg, nil)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -75,6 +77,9 @@ func TestSSLModeOfTheURLComesFirst(t *testing.T) {
 }
 
 func TestClientTLS(t *testing.T) {
+	server := httptest.NewTLSServer(nil) // for its certificate
+	server.Close()
+	authority := write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	for _, tt := range []struct {
 		mode     string
 		offered  bool
@@ -91,6 +96,12 @@ func TestClientTLS(t *testing.T) {
 		cfg, required, err := clientTLS(config.TLS{SSLMode: tt.mode})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if cfg != nil && tt.verify == tls.NoClientCert {
+			authorities, _, err := clientTLS(config.TLS{SSLMode: tt.mode, CAFile: authority})
+			if err != nil || authorities.ClientAuth != tls.VerifyClientCertIfGiven || authorities.ClientCAs == nil {
+				t.Errorf("%s: a certificate is not verified although its authority is known: %v", tt.mode, err)
+			}
 		}
 		if (cfg != nil) != tt.offered || required != tt.required || cfg != nil && cfg.ClientAuth != tt.verify {
 			t.Errorf("%s: offered %v, required %v", tt.mode, cfg != nil, required)

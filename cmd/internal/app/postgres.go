@@ -15,13 +15,14 @@ import (
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 )
 
-// planPostgres is what the configuration says about the Postgres half, with all files read.
-func planPostgres(cfg *config.Config) (tuning pgpool.Tuning, problems config.Problems) {
+// planPostgres is what the configuration says about the Postgres half, with all files read. previous lets clients in
+// until now; nil at the start.
+func planPostgres(cfg *config.Config, previous *auth.Authenticator) (tuning pgpool.Tuning, problems config.Problems) {
 	tls, requireTLS, err := clientTLS(cfg.ClientTLS)
 	problems = add(problems, cfg, "client_tls_cert_file", err)
 	databases, more := planDatabases(cfg)
 	problems = append(problems, more...)
-	clients, more := newAuthenticator(cfg, databases)
+	clients, more := newAuthenticator(cfg, databases, previous)
 	problems = append(problems, more...)
 	return pgpool.Tuning{
 		Databases:     databases,
@@ -132,12 +133,12 @@ func namesSSLMode(s string) bool {
 	return err == nil && u.Query().Has("sslmode")
 }
 
-func newAuthenticator(cfg *config.Config, databases map[string]pgpool.Database) (clients *auth.Authenticator, problems config.Problems) {
+func newAuthenticator(cfg *config.Config, databases map[string]pgpool.Database, previous *auth.Authenticator) (clients *auth.Authenticator, problems config.Problems) {
 	method, err := auth.ParseMethod(cfg.AuthFor("0.0.0.0:0"))
 	problems = add(problems, cfg, "client_auth", err)
 	local, err := auth.ParseMethod(localAuth(cfg))
 	problems = add(problems, cfg, "client_auth", err)
-	c := auth.Config{Method: method, LocalMethod: local}
+	c := auth.Config{Method: method, LocalMethod: local, Previous: previous}
 	if cfg.AuthFile != "" {
 		c.Users, err = auth.LoadUsers(cfg.AuthFile)
 		problems = add(problems, cfg, "auth_file", err)
@@ -212,10 +213,11 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 	a.parts = append(a.parts, p)
 	sources.Pooler = poolerSource{pooler: pooler, maxClients: a.config.MaxClientConn}
 	a.reloads = append(a.reloads, func(cfg *config.Config) error {
-		tuning, problems := planPostgres(cfg)
+		tuning, problems := planPostgres(cfg, a.clients)
 		if len(problems) > 0 {
 			return problems
 		}
+		a.clients = tuning.Clients
 		return pooler.Reload(tuning)
 	})
 	return nil

@@ -22,8 +22,11 @@ func clientTLS(c config.TLS) (cfg *tls.Config, required bool, err error) {
 	}
 	cfg.ClientCAs, cfg.RootCAs = cfg.RootCAs, nil
 	verify := strings.HasPrefix(c.SSLMode, "verify-")
-	if verify {
+	switch {
+	case verify:
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	case cfg.ClientCAs != nil: // as PostgreSQL does, which client_auth: cert relies on
+		cfg.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	return cfg, verify || c.SSLMode == "require", nil
 }
