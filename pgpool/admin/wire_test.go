@@ -27,6 +27,11 @@ type wire struct {
 
 func newWire(t *testing.T, role Role, f *fake) *wire {
 	t.Helper()
+	return newWireIn(t.Context(), t, role, f)
+}
+
+func newWireIn(ctx context.Context, t *testing.T, role Role, f *fake) *wire {
+	t.Helper()
 	client, server := net.Pipe()
 	deadline := time.Now().Add(10 * time.Second)
 	client.SetDeadline(deadline)
@@ -34,7 +39,7 @@ func newWire(t *testing.T, role Role, f *fake) *wire {
 	w := &wire{t: t, nc: client, fe: pgproto3.NewFrontend(pgproto3.NewChunkReader(client), client), done: make(chan error, 1)}
 	go func() {
 		defer server.Close()
-		w.done <- Serve(t.Context(), server, role, f, f)
+		w.done <- Serve(ctx, server, role, f, f)
 	}()
 	t.Cleanup(func() { client.Close() })
 	return w
