@@ -24,7 +24,10 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 	c.keepUnbooked()
 	e := expectation{kind: kindQuery, wrote: true, prev: c.unnamed, prevOf: s.unnamed}
 	if whole {
-		st := c.w.texts.find(frame[pgwire.HeaderLen:], "")
+		st, body := c.unit, frame[pgwire.HeaderLen:]
+		if st == nil || st.body != string(body) { // inside a transaction units are not scanned
+			st = c.w.texts.query(body)
+		}
 		c.wrote = false
 		e.set = c.effect(st)
 		e.wrote = c.wrote
@@ -278,7 +281,7 @@ func (c *client) scanUnit(b []byte) (read, whole bool) {
 			}
 			body := rest[pgwire.HeaderLen:size]
 			if typ == pgwire.Query {
-				c.unit = c.w.texts.find(body, "")
+				c.unit = c.w.texts.query(body)
 				return !sc.write && c.unit.read(), true
 			}
 			name, text, ok := pgwire.CString(body)

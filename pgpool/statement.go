@@ -3,6 +3,7 @@
 package pgpool
 
 import (
+	"hash/maphash"
 	"strconv"
 	"sync/atomic"
 
@@ -12,7 +13,7 @@ import (
 // statement is an SQL text as clients sent it, with the parameter types of its Parse, and what is known of it. All
 // clients of a worker that send the same share one. It does not change but for primaryOnly.
 type statement struct {
-	// name is what servers know it by once it is prepared there. It is unique in the process.
+	// name is what servers know it by once it is prepared there. It is unique in the process, and empty for a simple Query.
 	name string
 	// body is what follows the name in a Parse: text, zero byte, parameter types. For a simple Query it ends after the
 	// zero byte.
@@ -41,6 +42,8 @@ const (
 	entryOverhead = 256
 	// maxTableText is the longest text that the table keeps.
 	maxTableText = 64 << 10
+	// sightings is how many texts are remembered as seen once.
+	sightings = 4 << 10
 )
 
 // statements finds a statement by its text. Evicting one only forgets the short cut: clients that hold it keep it.
@@ -48,10 +51,12 @@ type statements struct {
 	names *statementNames
 	byKey map[string]*statement
 	bytes int
+	seed  maphash.Seed
+	seen  *[sightings]uint32 // fingerprints of simple queries
 }
 
 func newStatements(names *statementNames) statements {
-	return statements{names: names, byKey: make(map[string]*statement)}
+	return statements{names: names, byKey: make(map[string]*statement), seed: maphash.MakeSeed(), seen: new([sightings]uint32)}
 }
 
 // find returns the statement of body, which is copied when it is new. Equal texts in another scope are another statement.
@@ -61,18 +66,34 @@ func (t *statements) find(body []byte, scope string) *statement {
 			s.recent = true
 			return s
 		}
-		return t.insert(string(body), string(body))
+		return t.insert(string(body), &statement{name: t.names.next(), body: string(body), class: classify.Classify(textOf(body))})
 	}
 	key := scope + "\x00" + string(body)
 	if s, ok := t.byKey[key]; ok {
 		s.recent = true
 		return s
 	}
-	return t.insert(key, string(body))
+	return t.insert(key, &statement{name: t.names.next(), body: string(body), class: classify.Classify(textOf(body))})
 }
 
-func (t *statements) insert(key, body string) *statement {
-	s := &statement{name: t.names.next(), body: body, class: classify.Classify(textOf([]byte(body)))}
+// query returns the statement of a simple Query's body. The table takes a text in when it comes again: programs that
+// write values into their texts would fill it with what nobody ever asks for, at several times the cost of forwarding.
+func (t *statements) query(body []byte) *statement {
+	if s, ok := t.byKey[string(body)]; ok {
+		s.recent = true
+		return s
+	}
+	s := &statement{body: string(body), class: classify.Classify(textOf(body))}
+	sum := maphash.Bytes(t.seed, body)
+	seen := &t.seen[sum%sightings]
+	if print := uint32(sum >> 32); *seen != print {
+		*seen = print
+		return s
+	}
+	return t.insert(s.body, s)
+}
+
+func (t *statements) insert(key string, s *statement) *statement {
 	if len(key) > maxTableText {
 		return s
 	}

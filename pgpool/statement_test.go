@@ -1,0 +1,45 @@
+package pgpool
+
+import (
+	"fmt"
+	"testing"
+)
+
+// Texts that never come again stay out of the table, and others get in with their second coming.
+func TestTableKeepsQueriesThatComeAgain(t *testing.T) {
+	table := newStatements(&statementNames{})
+	query := func(text string) *statement { return table.query([]byte(text + "\x00")) }
+	for i := range 3 * sightings {
+		if s := query(fmt.Sprintf("select abalance from accounts where aid = %d", i)); !s.read() {
+			t.Fatal("a select is no read")
+		}
+	}
+	// Two texts of one fingerprint in one slot would be taken for one: 32 bits make that a matter of years.
+	if n := len(table.byKey); n > 1 {
+		t.Errorf("%d of the texts that came once are kept", n)
+	}
+	first, second, third := query("select 1"), query("select 1"), query("select 1")
+	if first == second || second != third {
+		t.Error("the text was not kept when it came again")
+	}
+	if s := table.find([]byte("select 1\x00\x00\x00"), ""); s == third || s.name == "" {
+		t.Error("a Parse got the statement of a Query, which has no name")
+	}
+}
+
+// The table stays within its budget whatever comes twice.
+func TestTableIsBounded(t *testing.T) {
+	table := newStatements(&statementNames{})
+	text := make([]byte, maxTableText-16)
+	for i := range 4 * tableBudget / maxTableText {
+		for range 2 {
+			table.query(fmt.Appendf(text[:0:0], "select %d, '%s'\x00", i, text))
+		}
+		if table.bytes > tableBudget {
+			t.Fatalf("%d bytes in the table, over its budget of %d", table.bytes, tableBudget)
+		}
+	}
+	if len(table.byKey) < tableBudget/maxTableText/2 {
+		t.Errorf("only %d texts are kept", len(table.byKey))
+	}
+}
