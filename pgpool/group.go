@@ -220,10 +220,19 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	defer cancel()
 	var session auth.Session
 	index, count := g.up.roles.Primary(), g.up.count()
+	for range count {
+		g.slots = append(g.slots, &slots{})
+	}
+	g.policy.Store(t.policy(g.key.database, g.key.user))
+	if d.err = p.reserveFirst(ctx, g, index); d.err != nil {
+		return
+	}
+	defer p.arrivedFirst(g)
 	for k := range count { // any server will do while the primary is away
 		i := (index + k) % count
 		var err error
 		if session, err = g.dial(ctx, i); err == nil {
+			g.slots[index].used.Store(0)
 			index, d.err = i, nil
 			break
 		}
@@ -237,12 +246,8 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	if d.err != nil {
 		return
 	}
-	for range count {
-		g.slots = append(g.slots, &slots{})
-	}
 	g.welcome.Store(&session.Params)
-	g.policy.Store(t.policy(g.key.database, g.key.user))
-	g.slots[index].take(1)
+	g.slots[index].used.Store(1)
 	p.mu.Lock()
 	p.groups[g.key] = g
 	p.mu.Unlock()

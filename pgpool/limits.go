@@ -1,7 +1,9 @@
 package pgpool
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
@@ -94,17 +96,23 @@ func (p *Pooler) reserveWithin(g *sharedGroup, index, size int, limits *Policy) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ofDatabase, ofUser := 0, 0
-	for key, other := range p.groups {
+	count := func(other *sharedGroup) {
 		if other.up != g.up {
-			continue
+			return
 		}
 		n := int(other.slots[index].used.Load())
-		if key.database == g.key.database {
+		if other.key.database == g.key.database {
 			ofDatabase += n
 		}
-		if key.user == g.key.user {
+		if other.key.user == g.key.user {
 			ofUser += n
 		}
+	}
+	for _, other := range p.groups {
+		count(other)
+	}
+	for other := range p.arriving {
+		count(other)
 	}
 	full := limits.MaxDBServers > 0 && ofDatabase >= limits.MaxDBServers || limits.MaxUserServers > 0 && ofUser >= limits.MaxUserServers
 	if !full {
@@ -116,6 +124,34 @@ func (p *Pooler) reserveWithin(g *sharedGroup, index, size int, limits *Policy) 
 		}
 	}
 	return false
+}
+
+// reserveFirst takes the slot for a group's first connection, and waits for it if a limit is reached.
+func (p *Pooler) reserveFirst(ctx context.Context, g *sharedGroup, index int) error {
+	p.mu.Lock()
+	p.arriving[g] = true
+	p.mu.Unlock()
+	again := time.NewTicker(shortHousekeeping)
+	defer again.Stop()
+	limits := g.policy.Load()
+	for !p.reserveWithin(g, index, 1, limits) {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			p.arrivedFirst(g)
+			return &pgwire.Error{Code: "53300", Message: "no server connection became free for this user and database",
+				Detail: fmt.Sprintf("max_db_connections is %d, max_user_connections is %d.", limits.MaxDBServers, limits.MaxUserServers),
+				Hint:   "Raise the limit, or find the queries that hold the connections: SHOW POOLS on the console."}
+		}
+	}
+	return nil
+}
+
+// arrivedFirst is told that a group's first connection was made, or not.
+func (p *Pooler) arrivedFirst(g *sharedGroup) {
+	p.mu.Lock()
+	delete(p.arriving, g)
+	p.mu.Unlock()
 }
 
 // giveUp closes the free server of another pool that was free for longest, so that g may have one more within the limits

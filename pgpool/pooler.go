@@ -55,6 +55,7 @@ type Pooler struct {
 
 	mu        sync.Mutex
 	groups    map[groupKey]*sharedGroup // under mu
+	arriving  map[*sharedGroup]bool     // under mu: groups whose first connection is being made
 	upstreams map[string]*upstream      // under mu, by upstreamKey
 	clients   headcount                 // under mu
 	policies  map[groupKey]*Policy      // under mu, of clients; emptied by Reload
@@ -83,7 +84,7 @@ func New(cfg Config) (*Pooler, error) {
 		}
 	}
 	p := &Pooler{cfg: cfg, log: cfg.Logger, started: time.Now(), groups: make(map[groupKey]*sharedGroup),
-		upstreams: make(map[string]*upstream), clients: newHeadcount(), policies: make(map[groupKey]*Policy),
+		arriving: make(map[*sharedGroup]bool), upstreams: make(map[string]*upstream), clients: newHeadcount(), policies: make(map[groupKey]*Policy),
 		keys: make(map[uint32]*client), interned: make(map[string]*settings)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	for i, l := range cfg.Loops {

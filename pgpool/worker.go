@@ -203,6 +203,9 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 	}
 	w.pace, w.idleLimits = housekeeping, false
 	for c := range w.clients {
+		if c.group.moved != nil && c.server == nil {
+			c.move()
+		}
 		c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user)
 		w.observe(c.policy)
 	}
