@@ -23,20 +23,20 @@ func TestAServerOutlivesAClientThatLeavesInMidQuery(t *testing.T) {
 	stranger := p.connect(t, simple)
 	ask(t, stranger, "select 'warm'")
 	before := p.pids(t)
+	watch := direct(t, 0)
+	const slow = "select pg_sleep(3600), 'of the one who left'"
 	for i := range 20 {
 		w, err := wireTo(p.addr, "postgres")
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.send(t, "select pg_sleep(3600), 'of the one who left'")
+		w.send(t, slow)
 		waitFor(t, "the query to run", func() bool {
-			busy := false
-			p.on(t, 0, func(wk *worker) {
-				for c := range wk.clients {
-					busy = busy || c.server != nil
-				}
-			})
-			return busy
+			var state, sql string
+			if err := watch.QueryRow(context.Background(), "select state, query from pg_stat_activity where pid = $1", before[0]).Scan(&state, &sql); err != nil {
+				t.Fatal(err)
+			}
+			return state == "active" && sql == slow
 		})
 		w.nc.Close()
 		if got, want := ask(t, stranger, fmt.Sprintf("select 'mine %d'", i)), fmt.Sprintf("mine %d", i); got != want {

@@ -36,6 +36,7 @@ type pool struct {
 // slots bounds the connections to one server for one database and user over all workers, and remembers which of them starve.
 type slots struct {
 	used     atomic.Int32
+	leaving  atomic.Int32 // those of used that are being closed because they are too many
 	starving atomic.Uint64 // a bit for each worker
 	dials    atomic.Uint64
 }
@@ -111,8 +112,12 @@ func (s *server) fit() bool {
 // put takes a server back.
 func (p *pool) put(s *server) {
 	now := p.w.loop.Now()
-	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) || s.epoch != p.group.epoch || p.group.moved != nil || p.tooMany() {
+	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) || s.epoch != p.group.epoch || p.group.moved != nil {
 		s.retire()
+		return
+	}
+	if p.tooMany() {
+		s.leave()
 		return
 	}
 	s.lastUsed = now
@@ -128,8 +133,15 @@ func (p *pool) put(s *server) {
 // tooMany tells whether the pool has more connections than it may, as after a reload.
 func (p *pool) tooMany() bool {
 	limits := p.group.shared.policy.Load()
-	used := int(p.slots.used.Load())
+	used := int(p.slots.used.Load() - p.slots.leaving.Load())
 	return used > limits.PoolSize && (p.waiting.n == 0 || used > limits.PoolSize+limits.ReservePoolSize)
+}
+
+// leave closes a server that is one too many.
+func (s *server) leave() {
+	s.leaving = true
+	s.pool.slots.leaving.Add(1)
+	s.retire()
 }
 
 // wait queues the client.
@@ -272,6 +284,9 @@ func (p *pool) gone(s *server, err error) {
 		}
 	}
 	p.slots.used.Add(-1)
+	if s.leaving {
+		p.slots.leaving.Add(-1)
+	}
 	if s.successor != nil {
 		p.w.pooler.freed(s.successor, p.index)
 	}

@@ -43,6 +43,7 @@ type server struct {
 	fatal     bool // the server has said that it will close
 	retired   bool // closed by us, with nothing wrong
 	inReset   bool // it runs a query of ours between clients: to clean it, check it, or prepare it for use
+	leaving   bool // counted in slots.leaving
 	orphan    bool // its client has left; what it still says is for nobody
 	timedOut  bool // query_timeout has cancelled its query
 	leftover  int  // bytes read for nobody

@@ -176,9 +176,14 @@ func (p *pool) expire(now time.Time) {
 	for i := 0; i < len(p.free); {
 		s := p.free[i]
 		idle := limits.ServerIdle > 0 && now.Sub(s.lastUsed) > limits.ServerIdle && int(p.slots.used.Load()) > limits.MinPoolSize
-		if now.After(s.expires) || idle || s.epoch != p.group.epoch || p.group.moved != nil || p.tooMany() {
+		excess := p.tooMany()
+		if now.After(s.expires) || idle || s.epoch != p.group.epoch || p.group.moved != nil || excess {
 			p.free = append(p.free[:i], p.free[i+1:]...)
-			s.retire()
+			if excess {
+				s.leave()
+			} else {
+				s.retire()
+			}
 			continue
 		}
 		i++
