@@ -45,6 +45,7 @@ type sharedGroup struct {
 	name  string // of the database, on the servers
 	slots []*slots
 
+	moved       atomic.Pointer[sharedGroup] // what replaces it since a reload
 	policy      atomic.Pointer[Policy]
 	welcome     atomic.Pointer[map[string]string] // what servers report at login
 	credentials atomic.Pointer[auth.Credentials]  // of the client, who logs in as himself; nil: the server's own
@@ -128,6 +129,7 @@ func (p *Pooler) relocate(g *sharedGroup, d Database, t *Tuning) *sharedGroup {
 	to.welcome.Store(g.welcome.Load())
 	delete(p.groups, g.key)
 	p.groups[to.key] = to
+	g.moved.Store(to)
 	return to
 }
 
@@ -250,6 +252,11 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	g.slots[index].used.Store(1)
 	p.mu.Lock()
 	p.groups[g.key] = g
+	if now := p.tuning.Load(); now != t { // reloaded meanwhile
+		if database, ok := now.database(g.key.database); ok {
+			p.relocate(g, database, now)
+		}
+	}
 	p.mu.Unlock()
 	err := w.loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
 		to := w.group(g).pools[index]

@@ -36,7 +36,7 @@ type pool struct {
 // slots bounds the connections to one server for one database and user over all workers, and remembers which of them starve.
 type slots struct {
 	used     atomic.Int32
-	leaving  atomic.Int32 // those of used that are being closed because they are too many
+	leaving  atomic.Int32  // those of used that are being closed because they are too many
 	starving atomic.Uint64 // a bit for each worker
 	dials    atomic.Uint64
 }

@@ -50,7 +50,7 @@ func newWorker(p *Pooler, number int, loop *netloop.Loop) *worker {
 
 func (w *worker) tuning() *Tuning { return w.pooler.tuning.Load() }
 
-// group returns the pools for a database.
+// group returns the worker's pools of a group.
 func (w *worker) group(shared *sharedGroup) *group {
 	if g := w.groups[shared]; g != nil {
 		return g
@@ -60,6 +60,9 @@ func (w *worker) group(shared *sharedGroup) *group {
 		g.pools = append(g.pools, &pool{w: w, group: g, index: i, slots: shared.slots[i], all: make(map[*server]struct{})})
 	}
 	w.groups[shared] = g
+	if to := shared.moved.Load(); to != nil { // it comes too late: from a login that a reload has overtaken
+		g.moved = w.group(to)
+	}
 	return g
 }
 
@@ -114,6 +117,9 @@ func (w *worker) adopt(c *client, shared *sharedGroup, conn *netloop.Conn) netlo
 	c.status = pgwire.Idle
 	c.since = w.loop.Now()
 	c.group.clients++
+	if c.group.moved != nil {
+		c.move()
+	}
 	w.clients[c] = struct{}{}
 	w.observe(c.policy)
 	w.startHouse()
