@@ -193,6 +193,9 @@ func (s *server) repeatable(typ byte, frame []byte) bool {
 
 // receive settles one message with our books. It reports whether the client gets it, or instead of it replaced.
 func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
+	if typ == pgwire.NotificationResponse {
+		s.notifies(frame)
+	}
 	if s.owed.n == 0 {
 		return s.unasked(typ, frame), nil
 	}

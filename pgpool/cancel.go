@@ -18,11 +18,11 @@ func (p *Pooler) register(c *client) {
 	defer p.mu.Unlock()
 	for {
 		p.last++
-		if _, taken := p.keys[p.last]; p.last != 0 && !taken {
+		c.pid = firstPID | p.last&(firstPID-1)
+		if _, taken := p.keys[c.pid]; !taken {
 			break
 		}
 	}
-	c.pid = p.last
 	p.keys[c.pid] = c
 }
 

@@ -27,6 +27,7 @@ type client struct {
 	connectedAt int64 // Unix seconds
 
 	home   atomic.Pointer[worker] // w, for cancel requests
+	runsOn atomic.Uint32          // process id of server, for statements that name sessions (pids.go)
 	server *server                // who it has, or
 	pool   *pool                  // where it waits for one, or neither
 	prev   *client                // neighbours in pool.waiting
@@ -201,6 +202,8 @@ func (c *client) move() {
 // link gives the client a server, in the state that its session expects.
 func (c *client) link(s *server) {
 	c.server, s.client = s, c
+	c.runsOn.Store(s.pid)
+	s.served.Store(c.pid)
 	c.granted, c.notified = true, false
 	s.lentAt = c.w.loop.Now()
 	s.pool.retry = 0

@@ -31,6 +31,7 @@
 //	statement.go texts and what is known of them; what a server has prepared
 //	settings.go  run-time parameters that follow a client
 //	cancel.go    cancel requests
+//	pids.go      sessions by process id
 //	console.go   what the admin console and the metrics show
 //	console_names.go  its rows for databases and users
 //	control.go   what the admin console does

@@ -196,6 +196,7 @@ func (p *pool) arrived(c *netloop.Conn, login auth.Session) *server {
 	s := &server{conn: c, pool: p, status: pgwire.Idle, pid: login.PID, key: login.Key, born: now, lastUsed: now,
 		id: p.slots.dials.Add(1), epoch: p.group.epoch, expires: now.Add(jitter(p.group.shared.policy.Load().ServerLifetime))}
 	p.all[s] = struct{}{}
+	p.w.pooler.addBackend(s)
 	if query := p.group.shared.policy.Load().ConnectQuery; query != "" {
 		s.inReset = true
 		s.run(query)
@@ -277,6 +278,7 @@ func connectError(err error) *pgwire.Error {
 // gone is told that a server's connection is closed.
 func (p *pool) gone(s *server, err error) {
 	delete(p.all, s)
+	p.w.pooler.removeBackend(s)
 	for i, f := range p.free {
 		if f == s {
 			p.free = append(p.free[:i], p.free[i+1:]...)

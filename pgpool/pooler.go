@@ -60,6 +60,7 @@ type Pooler struct {
 	clients   headcount                 // under mu
 	policies  map[groupKey]*Policy      // under mu, of clients; emptied by Reload
 	keys      map[uint32]*client        // under mu, by the process id given to clients
+	backends  map[uint32]*server        // under mu, by process id
 	interned  map[string]*settings      // under mu, by their key
 	last      uint32                    // under mu
 	watching  bool                      // under mu: Run has begun
@@ -85,7 +86,7 @@ func New(cfg Config) (*Pooler, error) {
 	}
 	p := &Pooler{cfg: cfg, log: cfg.Logger, started: time.Now(), groups: make(map[groupKey]*sharedGroup),
 		arriving: make(map[*sharedGroup]bool), upstreams: make(map[string]*upstream), clients: newHeadcount(), policies: make(map[groupKey]*Policy),
-		keys: make(map[uint32]*client), interned: make(map[string]*settings)}
+		keys: make(map[uint32]*client), backends: make(map[uint32]*server), interned: make(map[string]*settings)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	for i, l := range cfg.Loops {
 		p.workers = append(p.workers, newWorker(p, i, l))

@@ -34,6 +34,11 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 		if name := st.deallocated(); name != "" {
 			frame = c.deallocate(s, &e, name, frame)
 		}
+		if st.class.Flags.Has(classify.Pids) {
+			if sql, changed := c.w.pooler.serverPIDs(textOf([]byte(st.body))); changed {
+				frame = pgwire.AppendQuery(nil, string(sql))
+			}
+		}
 	}
 	c.wrote = false
 	s.conn.Write(frame)
@@ -131,7 +136,19 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 		return
 	}
 	st, to := c.target(s, name)
-	e := expectation{kind: kindBind, stmt: st}
+	e := expectation{kind: kindBind}
+	rewritten := to != string(name)
+	if st != nil && st.class.Flags.Has(classify.Pids) && len(frame) == size {
+		if other := c.withServerPIDs(st); other != st {
+			s.prepare(other)
+			st, to, e.name, rewritten = other, other.name, string(name), true
+		}
+		if own, changed := c.w.pooler.boundPIDs(values); changed {
+			size += len(own) - len(values)
+			values, rewritten = own, true
+		}
+	}
+	e.stmt = st
 	if to == absent {
 		e.name = string(name)
 	}
@@ -141,10 +158,10 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 	} else if set := c.effect(st); set != nil {
 		c.bound = set
 	}
-	if to == string(name) {
+	if !rewritten {
 		s.conn.Write(frame)
 	} else {
-		out := s.conn.Buffer(len(frame) + len(to))
+		out := s.conn.Buffer(size + len(to))
 		out = pgwire.AppendHeader(out, pgwire.Bind, size-pgwire.HeaderLen-len(name)+len(to))
 		out = append(append(out, portal...), 0)
 		out = append(append(out, to...), 0)

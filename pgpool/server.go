@@ -4,6 +4,7 @@ package pgpool
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
@@ -50,6 +51,7 @@ type server struct {
 	paused    bool // not read because the client reads too slowly
 	cancels   int  // cancel requests under way: their target must not change
 	pid       uint32
+	served    atomic.Uint32 // process id of the last client, as clients know it (pids.go)
 	key       []byte
 	id        uint64
 	epoch     int          // group.epoch at its birth
@@ -161,6 +163,7 @@ func (s *server) idle() bool {
 func (s *server) unlink() {
 	c := s.client
 	s.client, c.server = nil, nil
+	c.runsOn.Store(0)
 	s.repeat, s.tentative, s.wrote = false, false, false
 	if s.paused {
 		s.paused = false

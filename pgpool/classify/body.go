@@ -124,7 +124,10 @@ func (s *scanner) lookRelation(b *bodyState, name []byte) {
 		return
 	}
 	var buf [maxName]byte
-	if isServerRelation(lower(buf[:], name)) {
+	if low := lower(buf[:], name); isServerRelation(low) {
+		if hasPrefix(low, "pg_stat_") || string(low) == "pg_locks" {
+			s.flag(Pids)
+		}
 		b.raise(Write)
 	}
 }

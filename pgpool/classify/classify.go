@@ -52,6 +52,7 @@ const (
 	SetLocal                   // a setting until the end of the transaction
 	Copy                       // COPY in either direction
 	Executes                   // EXECUTE: it does what was prepared
+	Pids                       // it may name sessions by process id
 
 	StateSet
 	StateReset

@@ -28,6 +28,9 @@ func effectOf(name []byte) effect {
 		"dblink_send_query", "pg_replication_origin_session_setup", "pg_replication_origin_session_reset",
 		"pg_listening_channels":
 		return effect{flags: StateOther}
+	case "pg_cancel_backend", "pg_terminate_backend", "pg_blocking_pids", "pg_safe_snapshot_blocking_pids",
+		"pg_isolation_test_session_is_blocked", "pg_log_backend_memory_contexts", "pg_stat_get_activity":
+		return effect{flags: Pids}
 	}
 	return effect{reads: isBuiltinRead(name) || isHarmlessVolatile(name)}
 }
