@@ -10,11 +10,15 @@
 //	main_test.go       builds the binary, runs one environment for all tests, checks that nothing stays behind
 //	process_test.go    a running command: output, signals, end
 //	cluster_test.go    environments of `outrigger dev`, sidecars of `outrigger serve`
-//	pgbench_test.go    pgbench in all query modes, reads on the replica
+//	drivers_test.go    each driver's script directly and pooled: what it prints must be equal
+//	pgxmodes_test.go   pgx's script: every way to send a query
+//	pq_test.go         lib/pq's script; the others are in testdata/drivers and testdata/node, left out by -short
+//	pgdump_test.go     pg_dump and pg_restore
+//	pgbench_test.go    pgbench in all query modes and with pipelines, reads on the replica
 //	psql_test.go       psql: transaction, prepared statement, \copy, cancel
 //	pgx_test.go        pgx: the same, batches, and reads after writes
 //	redis_test.go      redis-cli and go-redis against every node
-//	node_test.go       node-postgres and ioredis, by the scripts in testdata/node; left out by -short
+//	node_test.go       the packages of npm; ioredis by its script in testdata/node; left out by -short
 //	outlive_test.go    a node is killed, a node leaves, a node joins, under load
 //	lifecycle_test.go  `outrigger dev` removes everything; wrong settings
 //	proc_test.go       what Linux's /proc says of processes and sockets

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -50,6 +52,46 @@ func TestPgbench(t *testing.T) {
 	}
 	if got := queries(t, "primary"); got < 100 {
 		t.Errorf("the primary has answered %d queries of TPC-B", got)
+	}
+}
+
+// pgbenchPipeline reads back what it has just written, all in one pipeline and twice in a transaction.
+const pgbenchPipeline = `\set id random(1, 100)
+\startpipeline
+insert into piped (client, id) values (:client_id, :id);
+select count(*) from piped where client = :client_id;
+begin;
+update piped set n = n + 1 where client = :client_id and id = :id;
+select 1 / (count(*) - count(*) + 1) from piped;
+end;
+\endpipeline
+`
+
+// pgbench's pipelines, in the two modes that have them, with more clients than servers; and its other ways to fetch results.
+func TestPgbenchPipeline(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t, "pipelines")
+	mustExec(t, connect(t, inDatabase(t, shared.get("PRIMARY_URL"), database)), "create table piped (client int, id int, n int default 0)")
+	dir := tempDir(t)
+	file := filepath.Join(dir, "pipeline.sql")
+	if err := os.WriteFile(file, []byte(pgbenchPipeline), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	gset := filepath.Join(dir, "gset.sql")
+	if err := os.WriteFile(gset, []byte("select 1 as one \\; select :client_id as two \\gset\nselect 1 / (case when :two = :client_id then 1 else 0 end);\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	url := inDatabase(t, shared.get("DATABASE_URL"), database)
+	for _, args := range []string{
+		"-M extended -f '" + file + "'", "-M prepared -f '" + file + "'", "-M simple -f '" + gset + "'",
+	} {
+		if err := finished(shared.sh(t, "pgbench -n -c 32 -j 2 -t 30 "+args+" '"+url+"'")); err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	const want = 2 * 32 * 30
+	if got := one[int](t, connect(t, inDatabase(t, shared.get("PRIMARY_URL"), database)), "select count(*) from piped where n > 0"); got != want {
+		t.Errorf("%d rows, want %d", got, want)
 	}
 }
 
