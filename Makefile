@@ -1,11 +1,12 @@
 # Two commands to know: `make run` and `make test`. Both install what is missing (.ci/install).
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
 FUZZTIME ?= 10s
 ARGS     ?=
 
 # -buildvcs=false: a checkout that belongs to another user builds too. The version is passed in instead.
-BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 MAIN  := ./cmd/outrigger
 
 .DEFAULT_GOAL := help

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/cmd/internal/app"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
+	"github.com/outrigger-proxy/outrigger/cmd/internal/config/pgbouncer"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/dev"
 )
 
@@ -29,6 +32,7 @@ type environment struct {
 	stdin          *os.File
 	stdout, stderr io.Writer
 	version        string
+	commit         string // empty: unknown
 }
 
 // run executes a command line and returns its exit code.
@@ -48,8 +52,9 @@ func run(args []string, env *environment) int {
 	}
 	fmt.Fprintln(env.stderr, "outrigger:", err)
 	_, wrongUse := errors.AsType[usageError](err)
+	_, badInput := errors.AsType[inputError](err)
 	switch {
-	case config.IsProblems(err):
+	case config.IsProblems(err) || badInput:
 		return exitUsage
 	case !started || wrongUse:
 		fmt.Fprintln(env.stderr, "`outrigger help` lists the commands, `outrigger help serve` the settings")
@@ -61,12 +66,18 @@ func run(args []string, env *environment) int {
 // usageError marks a command line that says something impossible.
 type usageError struct{ error }
 
+// inputError marks a file that cannot be understood.
+type inputError struct{ error }
+
 func newRoot(env *environment) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "outrigger",
 		Short: "A sidecar: Postgres pooler with read/write split, and a cache shared by all sidecars",
 		Long: `Outrigger runs beside an application. DATABASE_URL points at it and reaches a Postgres pooler that sends reads to
-replicas and writes to the primary. REDIS_URL points at it and reaches a cache that all sidecars share.`,
+replicas and writes to the primary. REDIS_URL points at it and reaches a cache that all sidecars share.
+
+Exit codes: 0 ended as asked; 1 failed while running; 2 the command line, the configuration or a file to convert is wrong, and
+nothing was started. outrigger dev --exec exits with its command's.`,
 		Example: `  outrigger dev                                    # a database, a replica and three sidecars to play with
   outrigger serve --primary-url postgres://app:secret@db:5432/app
   outrigger check --config outrigger.yaml`,
@@ -123,14 +134,26 @@ func newServe(env *environment) *cobra.Command {
 
 func newCheck(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "check",
-		Short:   "Validate the settings and print those in effect, passwords masked",
-		Long:    "Validate the settings and print those in effect with the place each comes from, passwords masked. Nothing is started or connected to." + settingsHelp,
-		Example: "  outrigger check --config outrigger.yaml",
-		Args:    cobra.NoArgs,
+		Use:   "check",
+		Short: "Validate the settings and print those in effect, passwords masked",
+		Long: `Validate the settings and print those in effect with the place each comes from, passwords masked. The output is a file that --config
+reads, once the passwords are back in. Nothing is started or connected to. Problems are listed all at once, with exit code 2.
+
+With --pgbouncer, print the settings that do what a pgbouncer.ini does, passwords included. Settings without an equivalent are named on
+standard error and in comments at the end, with what to do instead.` + settingsHelp,
+		Example: `  outrigger check --config outrigger.yaml
+  outrigger check --pgbouncer /etc/pgbouncer/pgbouncer.ini >outrigger.yaml && outrigger check --config outrigger.yaml`,
+		Args: cobra.NoArgs,
 	}
 	load := settings(cmd, env)
-	cmd.RunE = func(*cobra.Command, []string) error {
+	ini := cmd.Flags().String("pgbouncer", "", "pgbouncer.ini to convert instead")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *ini != "" {
+			if cmd.Flags().NFlag() > 1 {
+				return usageError{errors.New("--pgbouncer converts a file and takes no other flag")}
+			}
+			return convert(env, *ini)
+		}
 		cfg, err := load()
 		if err != nil {
 			return err
@@ -145,6 +168,19 @@ func newCheck(env *environment) *cobra.Command {
 		return err
 	}
 	return cmd
+}
+
+// convert prints our settings for a pgbouncer.ini.
+func convert(env *environment, ini string) error {
+	converted, err := pgbouncer.Convert(ini)
+	if err != nil {
+		return inputError{err}
+	}
+	for _, note := range converted.Notes {
+		fmt.Fprintln(env.stderr, note)
+	}
+	_, err = io.WriteString(env.stdout, converted.YAML)
+	return err
 }
 
 func newDev(env *environment) *cobra.Command {
@@ -184,12 +220,28 @@ OUTRIGGER_… variables reach the sidecars, but for those that dev sets itself: 
 }
 
 func newVersion(env *environment) *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		Run: func(*cobra.Command, []string) {
-			fmt.Fprintf(env.stdout, "outrigger %s %s %s/%s\n", env.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		Short: "Print the version, its commit, and what built it",
+		Example: `  outrigger version
+  outrigger version --json`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			v := struct {
+				Version string `json:"version"`
+				Commit  string `json:"commit"`
+				Go      string `json:"go"`
+				OS      string `json:"os"`
+				Arch    string `json:"arch"`
+			}{env.version, cmp.Or(env.commit, "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+			if asJSON {
+				return json.NewEncoder(env.stdout).Encode(v)
+			}
+			_, err := fmt.Fprintf(env.stdout, "outrigger %s commit %s %s %s/%s\n", v.Version, v.Commit, v.Go, v.OS, v.Arch)
+			return err
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
+	return cmd
 }

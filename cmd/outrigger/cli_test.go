@@ -30,7 +30,7 @@ type result struct {
 func command(t *testing.T, environ []string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := run(args, &environment{environ: environ, stdout: &stdout, stderr: &stderr, version: "v-test"})
+	code := run(args, &environment{environ: environ, stdout: &stdout, stderr: &stderr, version: "v-test", commit: "c0ffee"})
 	return result{code, stdout.String(), stderr.String()}
 }
 
@@ -48,6 +48,7 @@ func TestCommandLine(t *testing.T) {
 	good := write(t, "good.yaml", "primary_url: postgres://app:hunter2@db/app\nzone: a\n")
 	list := write(t, "userlist.txt", "app secret\n")
 	key := write(t, "key", "too short")
+	ini := write(t, "pgbouncer.ini", "[databases]\n* = host=db user=u password=p\n[pgbouncer]\nlisten_addr = localhost\npidfile = x\n")
 	tests := []struct {
 		name    string
 		environ []string
@@ -59,8 +60,18 @@ func TestCommandLine(t *testing.T) {
 		{"no command", nil, nil, 0, []string{"outrigger dev", "serve", "check", "completion"}, nil},
 		{"help", nil, []string{"help", "serve"}, 0, []string{"--primary-url", "--drain-timeout", "OUTRIGGER_X_Y", "Examples:"}, nil},
 		{"help of dev", nil, []string{"dev", "--help"}, 0, []string{"--replicas", "--exec", "DATABASE_URL"}, nil},
-		{"version", nil, []string{"version"}, 0, []string{"outrigger v-test go1."}, nil},
-		{"completion", nil, []string{"completion", "bash"}, 0, []string{"__start_outrigger"}, nil},
+		{"version", nil, []string{"version"}, 0, []string{"outrigger v-test commit c0ffee go1."}, nil},
+		{"version as JSON", nil, []string{"version", "--json"}, 0, []string{`{"version":"v-test","commit":"c0ffee","go":"go1.`}, nil},
+		{"completion for bash", nil, []string{"completion", "bash"}, 0, []string{"__start_outrigger"}, nil},
+		{"completion for zsh", nil, []string{"completion", "zsh"}, 0, []string{"#compdef outrigger"}, nil},
+		{"completion for fish", nil, []string{"completion", "fish"}, 0, []string{"complete -c outrigger"}, nil},
+		{"exit codes", nil, []string{"help"}, 0, []string{"Exit codes: 0 "}, nil},
+		{"pgbouncer.ini", nil, []string{"check", "--pgbouncer", ini}, 0, []string{"primary_url: postgres://u:p@db:5432/postgres", "pool_mode: session", "#   " + ini + ":5: pidfile: "},
+			[]string{ini + ":5: pidfile: let the service manager do it"}},
+		{"pgbouncer.ini that does not parse", nil, []string{"check", "--pgbouncer", bad}, 2, nil, []string{"bad.yaml:1: not `key = value`"}},
+		{"pgbouncer.ini and a file of ours", nil, []string{"check", "--pgbouncer", ini, "--config", good}, 2, nil, []string{"pgbouncer"}},
+		{"databases", []string{"OUTRIGGER_DATABASES={app: {primary_url: 'postgres://a:hunter2@b', pool_size: 3}}"}, []string{"check", "--users", "{u: {pool_mode: session}}"}, 0,
+			[]string{"databases: # from OUTRIGGER_DATABASES", "primary_url: postgres://a:xxxxx@b # from OUTRIGGER_DATABASES", "pool_mode: session # from --users"}, nil},
 		{"unknown command", nil, []string{"server"}, 2, nil, []string{`unknown command "server"`, "outrigger help"}},
 		{"unknown flag", nil, []string{"serve", "--primary-ulr=x"}, 2, nil, []string{"unknown flag: --primary-ulr"}},
 		{"stray argument", nil, []string{"check", "x"}, 2, nil, []string{`"x"`}},
@@ -99,5 +110,13 @@ func TestCommandLine(t *testing.T) {
 				t.Error("a password was printed")
 			}
 		})
+	}
+}
+
+func TestEveryCommandHasAnExample(t *testing.T) {
+	for _, cmd := range newRoot(&environment{}).Commands() {
+		if !strings.Contains(cmd.Example, "outrigger "+cmd.Name()) || cmd.Short == "" {
+			t.Errorf("%s: example %q", cmd.Name(), cmd.Example)
+		}
 	}
 }

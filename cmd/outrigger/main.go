@@ -7,13 +7,16 @@ import (
 	"syscall"
 )
 
-// version is set by the linker (Makefile).
-var version = "unknown"
+// Set by the linker (Makefile).
+var (
+	version = "unknown"
+	commit  string
+)
 
 func main() {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	os.Exit(run(os.Args[1:], &environment{
-		environ: os.Environ(), signals: signals, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, version: version,
+		environ: os.Environ(), signals: signals, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, version: version, commit: commit,
 	}))
 }

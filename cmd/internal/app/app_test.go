@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,6 +74,23 @@ func TestSSLModeOfTheURLComesFirst(t *testing.T) {
 	}
 	if got := plan.Databases["*"].Servers[1].SSLMode; got != auth.SSLDisable {
 		t.Errorf("replica: sslmode %v, want the URL's", got)
+	}
+}
+
+func TestPasswordFromTheUserList(t *testing.T) {
+	cfg := load(t, "OUTRIGGER_AUTH_FILE="+write(t, "userlist.txt", `"app" "secret"`), "PRIMARY_DB_URL=postgres://app@p/d", "READ_REPLICA_URL=postgres://app:own@r/d")
+	plan, problems := planPostgres(cfg, nil)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	servers := plan.Databases["*"].Servers
+	listed := auth.Users{}
+	listed["app"], _ = auth.ParseSecret("secret")
+	if got, want := servers[0].Credentials, listed["app"].Credentials("app"); !reflect.DeepEqual(got, want) {
+		t.Errorf("the URL without a password has %+v, want %+v", got, want)
+	}
+	if got, want := servers[1].Credentials, auth.NewCredentials("app", "own"); !reflect.DeepEqual(got, want) {
+		t.Errorf("the URL with one has %+v, want %+v", got, want)
 	}
 }
 

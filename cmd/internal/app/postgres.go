@@ -20,9 +20,14 @@ import (
 func planPostgres(cfg *config.Config, previous *auth.Authenticator) (tuning pgpool.Tuning, problems config.Problems) {
 	tls, requireTLS, err := clientTLS(cfg.ClientTLS)
 	problems = add(problems, cfg, "client_tls_cert_file", err)
-	databases, more := planDatabases(cfg)
+	var users auth.Users
+	if cfg.AuthFile != "" {
+		users, err = auth.LoadUsers(cfg.AuthFile)
+		problems = add(problems, cfg, "auth_file", err)
+	}
+	databases, more := planDatabases(cfg, users)
 	problems = append(problems, more...)
-	clients, more := newAuthenticator(cfg, databases, previous)
+	clients, more := newAuthenticator(cfg, users, databases, previous)
 	problems = append(problems, more...)
 	return pgpool.Tuning{
 		Databases:     databases,
@@ -88,8 +93,8 @@ func resetQuery(s string) string {
 	return s
 }
 
-// planDatabases reads the URLs.
-func planDatabases(cfg *config.Config) (databases map[string]pgpool.Database, problems config.Problems) {
+// planDatabases reads the URLs. A URL without a password takes its user's from users, as PgBouncer's user= does.
+func planDatabases(cfg *config.Config, users auth.Users) (databases map[string]pgpool.Database, problems config.Problems) {
 	serverTLS, err := baseTLS(cfg.ServerTLS)
 	problems = add(problems, cfg, "server_tls_cert_file", err)
 	mode, err := auth.ParseSSLMode(cfg.ServerTLS.SSLMode)
@@ -106,6 +111,11 @@ func planDatabases(cfg *config.Config) (databases map[string]pgpool.Database, pr
 			}
 			if !namesSSLMode(u) {
 				server.SSLMode = mode
+			}
+			if user := server.Credentials.User(); !namesPassword(u) {
+				if secret, ok := users[user]; ok {
+					server.Credentials = secret.Credentials(user)
+				}
 			}
 			server.TLS = serverTLS
 			planned.Servers = append(planned.Servers, server)
@@ -133,18 +143,23 @@ func namesSSLMode(s string) bool {
 	return err == nil && u.Query().Has("sslmode")
 }
 
-func newAuthenticator(cfg *config.Config, databases map[string]pgpool.Database, previous *auth.Authenticator) (clients *auth.Authenticator, problems config.Problems) {
+func namesPassword(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil {
+		return false
+	}
+	_, ok := u.User.Password()
+	return ok
+}
+
+func newAuthenticator(cfg *config.Config, users auth.Users, databases map[string]pgpool.Database, previous *auth.Authenticator) (clients *auth.Authenticator, problems config.Problems) {
 	method, err := auth.ParseMethod(cfg.AuthFor("0.0.0.0:0"))
 	problems = add(problems, cfg, "client_auth", err)
 	local, err := auth.ParseMethod(localAuth(cfg))
 	problems = add(problems, cfg, "client_auth", err)
-	c := auth.Config{Method: method, LocalMethod: local, Previous: previous}
-	if cfg.AuthFile != "" {
-		c.Users, err = auth.LoadUsers(cfg.AuthFile)
-		problems = add(problems, cfg, "auth_file", err)
-	}
+	c := auth.Config{Method: method, LocalMethod: local, Users: users, Previous: previous}
 	if cfg.LooksUpUsers() {
-		c.Query = &auth.QueryConfig{SQL: cfg.AuthQuery, Dial: dialAuthUser(databases, cfg.AuthUser, c.Users)}
+		c.Query = &auth.QueryConfig{SQL: cfg.AuthQuery, Dial: dialAuthUser(databases, cfg.AuthUser, users)}
 	}
 	if cfg.ClusterKeyFile != "" {
 		key, err := readKey(cfg.ClusterKeyFile)

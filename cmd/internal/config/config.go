@@ -28,7 +28,7 @@ type Config struct {
 	ServerConnectTimeout time.Duration
 	ServerLoginRetry     time.Duration
 	ServerCheckDelay     time.Duration
-	ServerCheckQuery     string // EmptyQuery: a query without text; "": none
+	ServerCheckQuery     string // EmptyQuery: a query without a statement; "": none
 	ServerRoundRobin     bool
 
 	// Who may come in
@@ -103,7 +103,7 @@ type Pool struct {
 	MaxPreparedStatements int // per server connection; at least 1
 }
 
-// EmptyQuery is the server_check_query that asks for a query without text.
+// EmptyQuery is the server_check_query that asks for a query without a statement.
 const EmptyQuery = "<empty>"
 
 // TLS is one side's TLS settings, with PgBouncer's names and values.

@@ -144,7 +144,7 @@ func entriesNode[E any](c *Config, setting string, entries map[string]E, masked 
 // scalarNode is a text that reads back as itself.
 func scalarNode(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Value: s}
-	if s == "" {
+	if s == "" || s == "~" || strings.EqualFold(s, "null") {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n

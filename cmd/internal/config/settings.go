@@ -61,7 +61,7 @@ func Settings() []Setting {
 		both     = reload | perDatabase | perUser
 	)
 	return []Setting{
-		{"primary_url", servers, "", "Postgres URL of the primary; its user and password are used for server connections unless as_client is on; without it the node serves the cache alone", []string{"PRIMARY_DB_URL"}, reload, pgURL, func(c *Config) any { return &c.PrimaryURL }},
+		{"primary_url", servers, "", "Postgres URL of the primary; its user and password are used for server connections unless as_client is on (without a password, the one that auth_file has for the user); without it the node serves the cache alone", []string{"PRIMARY_DB_URL"}, reload, pgURL, func(c *Config) any { return &c.PrimaryURL }},
 		{"replica_urls", servers, "", "Postgres URLs of the replicas that take reads", []string{"READ_REPLICA_URL"}, reload, pgURLs, func(c *Config) any { return &c.ReplicaURLs }},
 		{"databases", servers, "", "map of a client's database to its own primary_url, replica_urls, dbname on the servers, and pool settings; * is the fallback, which primary_url fills", nil, reload, databaseMap, func(c *Config) any { return &c.Databases }},
 		{"users", servers, "", "map of a user to the user's own pool settings, which come before the database's", nil, reload, userMap, func(c *Config) any { return &c.Users }},
@@ -108,9 +108,9 @@ func Settings() []Setting {
 		{"server_connect_timeout", connections, "15s", "longest time to connect and log in to a server", nil, reload, duration, func(c *Config) any { return &c.ServerConnectTimeout }},
 		{"server_login_retry", connections, "1s", "pause after a failed login to a server, growing to 15s", nil, reload, duration, func(c *Config) any { return &c.ServerLoginRetry }},
 		{"server_check_delay", connections, "30s", "a server connection free for longer is checked with server_check_query before use", nil, reload, duration, func(c *Config) any { return &c.ServerCheckDelay }},
-		{"server_check_query", connections, "", "query of that check; `<empty>` for one without text; empty for none: whether the server has hung up is seen without", nil, reload, text, func(c *Config) any { return &c.ServerCheckQuery }},
+		{"server_check_query", connections, "", "query of that check; `<empty>` for one without a statement; empty for none: whether the server has hung up is seen without", nil, reload, text, func(c *Config) any { return &c.ServerCheckQuery }},
 		{"server_round_robin", connections, "off", "use server connections in turn instead of the last used first", nil, reload, boolean, func(c *Config) any { return &c.ServerRoundRobin }},
-		{"server_reset_query", connections, "DISCARD ALL", "run on a server connection that a session gives back in session mode", nil, database, text, func(c *Config) any { return &c.Pool.ServerResetQuery }},
+		{"server_reset_query", connections, "DISCARD ALL", "run on a server connection that a session gives back in session mode, besides DISCARD ALL, which always runs", nil, database, text, func(c *Config) any { return &c.Pool.ServerResetQuery }},
 		{"connect_query", connections, "", "run on every new server connection", nil, database, text, func(c *Config) any { return &c.Pool.ConnectQuery }},
 
 		{"query_wait_timeout", timeouts, "120s", "longest wait for a server connection; 0 waits for ever", nil, both, duration, func(c *Config) any { return &c.Pool.QueryWaitTimeout }},
