@@ -19,15 +19,7 @@ type Sources struct {
 
 // Load reads, merges and validates. The error is Problems, with everything that is wrong.
 func Load(src Sources) (*Config, error) {
-	l := loader{config: &Config{origins: map[string]string{}}, broken: map[string]bool{}}
-	for _, s := range Settings() {
-		if s.kind.isMap {
-			continue
-		}
-		if err := s.kind.parse([]string{s.Default}, s.field(l.config)); err != nil {
-			return nil, fmt.Errorf("default of %s: %w", s.Name, err)
-		}
-	}
+	l := newLoader()
 	file := src.File
 	if file == "" {
 		file, _ = lookup(src.Environ, "OUTRIGGER_CONFIG")
@@ -37,13 +29,32 @@ func Load(src Sources) (*Config, error) {
 	}
 	l.environ(src.Environ)
 	l.flags(src.Flags)
-	l.derive()
-	l.resolve()
-	l.validate()
+	l.finish()
 	if len(l.problems) > 0 {
 		return nil, l.problems
 	}
 	return l.config, nil
+}
+
+// newLoader starts with the defaults.
+func newLoader() *loader {
+	l := &loader{config: &Config{origins: map[string]string{}}, broken: map[string]bool{}}
+	for _, s := range Settings() {
+		if s.kind.isMap {
+			continue
+		}
+		if err := s.kind.parse([]string{s.Default}, s.field(l.config)); err != nil && s.Default != "" {
+			panic(fmt.Sprintf("config: default of %s: %v", s.Name, err))
+		}
+	}
+	return l
+}
+
+// finish does what needs all sources to have been read.
+func (l *loader) finish() {
+	l.derive()
+	l.resolve()
+	l.validate()
 }
 
 // loader gathers values and problems.

@@ -196,7 +196,7 @@ func parseProtocols(texts []string, field any) error {
 // character that should have been escaped.
 var errURL = errors.New("is not a Postgres URL")
 
-const hintURL = "such as postgres://user:password@host:5432/database; in the password, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+const hintURL = "such as postgres://user:password@host:5432/database; in the password, write @ : / ? # % , as %40 %3A %2F %3F %23 %25 %2C"
 
 func parsePostgresURL(s string) (string, error) {
 	u, err := url.Parse(s)

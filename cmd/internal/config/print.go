@@ -50,14 +50,19 @@ func (s Setting) masked(c *Config) string {
 
 // mask hides the passwords in a setting's text.
 func mask(s Setting, v string) string {
-	if v == "" || (s.kind.name != pgURL.name && s.kind.name != pgURLs.name) {
+	switch {
+	case v == "":
 		return v
+	case s.kind.name == pgURL.name: // a comma may be part of its password
+		return maskURL(v)
+	case s.kind.name == pgURLs.name:
+		urls := strings.Split(v, ",")
+		for i := range urls {
+			urls[i] = maskURL(urls[i])
+		}
+		return strings.Join(urls, ",")
 	}
-	urls := strings.Split(v, ",")
-	for i := range urls {
-		urls[i] = maskURL(urls[i])
-	}
-	return strings.Join(urls, ",")
+	return v
 }
 
 // Values calls yield for each setting and its value without passwords, in the table's order.
@@ -123,8 +128,8 @@ func entriesNode[E any](c *Config, setting string, entries map[string]E, masked 
 		values := ownOf(entries[name]).values
 		for _, key := range slices.Sorted(maps.Keys(values)) {
 			text := strings.Join(values[key], ",")
-			if masked && (key == "primary_url" || key == "replica_urls") {
-				text = mask(Setting{kind: pgURLs}, text)
+			if masked {
+				text = mask(serverSettings[key], text)
 			}
 			value := scalarNode(text)
 			value.LineComment = "from " + c.Origin(path+"."+key)

@@ -66,6 +66,10 @@ func similar(name string, known []string) (string, bool) {
 func nearest(name string, known []string) (best string, edits int) {
 	edits = len(name) + 1
 	for _, k := range known {
+		// As many edits as one is longer; also what keeps a name of a megabyte from taking seconds.
+		if len(name)-len(k) > len(k) {
+			continue
+		}
 		if d := distance(name, k); d < edits {
 			best, edits = k, d
 		}

@@ -15,6 +15,13 @@ import (
 // consoleNames are databases that clients reach the console by.
 var consoleNames = []string{"outrigger", "pgbouncer"}
 
+// serverSettings say where a database is. They are no pool settings, and have no field in Config.
+var serverSettings = map[string]Setting{
+	"primary_url":  {Name: "primary_url", kind: pgURL},
+	"replica_urls": {Name: "replica_urls", kind: pgURLs},
+	"dbname":       {Name: "dbname", kind: text},
+}
+
 // tree reads the map of databases or that of users.
 func (l *loader) tree(s Setting, root *yaml.Node, where func(*yaml.Node) string) {
 	switch s.Name {
@@ -28,9 +35,7 @@ func (l *loader) tree(s Setting, root *yaml.Node, where func(*yaml.Node) string)
 // databases reads the map of databases.
 func (l *loader) databases(s Setting, root *yaml.Node, where func(*yaml.Node) string) {
 	settings := ownSettings(Setting.PerDatabase)
-	for _, only := range []Setting{{Name: "primary_url", kind: pgURL}, {Name: "replica_urls", kind: pgURLs}, {Name: "dbname", kind: text}} {
-		settings[only.Name] = only
-	}
+	maps.Copy(settings, serverSettings)
 	databases := map[string]Database{}
 	l.entries(s, root, where, settings, func(key *yaml.Node, own own) {
 		if slices.Contains(consoleNames, key.Value) {
