@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
 	"github.com/outrigger-proxy/outrigger/pgpool"
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 )
 
@@ -206,13 +208,16 @@ func dialAuthUser(databases map[string]pgpool.Database, user string, users auth.
 
 // buildPostgres opens the pooler's doors.
 func (a *App) buildPostgres(sources *ops.Sources) error {
+	var shown atomic.Pointer[config.Config]
+	shown.Store(a.config)
 	pooler, err := pgpool.New(pgpool.Config{
-		Loops:   a.loops,
-		Listen:  a.config.PGListeners(),
-		Tuning:  a.tuning,
-		Logger:  a.log.With("component", "pgpool"),
-		Version: a.version,
-		Reload:  a.askReload,
+		Loops:    a.loops,
+		Listen:   a.config.PGListeners(),
+		Tuning:   a.tuning,
+		Logger:   a.log.With("component", "pgpool"),
+		Version:  a.version,
+		Reload:   a.askReload,
+		Settings: func() []admin.ConfigRow { return settingRows(shown.Load()) },
 	})
 	if err != nil {
 		return fmt.Errorf("make pooler: %w", err)
@@ -233,7 +238,11 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 			return problems
 		}
 		a.clients = tuning.Clients
-		return pooler.Reload(tuning)
+		if err := pooler.Reload(tuning); err != nil {
+			return err
+		}
+		shown.Store(cfg)
+		return nil
 	})
 	return nil
 }
