@@ -1,6 +1,7 @@
 package pgpool
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -98,22 +99,9 @@ func (c consoleSource) Pools() []admin.Pool {
 		out = append(out, *r)
 	}
 	slices.SortFunc(out, func(a, b admin.Pool) int {
-		if a.Database != b.Database {
-			return cmpString(a.Database, b.Database)
-		}
-		return cmpString(a.Server, b.Server)
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User), cmp.Compare(a.Server, b.Server))
 	})
 	return out
-}
-
-func cmpString(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // describe adds the pool to a row that sums up all workers'.
@@ -143,13 +131,15 @@ func (c consoleSource) Clients() []admin.Client {
 	var out []admin.Client
 	c.p.each(func(w *worker) {
 		for cl := range w.clients {
-			row := admin.Conn{User: cl.user, Database: cl.group.shared.key.database, State: "active", Addr: cl.conn.RemoteAddr(),
-				ConnectTime: time.Unix(cl.connectedAt, 0), ID: uint64(cl.pid), PreparedStatements: len(cl.stmts)}
+			row := admin.Conn{User: cl.user, Database: cl.group.shared.key.database, State: "idle", Addr: cl.conn.RemoteAddr(),
+				ConnectTime: time.Unix(cl.connectedAt, 0), ID: uint64(cl.pid), PreparedStatements: len(cl.stmts),
+				Unread: len(cl.conn.Held()), Unsent: cl.conn.Queued()}
 			if cl.pool != nil {
 				row.State = "waiting"
 				row.Wait = time.Since(cl.since)
 			}
 			if s := cl.server; s != nil {
+				row.State = "active"
 				row.Link, row.RemotePID, row.RequestTime = s.id, s.pid, s.lentAt
 			}
 			if v, ok := cl.set.find("application_name"); ok {
@@ -161,7 +151,7 @@ func (c consoleSource) Clients() []admin.Client {
 			out = append(out, admin.Client{Conn: row})
 		}
 	})
-	slices.SortFunc(out, func(a, b admin.Client) int { return int(a.ID) - int(b.ID) })
+	slices.SortFunc(out, func(a, b admin.Client) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
@@ -174,7 +164,8 @@ func (c consoleSource) Servers() []admin.Server {
 				for s := range pl.all {
 					row := admin.Conn{User: shared.key.user, Database: shared.key.database, State: "idle",
 						Addr: s.conn.RemoteAddr(), ConnectTime: s.born, RequestTime: s.lentAt, ID: s.id, RemotePID: s.pid,
-						PreparedStatements: len(s.stmts.last), CloseNeeded: time.Now().After(s.expires)}
+						PreparedStatements: len(s.stmts.last), CloseNeeded: time.Now().After(s.expires),
+						Unread: len(s.conn.Held()), Unsent: s.conn.Queued()}
 					switch {
 					case s.client != nil:
 						row.State, row.Link = "active", uint64(s.client.pid)
@@ -189,7 +180,7 @@ func (c consoleSource) Servers() []admin.Server {
 			}
 		}
 	})
-	slices.SortFunc(out, func(a, b admin.Server) int { return int(a.ID) - int(b.ID) })
+	slices.SortFunc(out, func(a, b admin.Server) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
@@ -217,13 +208,11 @@ func (c consoleSource) Stats() []admin.Stat {
 			}
 		}
 	})
-	var out []admin.Stat
+	now := make(map[string]admin.Counters, len(totals))
 	for database, t := range totals {
-		// The averages are over the whole time: what scrapes us takes differences itself.
-		out = append(out, admin.Stat{Database: database, Total: *t, Period: *t, PeriodLength: time.Since(c.p.started)})
+		now[database] = *t
 	}
-	slices.SortFunc(out, func(a, b admin.Stat) int { return cmpString(a.Database, b.Database) })
-	return out
+	return c.p.history.rows(now, time.Now(), c.p.started)
 }
 
 // Console returns what the admin console shows, for metrics.

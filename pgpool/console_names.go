@@ -11,7 +11,8 @@ import (
 	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 )
 
-// Databases returns a row for each database that is configured, and for each that clients have reached by the name "*".
+// Databases returns a row for each database that is configured, and for each that clients have reached through "*", which
+// itself is none.
 func (c consoleSource) Databases() []admin.Database {
 	t := c.p.tuning.Load()
 	c.p.mu.Lock()
@@ -26,6 +27,7 @@ func (c consoleSource) Databases() []admin.Database {
 		servers[key.database] += g.connections()
 	}
 	var out []admin.Database
+	delete(names, "*")
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		d, ok := t.database(name)
 		if !ok {

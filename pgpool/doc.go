@@ -33,7 +33,8 @@
 //	cancel.go    cancel requests
 //	pids.go      sessions by process id
 //	console.go   what the admin console and the metrics show
-//	console_names.go  its rows for databases and users
+//	console_names.go   its rows for databases and users
+//	console_period.go  its averages
 //	control.go   what the admin console does
 //
 // Below are classify (reads and writes), auth (logging in, both ways), health (probes and log positions), admin (the

@@ -41,6 +41,7 @@ type Pooler struct {
 	log     *slog.Logger
 	workers []*worker
 	started time.Time
+	history history // for the console's averages
 
 	listeners []*netloop.Listener // set by Listen
 	names     statementNames

@@ -3,6 +3,7 @@
 // what PgBouncer does not have is in commands of its own, or in columns after PgBouncer's.
 //
 //	source.go      what the console shows: implemented by the pooler
+//	counters.go    sums, and what was added to them
 //	control.go     what the console does: implemented by the pooler
 //	serve.go       a session, and the simple protocol
 //	extended.go    the extended protocol

@@ -84,8 +84,8 @@ type totalRow struct {
 func totals(src Source) []totalRow {
 	var sum Stat
 	for _, s := range src.Stats() {
-		sum.Total.add(s.Total)
-		sum.Period.add(s.Period)
+		sum.Total = sum.Total.plus(s.Total)
+		sum.Period = sum.Period.plus(s.Period)
 		sum.PeriodLength = max(sum.PeriodLength, s.PeriodLength)
 	}
 	var rows []totalRow
@@ -93,20 +93,6 @@ func totals(src Source) []totalRow {
 		rows = append(rows, totalRow{f.inTotals, f.of(&sum)})
 	}
 	return rows
-}
-
-func (c *Counters) add(o Counters) {
-	c.ServerAssignments += o.ServerAssignments
-	c.Xacts += o.Xacts
-	c.Queries += o.Queries
-	c.Received += o.Received
-	c.Sent += o.Sent
-	c.XactTime += o.XactTime
-	c.QueryTime += o.QueryTime
-	c.WaitTime += o.WaitTime
-	c.ClientParses += o.ClientParses
-	c.ServerParses += o.ServerParses
-	c.Binds += o.Binds
 }
 
 func (s *Stat) perSecond(n uint64) uint64 {

@@ -103,22 +103,10 @@ type Server struct {
 type Stat struct {
 	Database string
 	Total    Counters // since the start
-	// Period is what was added to Total during the latest complete period of PeriodLength. The averages come from it;
-	// they are 0 if PeriodLength is.
+	// Period is what was added to Total during the latest PeriodLength. The averages come from it; they are 0 if
+	// PeriodLength is.
 	Period       Counters
 	PeriodLength time.Duration
-}
-
-// Counters are sums over one database.
-type Counters struct {
-	ServerAssignments uint64 // times that a client was given a server
-	Xacts, Queries    uint64
-	Received, Sent    uint64 // bytes, from and to clients
-
-	XactTime, QueryTime time.Duration // servers were busy with transactions, with queries
-	WaitTime            time.Duration // clients waited for a server
-
-	ClientParses, ServerParses, Binds uint64 // of named prepared statements
 }
 
 // Database is a row of SHOW DATABASES: a database as clients name it. A limit of 0 is none.
