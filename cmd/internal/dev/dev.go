@@ -64,7 +64,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 		defer watch()
 		return runCommand(ctx, opts, commandEnviron(opts.Environ, servers, sidecars))
 	}
-	fmt.Fprint(out, welcome(servers, sidecars))
+	fmt.Fprint(out, welcome(opts, servers, sidecars))
 	watch := watchCrashes(out, sidecars)
 	defer watch()
 	select {
@@ -79,6 +79,11 @@ func Run(ctx context.Context, opts Options) (err error) {
 func start(ctx context.Context, opts Options, p *progress) (servers *devpg.Cluster, sidecars []*sidecar, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer func() {
+		if context.Cause(ctx) == errInterrupted {
+			err = errInterrupted // and not how each step fails when it is cut short
+		}
+	}()
 	// A signal during the start cancels it; the way out is the usual one.
 	var watching sync.WaitGroup
 	defer watching.Wait()
@@ -106,11 +111,12 @@ func start(ctx context.Context, opts Options, p *progress) (servers *devpg.Clust
 			return servers, nil, err
 		}
 	}
-	p.step("start " + strconv.Itoa(opts.Nodes) + " sidecars")
-	sidecars, err = startSidecars(ctx, opts, servers, opts.Exec == "")
-	if err == nil && context.Cause(ctx) != nil {
-		err = context.Cause(ctx)
+	if opts.Nodes == 1 {
+		p.step("start the sidecar")
+	} else {
+		p.step("start " + strconv.Itoa(opts.Nodes) + " sidecars")
 	}
+	sidecars, err = startSidecars(ctx, opts, servers, opts.Exec == "")
 	return servers, sidecars, err
 }
 
@@ -147,7 +153,7 @@ func how(err error) string {
 }
 
 // welcome is what a newcomer reads.
-func welcome(servers *devpg.Cluster, sidecars []*sidecar) string {
+func welcome(opts Options, servers *devpg.Cluster, sidecars []*sidecar) string {
 	var b strings.Builder
 	row := func(label, value string) { fmt.Fprintf(&b, "  %-9s %s\n", label, value) }
 	b.WriteString("\n")
@@ -165,8 +171,14 @@ func welcome(servers *devpg.Cluster, sidecars []*sidecar) string {
 	}
 	first, last := sidecars[0], sidecars[len(sidecars)-1]
 	b.WriteString("try\n")
-	fmt.Fprintf(&b, "  psql '%s' -c 'select count(*) from pgbench_accounts' -c \"select current_setting('in_hot_standby')\"\n", first.databaseURL())
-	fmt.Fprintf(&b, "  %s -n -S -M prepared -c 16 -T 5 '%s'\n", filepath.Join(servers.BinDir(), "pgbench"), first.databaseURL())
+	table := "pg_class"
+	if opts.Scale > 0 {
+		table = "pgbench_accounts"
+	}
+	fmt.Fprintf(&b, "  psql '%s' -c 'select count(*) from %s' -c \"select current_setting('in_hot_standby')\"\n", first.databaseURL(), table)
+	if opts.Scale > 0 {
+		fmt.Fprintf(&b, "  %s -n -S -M prepared -c 16 -T 5 '%s'\n", filepath.Join(servers.BinDir(), "pgbench"), first.databaseURL())
+	}
 	fmt.Fprintf(&b, "  redis-cli -u %s set greeting hello && redis-cli -u %s get greeting\n", first.redisURL(), last.redisURL())
 	b.WriteString("\nCtrl-C ends and removes everything.\n")
 	return b.String()

@@ -73,6 +73,22 @@ func TestDevRemovesEverything(t *testing.T) {
 	}
 }
 
+// A signal while it starts ends it as cleanly, and in one line.
+func TestDevInterruptedAtTheStart(t *testing.T) {
+	t.Parallel()
+	dir := tempDir(t)
+	p := begin(t, environIn(dir), "dev", "--nodes=1", "--replicas=1", "--scale=0")
+	eventually(t, "start", func() error { return p.says("initdb") })
+	p.signal(t, syscall.SIGTERM)
+	p.exit(t, 1, 30*time.Second)
+	if got := p.stderr.String(); got != "outrigger: interrupted\n" {
+		t.Errorf("it says %q", got)
+	}
+	if err := empty(dir); err != nil {
+		t.Error(err)
+	}
+}
+
 // kill -9 of `outrigger dev` itself: its children end with it, and the next one removes its files.
 func TestDevKilled(t *testing.T) {
 	t.Parallel()
