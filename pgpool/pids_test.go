@@ -122,4 +122,3 @@ func FuzzBoundPIDs(f *testing.F) {
 		}
 	})
 }
-
