@@ -94,6 +94,13 @@ func TestPasswordFromTheUserList(t *testing.T) {
 	}
 }
 
+func TestTLSProtocols(t *testing.T) {
+	cfg, err := baseTLS(load(t, "OUTRIGGER_SERVER_TLS_PROTOCOLS=tlsv1.3").ServerTLS)
+	if err != nil || cfg.MinVersion != tls.VersionTLS13 || cfg.MaxVersion != tls.VersionTLS13 {
+		t.Errorf("versions %x to %x, %v", cfg.MinVersion, cfg.MaxVersion, err)
+	}
+}
+
 func TestClientTLS(t *testing.T) {
 	server := httptest.NewTLSServer(nil) // for its certificate
 	server.Close()

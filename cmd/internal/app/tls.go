@@ -33,7 +33,8 @@ func clientTLS(c config.TLS) (cfg *tls.Config, required bool, err error) {
 
 // baseTLS reads the files that a side names.
 func baseTLS(c config.TLS) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	cfg := &tls.Config{}
+	cfg.MinVersion, cfg.MaxVersion = c.Versions()
 	if c.CertFile != "" {
 		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 		if err != nil {

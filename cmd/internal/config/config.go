@@ -119,6 +119,9 @@ var tlsVersions = map[string]uint16{"tlsv1.0": tls.VersionTLS10, "tlsv1.1": tls.
 
 // Versions are the lowest and the highest protocol version allowed, as crypto/tls numbers them.
 func (t TLS) Versions() (lowest, highest uint16) {
+	if len(t.Protocols) == 0 { // not by Load
+		return tls.VersionTLS12, tls.VersionTLS13
+	}
 	return tlsVersions[t.Protocols[0]], tlsVersions[t.Protocols[len(t.Protocols)-1]]
 }
 
