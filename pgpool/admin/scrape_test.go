@@ -10,6 +10,7 @@ import (
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/lib/pq"
 )
 
 // The scrapers ask these questions. What they make of the answers is in the tests below: which columns they look for, and
@@ -29,7 +30,9 @@ func openConsole(t *testing.T, driver, options string, f *fake) *sql.DB {
 
 // drivers are what scrapers connect with, in the ways that they do.
 var drivers = []struct{ name, driver, options string }{
-	{"pgx", "pgx", ""},
+	{"lib/pq", "postgres", ""}, // the exporter's
+	{"lib/pq with extra_float_digits", "postgres", "&extra_float_digits=2"},
+	{"pgx", "pgx", ""}, // telegraf's
 	{"pgx simple", "pgx", "&default_query_exec_mode=simple_protocol"},
 	{"pgx with extra_float_digits", "pgx", "&extra_float_digits=2&application_name=exporter"},
 }
@@ -181,6 +184,9 @@ func TestPrometheusExporter(t *testing.T) {
 // TestTelegraf does what telegraf's inputs.pgbouncer does: every column but a few must be an integer, or text that is one.
 func TestTelegraf(t *testing.T) {
 	for _, d := range drivers {
+		if d.driver != "pgx" {
+			continue
+		}
 		db := openConsole(t, d.driver, d.options, &fake{})
 		for _, row := range table(t, db, "SHOW STATS") {
 			for name, v := range row {
