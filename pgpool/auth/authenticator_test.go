@@ -304,15 +304,42 @@ func TestPgxLogsIn(t *testing.T) {
 	}
 }
 
+// Nobody gets in by chance, whatever the method and whoever he says to be.
 func FuzzAuthenticate(f *testing.F) {
 	f.Add(initialResponse("SCRAM-SHA-256", "n,,n=,r=abc"), []byte("c=biws,r=x,p=AAAA"))
+	f.Add(initialResponse("SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,n=,r=abc"), []byte("c=biws,r=x,p=AAAA"))
 	f.Add([]byte("p\x00\x00\x00\x04"), []byte(""))
-	a := newAuthenticator(f)
+	f.Add(appendMessage(nil, 'p', []byte("md5"+strings.Repeat("0", 32)+"\x00")), []byte(""))
+	bySCRAM := newAuthenticator(f)
+	byMD5 := mustNew(f, Config{Method: MD5, Users: mustUsers(f, `"ann" "opensesame"`+"\n"+`"dora" "`+verifierOfPencil+`"`)})
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		in := append(append([]byte{}, first...), appendMessage(nil, 'p', second)...)
-		_, err := a.Authenticate(t.Context(), Client{Conn: cannedConn{Reader: bytes.NewReader(in)}, User: "ann"})
-		if err == nil {
-			t.Fatal("let in without a password")
+		for _, a := range []*Authenticator{bySCRAM, byMD5} {
+			for _, user := range []string{"ann", "dora", "stranger"} {
+				_, err := a.Authenticate(t.Context(), Client{Conn: cannedConn{Reader: bytes.NewReader(in)}, User: user})
+				if err == nil {
+					t.Fatal("let in without a password")
+				}
+			}
+		}
+	})
+}
+
+// What a client says first, with and without channel binding on offer.
+func FuzzInitialResponse(f *testing.F) {
+	f.Add(initialResponse("SCRAM-SHA-256", "n,,n=,r=abc")[5:], true)
+	f.Add(initialResponse("SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,n=,r=abc")[5:], true)
+	f.Add(initialResponse("SCRAM-SHA-256", "y,,n=,r=abc")[5:], false)
+	f.Fuzz(func(t *testing.T, body []byte, plus bool) {
+		bound, first, err := parseInitialResponse(body, plus)
+		if err != nil || checkFlag(first, bound, plus) != nil {
+			return
+		}
+		if bound != strings.HasPrefix(first, "p=tls-server-end-point,") && !(bound && first == "p=tls-server-end-point") {
+			t.Fatalf("bound %v by %q", bound, first)
+		}
+		if plus && strings.HasPrefix(first, "y,") {
+			t.Fatal("a downgrade")
 		}
 	})
 }

@@ -182,7 +182,6 @@ func (x *scramExchange) answer(ctx context.Context, challenge []byte) (proof str
 	if x.answered {
 		return "", errors.New("second SCRAM challenge")
 	}
-	x.answered = true
 	salts, err := checkChallenge(string(challenge))
 	if err != nil {
 		return "", err
@@ -193,6 +192,7 @@ func (x *scramExchange) answer(ctx context.Context, challenge []byte) (proof str
 	if err != nil {
 		return "", fmt.Errorf("SCRAM challenge: %w", err)
 	}
+	x.answered = true
 	x.credentials.keepClient(salts)
 	return proof, nil
 }

@@ -251,3 +251,34 @@ func TestHostileServersMeetAKey(t *testing.T) {
 		})
 	}
 }
+
+// A server's challenge to a client that has a key, and its signature. NONCE stands for the client's nonce.
+func FuzzKeyConversation(f *testing.F) {
+	f.Add("r=NONCEx,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", "v=AAAA")
+	f.Add("r=NONCEx,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,x=y", "")
+	f.Add("r=NONCEx,s=AAAA,i=1", "v=") // an empty signature is not that of a proof which was never made
+	secret, err := ParseSecret(verifierOfPencil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, challenge, final string) {
+		c := secret.Credentials("dora")
+		c.learn(make([]byte, 32))
+		x, err := c.newExchange([]byte(mechanismSCRAM+"\x00\x00"), scram.ChannelBinding{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, err := x.initialResponse()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, nonce, _ := strings.Cut(string(first), "r=")
+		proof, err := x.answer(t.Context(), []byte(strings.Replace(challenge, "NONCE", nonce, 1)))
+		if err == nil && !strings.HasPrefix(proof, "c=biws,r="+nonce) {
+			t.Fatalf("proof %q", proof)
+		}
+		if x.finish([]byte(final)) == nil {
+			t.Fatal("a server has proven what it does not know")
+		}
+	})
+}
