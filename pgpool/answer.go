@@ -275,7 +275,9 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	s.status = status
 	failed := s.failed
 	s.failed, s.timedOut = false, false
-	s.since = s.pool.w.loop.Now()
+	now := s.pool.w.loop.Now()
+	s.pool.stats.queryTime += uint64(now.Sub(s.since).Microseconds())
+	s.since = now
 	c := s.client
 	switch {
 	case c == nil || ours && !s.restoring:

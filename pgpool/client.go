@@ -34,12 +34,14 @@ type client struct {
 	next   *client
 	since  time.Time // when it began to wait, or to idle
 
-	set     *settings             // its session's settings
-	stmts   map[string]*statement // its named prepared statements
-	unnamed *statement            // its unnamed one
-	status  byte                  // transaction state as it was last told
-	pin     pinReason             // why it keeps its server between transactions
-	floor   floor                 // replicas must have come this far before it reads there
+	set      *settings             // its session's settings
+	stmts    map[string]*statement // its named prepared statements
+	unnamed  *statement            // its unnamed one
+	status   byte                  // transaction state as it was last told
+	pin      pinReason             // why it keeps its server between transactions
+	pinnedBy *statement            // what caused that
+	pinnedAt int64                 // Unix seconds
+	floor    floor                 // replicas must have come this far before it reads there
 
 	scan     scan
 	inFlight int // units sent whose ReadyForQuery has not come
@@ -511,7 +513,7 @@ func (c *client) keeps() bool {
 // keep pins the client to its server.
 func (c *client) keep(why pinReason) {
 	if c.pin == notPinned {
-		c.pin = why
+		c.pin, c.pinnedBy, c.pinnedAt = why, c.unit, c.w.loop.Now().Unix()
 		c.w.pins++
 	}
 }

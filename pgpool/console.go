@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 )
@@ -35,7 +36,16 @@ func (u *upstream) role(index int) string {
 
 func (c consoleSource) Version() string { return c.p.cfg.Version }
 
-func (c consoleSource) State() admin.State { return admin.State{} }
+func (c consoleSource) State() admin.State {
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	in := 0
+	for _, n := range c.p.clients.byDatabase {
+		in += n
+	}
+	return admin.State{Paused: c.p.switches[""].paused, Suspended: c.p.suspended.Load(),
+		LoginClients: max(0, int(c.p.nclients.Load())-in)}
+}
 
 // Config returns what cmd knows of the settings.
 func (c consoleSource) Config() []admin.ConfigRow {
@@ -62,9 +72,82 @@ func (c consoleSource) Loops() []admin.Loop {
 	return out
 }
 
-func (c consoleSource) Memory() []admin.Memory       { return nil }
-func (c consoleSource) Pins() []admin.Pin            { return nil }
-func (c consoleSource) Statements() []admin.Prepared { return nil }
+// Memory returns what there is most of. Sizes are those of the structs, without what they point to.
+func (c consoleSource) Memory() []admin.Memory {
+	clients := admin.Memory{Name: "client", Size: int(unsafe.Sizeof(client{}))}
+	servers := admin.Memory{Name: "server", Size: int(unsafe.Sizeof(server{}))}
+	texts := admin.Memory{Name: "statement_table", Size: 1}
+	c.p.each(func(w *worker) {
+		clients.Used += len(w.clients)
+		for _, g := range w.groups {
+			for _, pl := range g.pools {
+				servers.Used += len(pl.all)
+			}
+		}
+		texts.Used += w.texts.bytes
+		texts.Free += max(0, tableBudget-w.texts.bytes)
+	})
+	rows := []admin.Memory{clients, servers, texts}
+	for i := range rows {
+		rows[i].Total = rows[i].Size * (rows[i].Used + rows[i].Free)
+	}
+	return rows
+}
+
+// Pins returns a row for each client that keeps its server between transactions.
+func (c consoleSource) Pins() []admin.Pin {
+	var out []admin.Pin
+	c.p.each(func(w *worker) {
+		for cl := range w.clients {
+			if cl.pin == notPinned {
+				continue
+			}
+			row := admin.Pin{ClientID: uint64(cl.pid), User: cl.user, Database: cl.group.shared.key.database, Reason: cl.pin.String(),
+				Since: time.Unix(cl.pinnedAt, 0)}
+			if cl.server != nil {
+				row.ServerPID = cl.server.pid
+			}
+			if cl.pinnedBy != nil {
+				row.Statement = string(textOf([]byte(cl.pinnedBy.body)))
+			}
+			out = append(out, row)
+		}
+	})
+	slices.SortFunc(out, func(a, b admin.Pin) int { return cmp.Compare(a.ClientID, b.ClientID) })
+	return out
+}
+
+// maxStatements bounds the rows of SHOW STATEMENTS; those used most come first.
+const maxStatements = 1000
+
+// Statements returns a row for each statement that a server has prepared.
+func (c consoleSource) Statements() []admin.Prepared {
+	rows := make(map[string]*admin.Prepared)
+	c.p.each(func(w *worker) {
+		for _, g := range w.groups {
+			for _, pl := range g.pools {
+				for s := range pl.all {
+					for st := range s.stmts.last {
+						r := rows[st.name]
+						if r == nil {
+							r = &admin.Prepared{Name: st.name, SQL: string(textOf([]byte(st.body))), Uses: st.uses, Bytes: len(st.body) + entryOverhead}
+							rows[st.name] = r
+						}
+						r.Servers++
+					}
+				}
+			}
+		}
+	})
+	var out []admin.Prepared
+	for _, r := range rows {
+		out = append(out, *r)
+	}
+	slices.SortFunc(out, func(a, b admin.Prepared) int {
+		return cmp.Or(cmp.Compare(b.Uses, a.Uses), cmp.Compare(a.Name, b.Name))
+	})
+	return out[:min(len(out), maxStatements)]
+}
 
 // Pools returns a row for each database and server.
 func (c consoleSource) Pools() []admin.Pool {
@@ -202,9 +285,11 @@ func (c consoleSource) Stats() []admin.Stat {
 				t.Received += st.received
 				t.Sent += st.sent
 				t.XactTime += time.Duration(st.xactTime) * time.Microsecond
-				t.QueryTime += time.Duration(st.xactTime) * time.Microsecond
+				t.QueryTime += time.Duration(st.queryTime) * time.Microsecond
 				t.WaitTime += time.Duration(st.waitTime) * time.Microsecond
 				t.ServerParses += st.parses
+				t.ClientParses += st.clientParses
+				t.Binds += st.binds
 			}
 		}
 	})
@@ -217,3 +302,6 @@ func (c consoleSource) Stats() []admin.Stat {
 
 // Console returns what the admin console shows, for metrics.
 func (p *Pooler) Console() admin.Source { return consoleSource{p} }
+
+// Control returns what the admin console does.
+func (p *Pooler) Control() admin.Control { return consoleControl{p} }

@@ -43,7 +43,8 @@ func (c consoleSource) Databases() []admin.Database {
 			PoolSize: policy.PoolSize, MinPoolSize: policy.MinPoolSize, ReservePoolSize: policy.ReservePoolSize,
 			ServerLifetime: policy.ServerLifetime, PoolMode: policy.Mode.String(),
 			MaxConnections: policy.MaxDBServers, CurrentConnections: servers[name],
-			MaxClientConnections: policy.MaxDBClients, CurrentClientConnections: c.p.clients.byDatabase[name]}
+			MaxClientConnections: policy.MaxDBClients, CurrentClientConnections: c.p.clients.byDatabase[name],
+			Paused: c.p.switches[""].paused || c.p.switches[name].paused, Disabled: c.p.switches[name].disabled}
 		if !t.AsClient {
 			row.ForceUser = primary.Credentials.User()
 		}

@@ -32,10 +32,12 @@
 //	settings.go  run-time parameters that follow a client
 //	cancel.go    cancel requests
 //	pids.go      sessions by process id
+//	deadline.go  timeouts
+//	orphan.go    servers whose clients have left in mid-query
 //	console.go   what the admin console and the metrics show
 //	console_names.go   its rows for databases and users
 //	console_period.go  its averages
-//	control.go   what the admin console does
+//	control.go   what the admin console does: PAUSE, RESUME, KILL, …
 //
 // Below are classify (reads and writes), auth (logging in, both ways), health (probes and log positions), admin (the
 // console) and devpg (throwaway servers for tests).

@@ -45,6 +45,7 @@ type sharedGroup struct {
 	name  string // of the database, on the servers
 	slots []*slots
 
+	paused      atomic.Bool                 // each worker's group follows
 	moved       atomic.Pointer[sharedGroup] // what replaces it since a reload
 	policy      atomic.Pointer[Policy]
 	welcome     atomic.Pointer[map[string]string] // what servers report at login
@@ -125,6 +126,7 @@ func (p *Pooler) relocate(g *sharedGroup, d Database, t *Tuning) *sharedGroup {
 	for range d.Servers {
 		to.slots = append(to.slots, &slots{})
 	}
+	to.paused.Store(g.paused.Load())
 	to.policy.Store(t.policy(to.key.database, to.key.user))
 	to.welcome.Store(g.welcome.Load())
 	delete(p.groups, g.key)
@@ -252,6 +254,7 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	g.slots[index].used.Store(1)
 	p.mu.Lock()
 	p.groups[g.key] = g
+	g.paused.Store(p.switches[""].paused || p.switches[g.key.database].paused)
 	if now := p.tuning.Load(); now != t { // reloaded meanwhile
 		if database, ok := now.database(g.key.database); ok {
 			p.relocate(g, database, now)
@@ -271,6 +274,11 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 func errNoDatabase(name string) *pgwire.Error {
 	return &pgwire.Error{Code: "3D000", Message: fmt.Sprintf("no such database: %q", name),
 		Hint: `Add it to databases in the configuration, or an entry "*" for all names.`}
+}
+
+func errDisabled(name string) *pgwire.Error {
+	return &pgwire.Error{Code: "55000", Message: fmt.Sprintf("database %q does not take connections", name),
+		Hint: "An administrator has disabled it on the pooler's console: ENABLE lets clients in again."}
 }
 
 func errNoCredentials(user string) *pgwire.Error {

@@ -89,6 +89,9 @@ func (p *Pooler) login(ctx context.Context, nc net.Conn, t *Tuning, local bool) 
 	if err != nil {
 		return nc, err
 	}
+	if p.disabled(database) {
+		return nc, errDisabled(database)
+	}
 	policy := p.policyOf(database, user)
 	if err := p.enter(database, user, policy); err != nil {
 		return nc, err
@@ -98,7 +101,7 @@ func (p *Pooler) login(ctx context.Context, nc net.Conn, t *Tuning, local bool) 
 			p.exit(database, user)
 		}
 	}()
-	w := p.workers[p.turn.Add(1)%uint64(len(p.workers))]
+	w := p.workers[p.turns.Add(1)%uint64(len(p.workers))]
 	shared, err := p.shared(ctx, w, database, user, credentials)
 	if err != nil {
 		return nc, connectError(err)

@@ -57,7 +57,8 @@ func (s *slots) take(size int) bool {
 // poolStats counts since the start; times in microseconds.
 type poolStats struct {
 	assigned, xacts, queries, received, sent, repeated, parses uint64
-	xactTime, waitTime                                         uint64
+	xactTime, queryTime, waitTime                              uint64
+	clientParses, binds                                        uint64 // of named statements
 }
 
 // isReplica tells whether the server is not the primary as far as is known.
@@ -112,7 +113,7 @@ func (s *server) fit() bool {
 // put takes a server back.
 func (p *pool) put(s *server) {
 	now := p.w.loop.Now()
-	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) || s.epoch != p.group.epoch || p.group.moved != nil {
+	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) || s.epoch != p.group.epoch || p.group.moved != nil || p.group.paused {
 		s.retire()
 		return
 	}

@@ -32,6 +32,8 @@ type Config struct {
 	// SHOW CONFIG.
 	Set      func(name, value string) error
 	Settings func() []admin.ConfigRow
+	// Shutdown begins to end the program, for the console's SHUTDOWN.
+	Shutdown func(mode admin.ShutdownMode) error
 }
 
 // Pooler lets many clients share few connections to Postgres. New makes it, Listen opens its doors, Run runs it.
@@ -47,7 +49,8 @@ type Pooler struct {
 	names     statementNames
 	tuning    atomic.Pointer[Tuning]
 	nclients  atomic.Int64
-	turn      atomic.Uint64 // which worker gets the next client
+	suspended atomic.Bool   // SUSPEND: nothing is read
+	turns     atomic.Uint64 // which worker gets the next client
 
 	// tasks are dials and cancel requests; ctx ends them.
 	tasks sync.WaitGroup
@@ -59,6 +62,7 @@ type Pooler struct {
 	arriving  map[*sharedGroup]bool     // under mu: groups whose first connection is being made
 	upstreams map[string]*upstream      // under mu, by upstreamKey
 	clients   headcount                 // under mu
+	switches  map[string]switches       // under mu, by database; "" is for all
 	policies  map[groupKey]*Policy      // under mu, of clients; emptied by Reload
 	keys      map[uint32]*client        // under mu, by the process id given to clients
 	backends  map[uint32]*server        // under mu, by process id
@@ -86,8 +90,9 @@ func New(cfg Config) (*Pooler, error) {
 		}
 	}
 	p := &Pooler{cfg: cfg, log: cfg.Logger, started: time.Now(), groups: make(map[groupKey]*sharedGroup),
-		arriving: make(map[*sharedGroup]bool), upstreams: make(map[string]*upstream), clients: newHeadcount(), policies: make(map[groupKey]*Policy),
-		keys: make(map[uint32]*client), backends: make(map[uint32]*server), interned: make(map[string]*settings)}
+		arriving: make(map[*sharedGroup]bool), upstreams: make(map[string]*upstream), clients: newHeadcount(),
+		switches: make(map[string]switches), policies: make(map[groupKey]*Policy), keys: make(map[uint32]*client),
+		backends: make(map[uint32]*server), interned: make(map[string]*settings)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	for i, l := range cfg.Loops {
 		p.workers = append(p.workers, newWorker(p, i, l))

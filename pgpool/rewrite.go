@@ -87,6 +87,7 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 		c.here.unnamed = true
 		return
 	}
+	s.pool.stats.clientParses++
 	st := c.w.texts.find(body, c.set.searchPath())
 	if old := c.stmts[string(name)]; old != nil && len(c.replay) == 0 {
 		// The server refuses it with 42P05, as it must.
@@ -153,6 +154,9 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 		e.name = string(name)
 	}
 	c.binds++
+	if len(name) > 0 {
+		s.pool.stats.binds++
+	}
 	if st == nil {
 		c.wrote = true
 	} else if set := c.effect(st); set != nil {

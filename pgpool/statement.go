@@ -21,8 +21,16 @@ type statement struct {
 	class classify.Result
 	// primaryOnly: a replica refused it as a write (25006).
 	primaryOnly bool
+	uses        uint64 // times that it was looked up
 	// recent is the second chance in the table's eviction.
 	recent bool
+}
+
+// touched notes a use.
+func (s *statement) touched() *statement {
+	s.recent = true
+	s.uses++
+	return s
 }
 
 // statementPrefix begins the names that the pooler gives to statements. Clients cannot refer to them.
@@ -63,15 +71,13 @@ func newStatements(names *statementNames) statements {
 func (t *statements) find(body []byte, scope string) *statement {
 	if scope == "" {
 		if s, ok := t.byKey[string(body)]; ok {
-			s.recent = true
-			return s
+			return s.touched()
 		}
 		return t.insert(string(body), &statement{name: t.names.next(), body: string(body), class: classify.Classify(textOf(body))})
 	}
 	key := scope + "\x00" + string(body)
 	if s, ok := t.byKey[key]; ok {
-		s.recent = true
-		return s
+		return s.touched()
 	}
 	return t.insert(key, &statement{name: t.names.next(), body: string(body), class: classify.Classify(textOf(body))})
 }
@@ -80,8 +86,7 @@ func (t *statements) find(body []byte, scope string) *statement {
 // write values into their texts would fill it with what nobody ever asks for, at several times the cost of forwarding.
 func (t *statements) query(body []byte) *statement {
 	if s, ok := t.byKey[string(body)]; ok {
-		s.recent = true
-		return s
+		return s.touched()
 	}
 	s := &statement{body: string(body), class: classify.Classify(textOf(body))}
 	sum := maphash.Bytes(t.seed, body)

@@ -60,6 +60,7 @@ func (w *worker) group(shared *sharedGroup) *group {
 		g.pools = append(g.pools, &pool{w: w, group: g, index: i, slots: shared.slots[i], all: make(map[*server]struct{})})
 	}
 	w.groups[shared] = g
+	g.paused = shared.paused.Load()
 	if to := shared.moved.Load(); to != nil { // it comes too late: from a login that a reload has overtaken
 		g.moved = w.group(to)
 	}
@@ -121,6 +122,9 @@ func (w *worker) adopt(c *client, shared *sharedGroup, conn *netloop.Conn) netlo
 		c.move()
 	}
 	w.clients[c] = struct{}{}
+	if w.pooler.suspended.Load() {
+		conn.PauseReading()
+	}
 	w.observe(c.policy)
 	w.startHouse()
 	return c
@@ -242,10 +246,7 @@ func (w *worker) drain() {
 	}
 	for _, g := range w.groups {
 		for _, p := range g.pools {
-			for _, s := range p.free {
-				s.retire()
-			}
-			p.free = nil
+			p.retireFree()
 		}
 	}
 	if len(w.clients) == 0 {
