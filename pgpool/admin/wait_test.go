@@ -21,6 +21,18 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// end returns what Serve returned.
+func (w *wire) end() error {
+	w.t.Helper()
+	select {
+	case err := <-w.done:
+		return err
+	case <-time.After(10 * time.Second):
+		w.t.Fatal("Serve does not return")
+		return nil
+	}
+}
+
 // TestPauseWaits checks that a command which waits keeps only its own session.
 func TestPauseWaits(t *testing.T) {
 	for _, verb := range []string{"pause", "wait_close"} {
@@ -66,7 +78,7 @@ func TestLeaveEndsWait(t *testing.T) {
 			w.send(tt.send...)
 			until(t, "PAUSE has begun", func() bool { return f.log() == "pause()…" })
 			tt.quit(w)
-			if err := <-w.done; err != nil {
+			if err := w.end(); err != nil {
 				t.Error("Serve:", err)
 			}
 			if f.log() != "pause()… left pause()" {
@@ -88,7 +100,7 @@ func TestEndOfConsole(t *testing.T) {
 			until(t, "PAUSE has begun", func() bool { return f.log() != "" })
 		}
 		cancel()
-		if err := <-w.done; err != nil {
+		if err := w.end(); err != nil {
 			t.Errorf("%q: Serve: %v", sql, err)
 		}
 	}
@@ -107,7 +119,7 @@ func TestShutdown(t *testing.T) {
 	w.send(&pgproto3.Query{String: "shutdown"})
 	until(t, "SHUTDOWN has begun", func() bool { return f.log() == "shutdown(2) shutdown(0)" })
 	cancel()
-	if err := <-w.done; err != nil {
+	if err := w.end(); err != nil {
 		t.Error("Serve:", err)
 	}
 	if m, err := w.fe.Receive(); err == nil {
@@ -124,7 +136,7 @@ func TestSuspendEnds(t *testing.T) {
 	if got := w.ready(); got != "C:SUSPEND Z" {
 		t.Errorf("got %s", got)
 	}
-	if err := <-w.done; err != nil || f.log() != "suspend() resume()" {
+	if err := w.end(); err != nil || f.log() != "suspend() resume()" {
 		t.Errorf("%s, error %v", f.log(), err)
 	}
 	// Another session sees to it that there is nothing to resume.
@@ -137,7 +149,7 @@ func TestSuspendEnds(t *testing.T) {
 	f.state.Suspended = false
 	f.mu.Unlock()
 	w.send(&pgproto3.Terminate{})
-	if err := <-w.done; err != nil || f.log() != "suspend()" {
+	if err := w.end(); err != nil || f.log() != "suspend()" {
 		t.Errorf("%s, error %v", f.log(), err)
 	}
 }
