@@ -233,8 +233,10 @@ func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
 		return s.error(e, frame)
 	case pgwire.CopyInResponse:
 		s.copyIn(e)
-	case pgwire.NoticeResponse, pgwire.NotificationResponse:
+	case pgwire.NoticeResponse:
 		pass = true
+	case pgwire.NotificationResponse:
+		pass = !s.client.hears(frame)
 	case pgwire.ParameterStatus:
 		pass = pass || s.restoring // what our own SET changes, the client knows, unless a RESET has told it otherwise
 	default:
@@ -255,7 +257,11 @@ func (s *server) done(matches bool) {
 // unasked handles what a server says while it owes nothing.
 func (s *server) unasked(typ byte, frame []byte) (pass bool) {
 	switch typ {
-	case pgwire.ParameterStatus, pgwire.NoticeResponse, pgwire.NotificationResponse:
+	case pgwire.ParameterStatus, pgwire.NoticeResponse:
+	case pgwire.NotificationResponse:
+		if s.client.hears(frame) {
+			return false
+		}
 	case pgwire.ErrorResponse: // it is about to close: shutdown, pg_terminate_backend, idle_in_transaction_session_timeout
 		s.fatal = true
 		if s.client == nil {
@@ -284,7 +290,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 		return false, nil
 	case ours:
 		s.restoring = false
-		return false, readyIdle
+		return false, c.readyIdle()
 	}
 	s.pool.stats.queries++
 	s.queries++
@@ -312,6 +318,9 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 		s.set = set.onServer(s.set)
 	}
 	if s.owed.n > 0 || s.set.equal(c.set) {
+		if c.inbox != nil && !s.repeat {
+			return false, c.readyIdle()
+		}
 		return true, nil
 	}
 	// A RESET or DISCARD took the server to its own defaults: the session's come back before the client hears of it.

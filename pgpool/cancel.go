@@ -59,11 +59,17 @@ func (c *client) cancelled(done func()) {
 		return
 	}
 	defer done()
-	if c.pool == nil || c.closing {
-		return
-	}
 	e := &pgwire.Error{Code: "57014", Message: "canceling statement due to user request",
 		Detail: "It was waiting for a server connection and had not begun."}
+	switch {
+	case c.closing:
+		return
+	case c.listening():
+		c.abandonListen(e)
+		return
+	case c.pool == nil:
+		return
+	}
 	c.pool.waiting.remove(c)
 	c.pool = nil
 	if len(c.replay) == 0 {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/pgpool/classify"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
@@ -66,6 +67,7 @@ type client struct {
 	bound    *setChange // what the messages since the last Sync do to the settings
 	replay   []byte     // a unit that is to be repeated, ahead of what conn holds
 	unit     *statement // what the unit at hand runs, as far as scanned
+	inbox    *inbox     // nil unless it has listened
 }
 
 // parsed is what a unit has parsed so far.
@@ -98,7 +100,7 @@ func (c *client) step(b []byte) int {
 	if c.body > 0 {
 		return c.piece(b)
 	}
-	if c.pool != nil || c.stalled || c.waits || len(b) < pgwire.HeaderLen {
+	if c.pool != nil || c.stalled || c.waits || c.listening() || len(b) < pgwire.HeaderLen {
 		return 0
 	}
 	typ, size, ok := pgwire.Header(b)
@@ -172,6 +174,9 @@ func (c *client) begin(b []byte) bool {
 		return false
 	}
 	c.scan = scan{}
+	if c.unit != nil && c.unit.class.Class == classify.Listen && c.listens(b) {
+		return false
+	}
 	return c.acquire(read)
 }
 
@@ -193,6 +198,7 @@ func (c *client) acquire(read bool) bool {
 
 // move takes the client to where its database lives since a reload.
 func (c *client) move() {
+	c.moveAway()
 	c.group.clients--
 	for c.group.moved != nil {
 		c.group = c.group.moved
@@ -215,6 +221,9 @@ func (c *client) link(s *server) {
 	s.unit, s.early = s.unit[:0], s.early[:0]
 	if !s.set.equal(c.set) {
 		s.restore(c.set)
+	}
+	if c.inbox != nil && c.unit != nil && c.unit.class.Flags.Has(classify.StateListen) {
+		c.listenHere(s)
 	}
 }
 
@@ -480,10 +489,11 @@ func (c *client) free() {
 func (c *client) released() {
 	c.free()
 	c.since = c.w.loop.Now()
-	if c.w.draining {
-		c.refuse(errShutdown)
+	if e := c.mustLeave(); e != nil {
+		c.refuse(e)
 		return
 	}
+	c.deliverHeld()
 	c.pump()
 }
 
@@ -523,6 +533,7 @@ func (c *client) discarded() {
 	clear(c.stmts)
 	c.unnamed = nil
 	c.set = c.startSet
+	c.unlistenAll()
 	if c.pin != notPinned {
 		c.pin = notPinned
 		c.w.pins--
@@ -554,6 +565,7 @@ func (c *client) close(err error) {
 
 // Drained resumes the server that was stopped because this client reads too slowly.
 func (c *client) Drained(*netloop.Conn) {
+	c.deliverHeld()
 	if s := c.server; s != nil && s.paused {
 		s.paused = false
 		s.conn.ResumeReading()
@@ -563,6 +575,7 @@ func (c *client) Drained(*netloop.Conn) {
 // Closed gives up what the client has. Its server is used again only if nothing of the client is left in it.
 func (c *client) Closed(*netloop.Conn, error) {
 	c.closing = true
+	c.unlistenAll()
 	c.w.forget(c)
 	if c.pin != notPinned {
 		c.w.pins--

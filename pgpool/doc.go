@@ -30,6 +30,8 @@
 //	expect.go    the queue of answers owed
 //	statement.go texts and what is known of them; what a server has prepared
 //	settings.go  run-time parameters that follow a client
+//	listen.go    LISTEN: a client's side, and what it is told when
+//	listener.go  LISTEN: the connection that listens for all clients of a database and user
 //	cancel.go    cancel requests
 //	pids.go      sessions by process id
 //	deadline.go  timeouts

@@ -72,6 +72,9 @@ func (c *client) effect(st *statement) *setChange {
 			return set
 		}
 	}
+	if flags.Has(classify.StateUnlisten) {
+		c.unlistenHere(st)
+	}
 	for _, p := range pins {
 		if flags.Has(p.flag) {
 			c.keep(p.why)

@@ -50,16 +50,18 @@ type sharedGroup struct {
 	policy      atomic.Pointer[Policy]
 	welcome     atomic.Pointer[map[string]string] // what servers report at login
 	credentials atomic.Pointer[auth.Credentials]  // of the client, who logs in as himself; nil: the server's own
+	listening   atomic.Int32                      // 1 while its listener is connected
+	replaced    atomic.Bool                       // by a group that lives elsewhere, at a reload
 }
 
 // dial connects to a server of the group.
-func (g *sharedGroup) dial(ctx context.Context, index int) (auth.Session, error) {
+func (g *sharedGroup) dial(ctx context.Context, index int, settings ...pgwire.Param) (auth.Session, error) {
 	server := g.up.server(index)
 	credentials := g.credentials.Load()
 	if credentials == nil {
 		credentials = server.Credentials
 	}
-	return server.dial(ctx, credentials, g.name)
+	return server.dial(ctx, credentials, g.name, settings...)
 }
 
 // setUpstreams starts to watch the servers of t and stops to watch those that are gone.
@@ -129,6 +131,7 @@ func (p *Pooler) relocate(g *sharedGroup, d Database, t *Tuning) *sharedGroup {
 	to.paused.Store(g.paused.Load())
 	to.policy.Store(t.policy(to.key.database, to.key.user))
 	to.welcome.Store(g.welcome.Load())
+	g.replaced.Store(true)
 	delete(p.groups, g.key)
 	p.groups[to.key] = to
 	g.moved.Store(to)

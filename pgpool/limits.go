@@ -101,6 +101,9 @@ func (p *Pooler) reserveWithin(g *sharedGroup, index, size int, limits *Policy) 
 			return
 		}
 		n := int(other.slots[index].used.Load())
+		if index == other.up.roles.Primary() {
+			n += int(other.listening.Load())
+		}
 		if other.key.database == g.key.database {
 			ofDatabase += n
 		}

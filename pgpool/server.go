@@ -141,12 +141,12 @@ func (s *server) settle() {
 		return
 	}
 	if c.keeps() && !s.readOnly {
-		switch {
-		case c.w.draining:
-			c.refuse(errShutdown)
-		default:
-			c.resume()
+		c.deliverHeld()
+		if e := c.mustLeave(); e != nil {
+			c.refuse(e)
+			return
 		}
+		c.resume()
 		return
 	}
 	s.unlink()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // Server says how to reach a Postgres server.
@@ -77,14 +78,14 @@ func ParseURL(s string) (Server, error) {
 }
 
 // dial connects and logs in.
-func (s *Server) dial(ctx context.Context, as *auth.Credentials, database string) (auth.Session, error) {
+func (s *Server) dial(ctx context.Context, as *auth.Credentials, database string, settings ...pgwire.Param) (auth.Session, error) {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, s.Network, s.Addr)
 	if err != nil {
 		return auth.Session{}, err // names the address
 	}
 	params := s.params()
-	params.Credentials, params.Database = as, database
+	params.Credentials, params.Database, params.Settings = as, database, settings
 	session, err := auth.Login(ctx, nc, params)
 	if err != nil {
 		return auth.Session{}, fmt.Errorf("server %s: %w", s.Addr, err)

@@ -23,6 +23,9 @@ type worker struct {
 	// idleLimits: some client has a client_idle_timeout.
 	idleLimits bool
 
+	listeners map[*sharedGroup]*listener // the first worker has all of them
+	lives     uint64                     // of listeners: the last one given
+
 	pins     int
 	draining bool
 	drained  chan struct{} // closed when the last client has gone while draining
@@ -38,6 +41,8 @@ type group struct {
 	epoch   int    // servers of an earlier one are closed when they are free
 	paused  bool   // nobody gets a server
 	moved   *group // where clients go: the database lives elsewhere since a reload
+
+	channels map[string]map[*client]struct{} // who hears what from the listener
 }
 
 func newWorker(p *Pooler, number int, loop *netloop.Loop) *worker {
@@ -176,6 +181,11 @@ func (w *worker) keepHouse() {
 	}
 	if w.idleLimits {
 		w.enforceIdle(now)
+	}
+	for shared, l := range w.listeners {
+		if !l.keepHouse(now) {
+			delete(w.listeners, shared)
+		}
 	}
 	w.house.Reset(w.pace)
 }

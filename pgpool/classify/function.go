@@ -25,12 +25,13 @@ func effectOf(name []byte) effect {
 		"pg_advisory_unlock", "pg_advisory_unlock_shared", "pg_advisory_unlock_all":
 		return effect{flags: StateAdvisoryLock}
 	case "pg_backend_pid", "dblink_connect", "dblink_connect_u", "dblink_disconnect", "dblink_open", "dblink_close",
-		"dblink_send_query", "pg_replication_origin_session_setup", "pg_replication_origin_session_reset",
-		"pg_listening_channels":
+		"dblink_send_query", "pg_replication_origin_session_setup", "pg_replication_origin_session_reset":
 		return effect{flags: StateOther}
 	case "pg_cancel_backend", "pg_terminate_backend", "pg_blocking_pids", "pg_safe_snapshot_blocking_pids",
 		"pg_isolation_test_session_is_blocked", "pg_log_backend_memory_contexts", "pg_stat_get_activity":
 		return effect{flags: Pids}
+	case "pg_listening_channels":
+		return effect{flags: StateListen}
 	}
 	return effect{reads: isBuiltinRead(name) || isHarmlessVolatile(name)}
 }
