@@ -64,6 +64,36 @@ func TestAppendedMessagesAreWhatOthersRead(t *testing.T) {
 	}
 }
 
+// FuzzFrames cuts a stream into messages as a proxy does: whatever comes, it goes forward and stays within the bytes.
+func FuzzFrames(f *testing.F) {
+	f.Add(AppendReadyForQuery(AppendParameterStatus(AppendQuery(nil, "select 1"), "a", "b"), Idle))
+	f.Add([]byte("Q\x00\x00\x00\x03Q\xff\xff\xff\xff"))
+	f.Add([]byte("d\x3f\xff\xff\xfe"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for len(b) >= HeaderLen {
+			_, size, ok := Header(b)
+			if !ok || size > len(b) {
+				return
+			}
+			if size < HeaderLen {
+				t.Fatalf("message of %d bytes", size)
+			}
+			body := b[HeaderLen:size]
+			for {
+				s, rest, ok := CString(body)
+				if !ok {
+					break
+				}
+				if len(s)+1+len(rest) != len(body) {
+					t.Fatalf("%q cut into %q and %q", body, s, rest)
+				}
+				body = rest
+			}
+			b = b[size:]
+		}
+	})
+}
+
 func FuzzHeader(f *testing.F) {
 	f.Add([]byte("Q\x00\x00\x00\x04"))
 	f.Add([]byte("Z\x00\x00\x00\x05I"))

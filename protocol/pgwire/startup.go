@@ -208,15 +208,19 @@ func errStartupLayout() *Error {
 	return protocolViolation("invalid startup packet layout: expected terminator as last byte")
 }
 
+// ErrHTTP is returned by ReadStartup for what begins like a request of HTTP. Its sender reads no ErrorResponse.
+var ErrHTTP = &Error{Severity: "FATAL", Code: "08P01", Message: "this is HTTP, and a PostgreSQL port"}
+
 // errStartupLength names the usual strangers that knock on a Postgres port.
 func errStartupLength(head [4]byte, n uint32) *Error {
+	switch string(head[:]) {
+	case "GET ", "POST", "HEAD", "PUT ", "PATC", "DELE", "OPTI", "CONN", "PRI ":
+		return ErrHTTP
+	}
 	e := protocolViolation("invalid length of startup packet")
 	e.Detail = fmt.Sprintf("The length is %d; %d to %d are allowed.", n, MinStartupLen, MaxStartupLen)
-	switch word := string(head[:]); {
-	case head[0] == 0x16 && head[1] == 3:
-		e.Hint = "This looks like TLS without the SSLRequest that PostgreSQL clients send first."
-	case word == "GET " || word == "POST" || word == "HEAD" || word == "PUT " || word == "OPTI" || word == "PRI ":
-		e.Hint = "This looks like HTTP; the HTTP port is another one."
+	if head[0] == 0x16 && head[1] == 3 {
+		e.Hint = "This looks like TLS inside of TLS, or without the SSLRequest that PostgreSQL clients send first."
 	}
 	return e
 }
@@ -248,6 +252,17 @@ func AppendCancelRequest(dst []byte, pid uint32, key []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, codeCancel)
 	dst = binary.BigEndian.AppendUint32(dst, pid)
 	return append(dst, key...)
+}
+
+// Negotiate settles the protocol version with a client that has sent s: what it asks for, but nothing newer than 3.2.
+// answer is the one NegotiateProtocolVersion that is due before authentication, or nil. It lists every protocol option
+// that was sent, since none is known here (ProcessStartupPacket in backend_startup.c).
+func Negotiate(s *Startup) (version uint32, answer []byte) {
+	version = min(s.Version, Version32)
+	if version < s.Version || len(s.ProtocolOptions) > 0 {
+		answer = AppendNegotiateProtocolVersion(nil, version, s.ProtocolOptions)
+	}
+	return version, answer
 }
 
 // AppendNegotiateProtocolVersion appends the answer to a client that asked for a newer minor version than newest, or for

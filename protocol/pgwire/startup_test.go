@@ -74,6 +74,7 @@ func TestReadStartupRefuses(t *testing.T) {
 		{"length 2^31", []byte{0x80, 0, 0, 0}, "08P01"},
 		{"length 2^32-1", []byte{0xff, 0xff, 0xff, 0xff}, "08P01"},
 		{"http", []byte("GET / HTTP/1.1\r\n"), "08P01"},
+		{"http/2", []byte("PRI * HTTP/2.0\r\n"), "08P01"},
 		{"tls", []byte{0x16, 3, 1, 2, 0, 1}, "08P01"},
 		{"version 2.0", startupPacket(2<<16, strings.Repeat("\x00", 288)), "0A000"},
 		{"version 4.0", startupPacket(4<<16, "user\x00a\x00\x00"), "0A000"},
@@ -149,6 +150,85 @@ func TestAppendNegotiateProtocolVersion(t *testing.T) {
 	if string(got) != want {
 		t.Fatalf("got %q, want %q", got, want)
 	}
+}
+
+func TestNegotiate(t *testing.T) {
+	x, y := Param{"_pq_.x", "1"}, Param{"_pq_.y", "2"}
+	for _, tt := range []struct {
+		asked   uint32
+		options []Param
+		want    uint32
+		answer  []byte
+	}{
+		{Version30, nil, Version30, nil},
+		{3<<16 | 1, nil, 3<<16 | 1, nil}, // never released; PostgreSQL takes it for 3.0 without a word
+		{Version32, nil, Version32, nil},
+		{Version30, []Param{x, y}, Version30, AppendNegotiateProtocolVersion(nil, Version30, []Param{x, y})},
+		{Version32, []Param{x}, Version32, AppendNegotiateProtocolVersion(nil, Version32, []Param{x})},
+		{3<<16 | 3, nil, Version32, AppendNegotiateProtocolVersion(nil, Version32, nil)},
+		{3<<16 | 9999, []Param{x, y}, Version32, AppendNegotiateProtocolVersion(nil, Version32, []Param{x, y})},
+	} {
+		version, answer := Negotiate(&Startup{Version: tt.asked, ProtocolOptions: tt.options})
+		if version != tt.want || !bytes.Equal(answer, tt.answer) {
+			t.Errorf("%x with %v: %x, %q", tt.asked, tt.options, version, answer)
+		}
+	}
+}
+
+// What a client asks for is settled in at most one message that libpq accepts: not newer than what it asked for, with a
+// reason, and with the name of each option.
+func FuzzNegotiate(f *testing.F) {
+	f.Add(uint16(0), []byte("_pq_.x\x001\x00_pq_.y\x002\x00"))
+	f.Add(uint16(2), []byte("_pq_.x\x001\x00_pq_.x\x002\x00"))
+	f.Add(uint16(9999), []byte("_pq_.\x00\x00a\x00b\x00"))
+	f.Fuzz(func(t *testing.T, minor uint16, params []byte) {
+		s, err := ParseStartup(startupPacket(3<<16|uint32(minor), "user\x00ann\x00"+string(params)+"\x00")[4:])
+		if err != nil {
+			return
+		}
+		version, answer := Negotiate(&s)
+		if version > s.Version || version > Version32 || version < Version30 {
+			t.Fatalf("%x was asked for and is %x", s.Version, version)
+		}
+		if answer == nil {
+			if version != s.Version || len(s.ProtocolOptions) > 0 {
+				t.Fatal("nothing is said of a refusal")
+			}
+			return
+		}
+		typ, size, ok := Header(answer)
+		if typ != 'v' || !ok || size != len(answer) || binary.BigEndian.Uint32(answer[5:]) != version {
+			t.Fatalf("answer %q", answer)
+		}
+		n, rest := int(binary.BigEndian.Uint32(answer[9:])), answer[13:]
+		if n != len(s.ProtocolOptions) || n == 0 && version == s.Version {
+			t.Fatalf("%d options are refused of %v", n, s.ProtocolOptions)
+		}
+		for _, o := range s.ProtocolOptions {
+			var name []byte
+			if name, rest, ok = CString(rest); !ok || string(name) != o.Name {
+				t.Fatalf("option %q is listed as %q", o.Name, name)
+			}
+		}
+		if len(rest) > 0 {
+			t.Fatalf("answer ends with %q", rest)
+		}
+	})
+}
+
+func FuzzCancelRequest(f *testing.F) {
+	f.Add(uint32(7), []byte("abcd"))
+	f.Add(uint32(1<<31-1), bytes.Repeat([]byte("k"), 256))
+	f.Add(uint32(0), []byte("abc"))
+	f.Fuzz(func(t *testing.T, pid uint32, key []byte) {
+		s, err := ReadStartup(bytes.NewReader(AppendCancelRequest(nil, pid, key)))
+		if (err == nil) != (len(key) >= MinCancelKeyLen && len(key) <= MaxCancelKeyLen) {
+			t.Fatalf("key of %d bytes: %v", len(key), err)
+		}
+		if err == nil && (s.Kind != KindCancelRequest || s.PID != pid || !bytes.Equal(s.Key, key)) {
+			t.Fatalf("%d %x came back as %+v", pid, key, s)
+		}
+	})
 }
 
 func FuzzParseStartup(f *testing.F) {
