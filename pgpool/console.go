@@ -44,7 +44,7 @@ func (c consoleSource) State() admin.State {
 		in += n
 	}
 	return admin.State{Paused: c.p.switches[""].paused, Suspended: c.p.suspended.Load(),
-		LoginClients: max(0, int(c.p.nclients.Load())-in)}
+		LoginClients: max(0, int(c.p.nclients.Load()-c.p.consoles.Load())-in)}
 }
 
 // Config returns what cmd knows of the settings.
@@ -299,6 +299,9 @@ func (c consoleSource) Stats() []admin.Stat {
 	}
 	return c.p.history.rows(now, time.Now(), c.p.started)
 }
+
+// ClientCount is how many clients are connected, those that are logging in included and consoles not.
+func (p *Pooler) ClientCount() int { return int(p.nclients.Load() - p.consoles.Load()) }
 
 // Console returns what the admin console shows, for metrics.
 func (p *Pooler) Console() admin.Source { return consoleSource{p} }

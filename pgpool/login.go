@@ -252,6 +252,8 @@ func (p *Pooler) console(ctx context.Context, who auth.Client, t *Tuning) error 
 	if role == admin.NoRole {
 		return &pgwire.Error{Code: "28000", Message: fmt.Sprintf("user %q may not use the console", user), Hint: "List it in admin_users or stats_users."}
 	}
+	p.consoles.Add(1)
+	defer p.consoles.Add(-1)
 	nc.SetDeadline(time.Time{})
 	if err := admin.Serve(ctx, nc, role, consoleSource{p}, consoleControl{p}); err != nil {
 		return err

@@ -48,7 +48,8 @@ type Pooler struct {
 	listeners []*netloop.Listener // set by Listen
 	names     statementNames
 	tuning    atomic.Pointer[Tuning]
-	nclients  atomic.Int64
+	nclients  atomic.Int64 // connections of clients, consoles and logins included
+	consoles  atomic.Int64
 	suspended atomic.Bool   // SUSPEND: nothing is read
 	turns     atomic.Uint64 // which worker gets the next client
 

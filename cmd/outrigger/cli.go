@@ -91,7 +91,7 @@ nothing was started. outrigger dev --exec exits with its command's.`,
 }
 
 // settings adds --config and a flag for each setting to cmd. The function returned loads them.
-func settings(cmd *cobra.Command, env *environment) func() (*config.Config, error) {
+func settings(cmd *cobra.Command, env *environment) func(set ...config.Given) (*config.Config, error) {
 	src := config.Sources{Environ: env.environ, Flags: config.Flags()}
 	cmd.Flags().StringVarP(&src.File, "config", "c", "", "YAML file with settings; also OUTRIGGER_CONFIG")
 	for _, f := range src.Flags {
@@ -100,7 +100,10 @@ func settings(cmd *cobra.Command, env *environment) func() (*config.Config, erro
 			flag.NoOptDefVal = "on"
 		}
 	}
-	return func() (*config.Config, error) { return config.Load(src) }
+	return func(set ...config.Given) (*config.Config, error) {
+		src.Set = set
+		return config.Load(src)
+	}
 }
 
 const settingsHelp = `

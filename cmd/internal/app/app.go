@@ -25,8 +25,8 @@ import (
 // Options says what to run.
 type Options struct {
 	Config *config.Config
-	// Load reads the configuration again, for SIGHUP.
-	Load func() (*config.Config, error)
+	// Load reads the configuration again, for SIGHUP, with what an administrator has set meanwhile.
+	Load func(set ...config.Given) (*config.Config, error)
 	// Signals: SIGTERM drains and ends, SIGINT ends at once, SIGHUP reloads.
 	Signals <-chan os.Signal
 	LogTo   io.Writer
@@ -38,7 +38,7 @@ type Options struct {
 // App is a sidecar.
 type App struct {
 	// Constant after New.
-	load    func() (*config.Config, error)
+	load    func(set ...config.Given) (*config.Config, error)
 	signals <-chan os.Signal
 	log     *slog.Logger
 	level   *slog.LevelVar
@@ -53,10 +53,12 @@ type App struct {
 	loops   []*netloop.Loop
 	parts   []*part // in the order of their start
 	reloads []func(*config.Config) error
+	given   []config.Given // set on the console since the last reload
 
-	// reloadAsked carries requests of the consoles to Run, which answers on the channel sent; over ends with Run.
-	reloadAsked chan chan error
-	over        chan struct{}
+	// asked carries requests of the consoles to Run; over ends with Run.
+	asked chan request
+	over  chan struct{}
+	tasks sync.WaitGroup // what consoles have begun; it ends with over
 
 	atOnce bool // skip farewells
 
@@ -74,7 +76,7 @@ func New(opts Options) (*App, error) {
 	cfg := opts.Config
 	log, level := newLogger(opts.LogTo, cfg)
 	a := &App{load: opts.Load, signals: opts.Signals, version: opts.Version, log: log, level: level, config: cfg,
-		reloadAsked: make(chan chan error), over: make(chan struct{})}
+		asked: make(chan request), over: make(chan struct{})}
 	var problems, more config.Problems
 	if cfg.Cache {
 		a.cachePlan, problems = planCache(cfg)
@@ -104,6 +106,7 @@ const gcPercent = 50
 
 // Run binds the addresses, starts the parts, and blocks until ctx or a signal ends them or one of them fails.
 func (a *App) Run(ctx context.Context) error {
+	defer a.tasks.Wait()
 	defer close(a.over)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
@@ -187,12 +190,24 @@ func (a *App) wait(ctx context.Context, ended <-chan error) error {
 			return nil
 		case err := <-ended:
 			return err
-		case answer := <-a.reloadAsked:
-			answer <- a.reload()
+		case r := <-a.asked:
+			err := a.obey(r)
+			r.answer <- err
+			if err != nil {
+				continue
+			}
+			switch r.stop {
+			case stopNow:
+				a.log.Info("stopping at once", "asked", "on the console")
+				a.atOnce = true
+				return nil
+			case stopDrain:
+				return a.drain(ctx, ended)
+			}
 		case sig := <-a.signals:
 			switch sig {
 			case syscall.SIGHUP:
-				_ = a.reload() // has logged it
+				_ = a.reload(nil) // has logged it
 			case syscall.SIGTERM:
 				return a.drain(ctx, ended)
 			default:
@@ -236,8 +251,8 @@ func (a *App) drain(ctx context.Context, ended <-chan error) error {
 		case err := <-ended:
 			failure = errors.Join(failure, err)
 			cancel()
-		case answer := <-a.reloadAsked:
-			answer <- errStopping
+		case r := <-a.asked:
+			r.answer <- errStopping
 		case sig := <-a.signals:
 			if sig == os.Interrupt {
 				a.atOnce = true
@@ -247,9 +262,9 @@ func (a *App) drain(ctx context.Context, ended <-chan error) error {
 	}
 }
 
-// reload reads the configuration again. A bad one changes nothing.
-func (a *App) reload() error {
-	changed, err := a.tryReload()
+// reload reads the configuration again, with what was given on the console. A bad one changes nothing.
+func (a *App) reload(given []config.Given) error {
+	changed, err := a.tryReload(given)
 	if err != nil {
 		a.log.Error("reload refused", "error", err)
 		return err
@@ -263,8 +278,8 @@ func (a *App) reload() error {
 	return nil
 }
 
-func (a *App) tryReload() (changed []config.Setting, err error) {
-	next, err := a.load()
+func (a *App) tryReload(given []config.Given) (changed []config.Setting, err error) {
+	next, err := a.load(given...)
 	if err != nil {
 		return nil, err
 	}
@@ -280,19 +295,8 @@ func (a *App) tryReload() (changed []config.Setting, err error) {
 	}
 	a.level.Set(logLevel(next))
 	changed = config.Changed(a.config, next)
-	a.config = next
+	a.config, a.given = next, given
 	return changed, nil
-}
-
-// askReload reloads for a console, from any goroutine.
-func (a *App) askReload() error {
-	answer := make(chan error, 1)
-	select {
-	case a.reloadAsked <- answer:
-		return <-answer
-	case <-a.over:
-		return errStopping
-	}
 }
 
 // listening tells where clients connect, as log attributes.

@@ -217,7 +217,7 @@ func TestDrainTimesOut(t *testing.T) {
 		"OUTRIGGER_DRAIN_TIMEOUT=100ms")
 	signals := make(chan os.Signal, 1)
 	var log bytes.Buffer
-	a, err := New(Options{Config: cfg, Signals: signals, LogTo: &log, Load: func() (*config.Config, error) { return cfg, nil }})
+	a, err := New(Options{Config: cfg, Signals: signals, LogTo: &log, Load: func(...config.Given) (*config.Config, error) { return cfg, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

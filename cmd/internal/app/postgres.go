@@ -210,6 +210,8 @@ func dialAuthUser(databases map[string]pgpool.Database, user string, users auth.
 func (a *App) buildPostgres(sources *ops.Sources) error {
 	var shown atomic.Pointer[config.Config]
 	shown.Store(a.config)
+	p := &part{name: "pgpool"}
+	var shutdown func(admin.ShutdownMode) error
 	pooler, err := pgpool.New(pgpool.Config{
 		Loops:    a.loops,
 		Listen:   a.config.PGListeners(),
@@ -217,7 +219,9 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 		Logger:   a.log.With("component", "pgpool"),
 		Version:  a.version,
 		Reload:   a.askReload,
+		Set:      a.askSet,
 		Settings: func() []admin.ConfigRow { return settingRows(shown.Load()) },
+		Shutdown: func(mode admin.ShutdownMode) error { return shutdown(mode) },
 	})
 	if err != nil {
 		return fmt.Errorf("make pooler: %w", err)
@@ -225,7 +229,8 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 	if err := pooler.Listen(); err != nil {
 		return err
 	}
-	p := &part{name: "pgpool", run: pooler.Run, close: func() error { pooler.Close(); return nil }}
+	p.run, p.close = pooler.Run, func() error { pooler.Close(); return nil }
+	shutdown = a.shutdown(pooler, p)
 	p.drain = func(ctx context.Context) error {
 		p.halt() // no new clients; those that are there finish
 		return pooler.Drain(ctx)

@@ -15,7 +15,11 @@ type Sources struct {
 	File    string   // path of the YAML file; empty: none
 	Environ []string // as os.Environ gives it
 	Flags   []*Flag  // those that were not set are passed over
+	Set     []Given  // by an administrator, at run time
 }
+
+// Given is a value for a setting.
+type Given struct{ Name, Value string }
 
 // Load reads, merges and validates. The error is Problems, with everything that is wrong.
 func Load(src Sources) (*Config, error) {
@@ -133,6 +137,28 @@ func (l *loader) flags(flags []*Flag) {
 		if f.isSet {
 			l.set(f.setting, "--"+f.setting.FlagName(), f.texts)
 		}
+	}
+}
+
+// given takes what an administrator sets at run time.
+func (l *loader) given(values []Given) {
+	for _, v := range values {
+		i := slices.IndexFunc(Settings(), func(s Setting) bool { return s.Name == v.Name })
+		if i < 0 {
+			var names []string
+			for _, s := range Settings() {
+				names = append(names, s.Name)
+			}
+			best, _ := nearest(v.Name, names)
+			l.problem("SET", v.Name, "no such setting", "did you mean "+best+"?")
+			continue
+		}
+		s := Settings()[i]
+		if !s.Reloadable() {
+			l.problem("SET", v.Name, "cannot be changed while the sidecar runs", "change it in the configuration and restart")
+			continue
+		}
+		l.set(s, "SET", []string{v.Value})
 	}
 }
 

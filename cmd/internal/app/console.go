@@ -1,0 +1,90 @@
+package app
+
+import (
+	"slices"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
+	"github.com/outrigger-proxy/outrigger/pgpool"
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// request is what a console asks of Run: to reload, unless it has more.
+type request struct {
+	set    *config.Given // change a setting until the next reload
+	stop   stopping      // end the program
+	answer chan error    // has room for one
+}
+
+// stopping says how to end.
+type stopping uint8
+
+const (
+	stopNot stopping = iota
+	stopNow
+	stopDrain
+)
+
+// obey does what a console asks, apart from ending.
+func (a *App) obey(r request) error {
+	switch {
+	case r.stop != stopNot:
+		return nil
+	case r.set == nil:
+		return a.reload(nil)
+	}
+	given := slices.DeleteFunc(slices.Clone(a.given), func(g config.Given) bool { return g.Name == r.set.Name })
+	return a.reload(append(given, *r.set))
+}
+
+// ask has Run do something, from any goroutine.
+func (a *App) ask(r request) error {
+	r.answer = make(chan error, 1)
+	select {
+	case a.asked <- r:
+		return <-r.answer
+	case <-a.over:
+		return errStopping
+	}
+}
+
+func (a *App) askReload() error { return a.ask(request{}) }
+
+func (a *App) askSet(name, value string) error {
+	err := a.ask(request{set: &config.Given{Name: name, Value: value}})
+	if config.IsProblems(err) {
+		return &pgwire.Error{Code: "22023", Message: err.Error(), Hint: "SHOW CONFIG lists the settings."}
+	}
+	return err
+}
+
+// clientsLeft is how often SHUTDOWN WAIT_FOR_CLIENTS looks whether they have left.
+const clientsLeft = 100 * time.Millisecond
+
+// shutdown ends the program for a console. Clients that are to leave by themselves are waited for before the drain, which
+// would tell them to go; nobody new is let in meanwhile.
+func (a *App) shutdown(pooler *pgpool.Pooler, p *part) func(mode admin.ShutdownMode) error {
+	return func(mode admin.ShutdownMode) error {
+		switch mode {
+		case admin.ShutdownNow:
+			return a.ask(request{stop: stopNow})
+		case admin.ShutdownWaitForClients:
+			a.tasks.Go(func() {
+				p.halt()
+				tick := time.NewTicker(clientsLeft)
+				defer tick.Stop()
+				for pooler.ClientCount() > 0 {
+					select {
+					case <-tick.C:
+					case <-a.over:
+						return
+					}
+				}
+				_ = a.ask(request{stop: stopDrain}) // or it is ending already
+			})
+			return nil
+		}
+		return a.ask(request{stop: stopDrain})
+	}
+}
