@@ -2,43 +2,29 @@ package pgpool
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/subtle"
-	"encoding/binary"
+	"fmt"
 
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
-// register gives the client the key that its cancel requests must carry.
-func (p *Pooler) register(c *client) {
-	var b [4]byte
-	rand.Read(b[:]) // never fails
-	c.secret = binary.BigEndian.Uint32(b[:])
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for {
-		p.last++
-		c.pid = firstPID | p.last&(firstPID-1)
-		if _, taken := p.keys[c.pid]; !taken {
-			break
-		}
-	}
-	p.keys[c.pid] = c
-}
+// maxCancels bounds the cancel requests that go to servers at once, over all pools: a storm of them must not be one of
+// logins. Those beyond it wait for their turn, until cancel_wait_timeout; there is at most one for each server.
+const maxCancels = 16
 
 // cancel handles a cancel request and returns when it has had its effect: the client learns from the end of the connection
 // that what it sends next is safe. A wrong key is ignored: the protocol has no answer to it.
-func (p *Pooler) cancel(ctx context.Context, pid uint32, key []byte) {
-	p.mu.Lock()
-	c := p.keys[pid]
-	p.mu.Unlock()
-	if c == nil {
-		return
+func (p *Pooler) cancel(ctx context.Context, pid uint32, secret []byte) {
+	if owner := p.holder(pid, secret); owner != nil {
+		owner.cancelQuery(ctx)
 	}
-	var secret [4]byte
-	binary.BigEndian.PutUint32(secret[:], c.secret)
+}
+
+func (c *client) process() uint32 { return c.runsOn.Load() }
+
+// cancelQuery cancels what the client waits for.
+func (c *client) cancelQuery(ctx context.Context) {
 	w := c.home.Load() // nil until adoption: then nothing can be running
-	if subtle.ConstantTimeCompare(secret[:], key) != 1 || w == nil {
+	if w == nil {
 		return
 	}
 	done := make(chan struct{})
@@ -96,7 +82,15 @@ func (p *Pooler) cancelServer(s *server, done func()) {
 	}
 	started := p.task(func(ctx context.Context) {
 		defer done()
-		if err := server.sendCancel(ctx, p.tuning.Load().CancelWait, pid, key); err != nil && ctx.Err() == nil {
+		ctx, stop := context.WithTimeout(ctx, p.tuning.Load().CancelWait)
+		defer stop()
+		// A query that ends while its cancel request waits for a turn needs none.
+		running := func() bool {
+			answer := make(chan bool, 1)
+			return loop.Post(func() { answer <- s.owed.n > 0 }) && <-answer
+		}
+		err := p.sendCancel(ctx, server, pid, key, running)
+		if err != nil && p.ctx.Err() == nil {
 			p.log.Warn("cancel request failed", "server", server.Addr, "error", err)
 		}
 		loop.Post(func() {
@@ -111,6 +105,26 @@ func (p *Pooler) cancelServer(s *server, done func()) {
 		return
 	}
 	s.cancels++
+}
+
+// sendCancel has a server cancel what its process pid does, in its turn, and waits until that has had its effect. If it
+// had to wait for its turn, needed tells whether there still is something to cancel.
+func (p *Pooler) sendCancel(ctx context.Context, server *Server, pid uint32, key []byte, needed func() bool) error {
+	select {
+	case p.cancels <- struct{}{}:
+	default:
+		select {
+		case p.cancels <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %d other cancel requests: %w", maxCancels, ctx.Err())
+		}
+		if !needed() {
+			<-p.cancels
+			return nil
+		}
+	}
+	defer func() { <-p.cancels }()
+	return server.sendCancel(ctx, pid, key)
 }
 
 // unitLen is the size of the unit at the start of b; whole is false if it does not end there.

@@ -20,8 +20,7 @@ type client struct {
 	w           *worker
 	group       *group
 	conn        *netloop.Conn
-	pid         uint32 // with secret: what a cancel request must carry
-	secret      uint32
+	cancelKey   // what a cancel request must carry
 	user        string
 	policy      *Policy
 	startSet    *settings
@@ -104,8 +103,8 @@ func (c *client) step(b []byte) int {
 		return 0
 	}
 	typ, size, ok := pgwire.Header(b)
-	if !ok {
-		c.violation("message length out of bounds")
+	if !ok || size > c.w.maxPacket {
+		c.refuse(errPacket(b, int64(c.w.maxPacket)))
 		return 0
 	}
 	if !c.midUnit {

@@ -15,7 +15,11 @@
 //	policy.go    Tuning: what a reload may change; Policy: what a database or user may have of its own
 //	group.go     databases, users and where they live: upstreams, and what the workers share of them
 //	limits.go    how many clients and connections there may be
+//	sockets.go   addresses to listen on
 //	login.go     clients, from accept to the event loop: the cold path
+//	startup.go   their first packets, and TLS
+//	welcome.go   their startup parameters, and what ends a login
+//	replication.go  connections that are passed through whole
 //	upstream.go  servers: URLs, dialling, cancel requests
 //	watcher.go   who is primary, and which replicas have caught up
 //	worker.go    what one event loop owns; timeouts, drain
@@ -33,6 +37,8 @@
 //	listen.go    LISTEN: a client's side, and what it is told when
 //	listener.go  LISTEN: the connection that listens for all clients of a database and user
 //	cancel.go    cancel requests
+//	cancelkey.go the keys that they carry
+//	packet.go    the largest message of a client
 //	pids.go      sessions by process id
 //	deadline.go  timeouts
 //	orphan.go    servers whose clients have left in mid-query

@@ -52,7 +52,7 @@ func (p *Pooler) enter(database, user string, limits *Policy) error {
 
 // clientGone forgets a client.
 func (p *Pooler) clientGone(c *client) {
-	p.unregister(c)
+	p.unregister(&c.cancelKey)
 	p.nclients.Add(-1)
 	p.exit(c.group.shared.key.database, c.user)
 }

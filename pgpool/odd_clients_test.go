@@ -42,53 +42,6 @@ func lastWords(t *testing.T, nc net.Conn) string {
 	return e.Code
 }
 
-func startupPacket() []byte {
-	return pgwire.AppendStartup(nil, pgwire.Version30, []pgwire.Param{{Name: "user", Value: "postgres"}, {Name: "database", Value: "postgres"}})
-}
-
-func TestOddFirstPackets(t *testing.T) {
-	p := start(t, 1, func(c *Config) { c.Tuning.ClientLogin = 300 * time.Millisecond })
-	length := func(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
-	for _, tc := range []struct {
-		name    string
-		sends   [][]byte
-		answers int // bytes before the error: to requests for encryption
-		code    string
-	}{
-		{"HTTP", [][]byte{[]byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")}, 0, "08P01"},
-		{"TLS without asking", [][]byte{{0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3}}, 0, "08P01"},
-		{"length 0", [][]byte{length(0)}, 0, "08P01"},
-		{"length 3", [][]byte{length(3)}, 0, "08P01"},
-		{"length 2^31", [][]byte{length(1 << 31)}, 0, "08P01"},
-		{"SSLRequest twice", [][]byte{pgwire.AppendSSLRequest(nil), pgwire.AppendSSLRequest(nil)}, 1, "08P01"},
-		{"version 2", [][]byte{append(length(8), 0, 2, 0, 0)}, 0, "0A000"},
-		{"no user", [][]byte{pgwire.AppendStartup(nil, pgwire.Version30, nil)}, 0, "28000"},
-		{"silence", nil, 0, ""},
-		{"half a packet, then silence", [][]byte{startupPacket()[:20]}, 0, ""},
-		{"half a packet after SSLRequest, then silence", [][]byte{pgwire.AppendSSLRequest(nil), startupPacket()[:20]}, 1, ""},
-		{"cancel of nobody", [][]byte{pgwire.AppendCancelRequest(nil, 12345, []byte{1, 2, 3, 4})}, 0, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			nc := p.dialRaw(t)
-			for i, b := range tc.sends {
-				if _, err := nc.Write(b); err != nil {
-					t.Fatal(err)
-				}
-				if i < tc.answers {
-					var answer [1]byte
-					if _, err := io.ReadFull(nc, answer[:]); err != nil || answer[0] != 'N' {
-						t.Fatalf("answer to the request for encryption: %q, %v", answer, err)
-					}
-				}
-			}
-			if code := lastWords(t, nc); code != tc.code {
-				t.Errorf("ended with %q, want %q", code, tc.code)
-			}
-			waitFor(t, "it to be forgotten", func() bool { return p.nclients.Load() == 0 })
-		})
-	}
-}
-
 func TestOddMessages(t *testing.T) {
 	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
 	other := p.connect(t, "")

@@ -101,7 +101,7 @@ func TestUsersWaitInTurn(t *testing.T) {
 	now := time.Now()
 	add := func(user string, n int) {
 		for i := range n {
-			list.push(&client{user: user, since: now.Add(time.Duration(i)), pid: uint32(i)})
+			list.push(&client{user: user, since: now.Add(time.Duration(i)), cancelKey: cancelKey{pid: uint32(i)}})
 		}
 	}
 	add("greedy", 4)

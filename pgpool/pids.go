@@ -30,12 +30,15 @@ func (p *Pooler) serverPID(id uint32) uint32 {
 		return id
 	}
 	p.mu.Lock()
-	c := p.keys[id]
+	k := p.keys[id]
+	if k != nil && k.twin != nil {
+		k = nil // it might be either
+	}
 	p.mu.Unlock()
-	if c == nil {
+	if k == nil {
 		return id
 	}
-	if runs := c.runsOn.Load(); runs != 0 {
+	if runs := k.owner.process(); runs != 0 {
 		return runs
 	}
 	return id

@@ -81,11 +81,11 @@ func TestNotificationNamesTheSession(t *testing.T) {
 }
 
 func TestServerPIDs(t *testing.T) {
-	p := &Pooler{keys: map[uint32]*client{}}
+	p := &Pooler{keys: map[uint32]*cancelKey{}}
 	for _, id := range []uint32{firstPID + 1, firstPID + 2} {
-		p.keys[id] = &client{}
+		p.keys[id] = &cancelKey{owner: &client{}}
 	}
-	p.keys[firstPID+1].runsOn.Store(321)
+	p.keys[firstPID+1].owner.(*client).runsOn.Store(321)
 	for _, tc := range []struct{ in, want string }{
 		{"select 1073741825", "select 321"},
 		{"1073741825", "321"},
@@ -102,8 +102,8 @@ func TestServerPIDs(t *testing.T) {
 }
 
 func FuzzBoundPIDs(f *testing.F) {
-	p := &Pooler{keys: map[uint32]*client{firstPID + 1: {}}}
-	p.keys[firstPID+1].runsOn.Store(321)
+	p := &Pooler{keys: map[uint32]*cancelKey{firstPID + 1: {owner: &client{}}}}
+	p.keys[firstPID+1].owner.(*client).runsOn.Store(321)
 	id := binary.BigEndian.AppendUint32(nil, firstPID+1)
 	f.Add([]byte{0, 1, 0, 1, 0, 1, 0, 0, 0, 4, id[0], id[1], id[2], id[3], 0, 0})
 	f.Add(append([]byte{0, 0, 0, 1, 0, 0, 0, 10}, "1073741825\x00\x00"...))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // Mode says when a server goes back to the pool.
@@ -75,9 +76,10 @@ type Tuning struct {
 	CheckDelay    time.Duration // a server that was free for longer is checked before it is used
 	CheckQuery    string        // how; empty: a look at its socket
 	CancelWait    time.Duration
-	RoundRobin    bool // use the server that was free for longest, not the one used last
-	AsClient      bool // log in to the servers as the client's user
-	AddHost       bool // add a client's address to its application_name
+	RoundRobin    bool  // use the server that was free for longest, not the one used last
+	AsClient      bool  // log in to the servers as the client's user
+	AddHost       bool  // add a client's address to its application_name
+	MaxPacket     int64 // bytes of a client's message; 0: what PostgreSQL takes, 1 GiB
 
 	// IgnoreStartup names startup parameters that are dropped.
 	IgnoreStartup []string
@@ -126,5 +128,9 @@ func (t Tuning) withDefaults() *Tuning {
 	if t.CancelWait <= 0 {
 		t.CancelWait = 10 * time.Second
 	}
+	if t.MaxPacket <= 0 || t.MaxPacket > pgwire.MaxFrame {
+		t.MaxPacket = pgwire.MaxFrame
+	}
+	t.ClientTLS = forClients(t.ClientTLS)
 	return &t
 }

@@ -20,10 +20,12 @@ type Config struct {
 	Loops []*netloop.Loop
 	// Roles makes what knows the roles of an upstream's servers; nil means NewWatcher.
 	Roles func(servers []Server) (Roles, error)
-	// Listen are addresses for clients: host:port, or the path of a Unix socket.
+	// Listen are addresses for clients: host:port, the path of a Unix socket, or the name of an abstract one behind an @.
 	Listen []string
 	Tuning Tuning
 	Logger *slog.Logger
+	// NodeID, up to MaxNodeID, tells the sidecars of a cluster apart. It is part of the keys for cancel requests.
+	NodeID uint16
 	// Version is shown on the console and to nobody else.
 	Version string
 	// Reload re-reads the configuration, for the console's RELOAD. It may call Pooler.Reload.
@@ -52,6 +54,9 @@ type Pooler struct {
 	consoles  atomic.Int64
 	suspended atomic.Bool   // SUSPEND: nothing is read
 	turns     atomic.Uint64 // which worker gets the next client
+	arrivals  atomic.Int64  // connections that are logging in
+
+	cancels chan struct{} // has room for maxCancels
 
 	// tasks are dials and cancel requests; ctx ends them.
 	tasks sync.WaitGroup
@@ -65,8 +70,8 @@ type Pooler struct {
 	clients   headcount                 // under mu
 	switches  map[string]switches       // under mu, by database; "" is for all
 	policies  map[groupKey]*Policy      // under mu, of clients; emptied by Reload
-	keys      map[uint32]*client        // under mu, by the process id given to clients
 	backends  map[uint32]*server        // under mu, by process id
+	keys      map[uint32]*cancelKey     // under mu, by process id
 	interned  map[string]*settings      // under mu, by their key
 	last      uint32                    // under mu
 	watching  bool                      // under mu: Run has begun
@@ -82,6 +87,9 @@ func New(cfg Config) (*Pooler, error) {
 	if len(cfg.Loops) == 0 || len(cfg.Loops) > 64 {
 		return nil, fmt.Errorf("%d event loops: between 1 and 64 are possible", len(cfg.Loops))
 	}
+	if cfg.NodeID > MaxNodeID {
+		return nil, fmt.Errorf("node id %d: %d is the largest", cfg.NodeID, MaxNodeID)
+	}
 	if cfg.Tuning.Clients == nil {
 		return nil, errors.New("no client authentication")
 	}
@@ -92,7 +100,7 @@ func New(cfg Config) (*Pooler, error) {
 	}
 	p := &Pooler{cfg: cfg, log: cfg.Logger, started: time.Now(), groups: make(map[groupKey]*sharedGroup),
 		arriving: make(map[*sharedGroup]bool), upstreams: make(map[string]*upstream), clients: newHeadcount(),
-		switches: make(map[string]switches), policies: make(map[groupKey]*Policy), keys: make(map[uint32]*client),
+		switches: make(map[string]switches), policies: make(map[groupKey]*Policy), keys: make(map[uint32]*cancelKey), cancels: make(chan struct{}, maxCancels),
 		backends: make(map[uint32]*server), interned: make(map[string]*settings)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	for i, l := range cfg.Loops {
@@ -130,33 +138,6 @@ func (p *Pooler) Reload(tuning Tuning) error {
 		w.loop.Post(func() { w.reload(moved) })
 	}
 	return nil
-}
-
-// Listen opens the addresses of Config.Listen.
-func (p *Pooler) Listen() error {
-	for _, addr := range p.cfg.Listen {
-		network := "tcp"
-		if len(addr) > 0 && addr[0] == '/' {
-			network = "unix"
-		}
-		ln, err := net.Listen(network, addr)
-		if err != nil {
-			for _, l := range p.listeners {
-				l.Close()
-			}
-			return fmt.Errorf("listen for Postgres clients: %w", err)
-		}
-		local := isLocal(ln.Addr())
-		p.listeners = append(p.listeners, netloop.NewListener(ln, p.log, func(ctx context.Context, nc net.Conn) { p.serve(ctx, nc, local) }))
-	}
-	return nil
-}
-
-// isLocal tells whether only this machine reaches a listener. The address of a connection would not do: what a proxy on
-// this machine passes on looks local, too.
-func isLocal(a net.Addr) bool {
-	tcp, ok := a.(*net.TCPAddr)
-	return !ok || tcp.IP.IsLoopback()
 }
 
 // Addrs are the addresses listened on.

@@ -288,7 +288,7 @@ func (c *client) scanUnit(b []byte) (read, whole bool) {
 			return false, false
 		}
 		typ, size, ok := pgwire.Header(rest)
-		if !ok {
+		if !ok || size > c.w.maxPacket {
 			return false, true // refused when its turn comes
 		}
 		switch typ {

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
@@ -77,7 +76,7 @@ func ParseURL(s string) (Server, error) {
 	return srv, nil
 }
 
-// dial connects and logs in.
+// dial connects and logs in, with further startup parameters.
 func (s *Server) dial(ctx context.Context, as *auth.Credentials, database string, settings ...pgwire.Param) (auth.Session, error) {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, s.Network, s.Addr)
@@ -139,9 +138,7 @@ func (p *Pooler) dialFor(to *pool) {
 }
 
 // sendCancel asks the server to cancel what its process pid does, and waits until that has had its effect.
-func (s *Server) sendCancel(ctx context.Context, wait time.Duration, pid uint32, key []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+func (s *Server) sendCancel(ctx context.Context, pid uint32, key []byte) error {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, s.Network, s.Addr)
 	if err != nil {

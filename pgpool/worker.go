@@ -20,6 +20,8 @@ type worker struct {
 	toSettle []*server // see settleLater
 	house    *netloop.Timer
 	pace     time.Duration // between two looks at the timeouts
+	// maxPacket is max_packet_size, for the hot path.
+	maxPacket int
 	// idleLimits: some client has a client_idle_timeout.
 	idleLimits bool
 
@@ -227,6 +229,7 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 		}
 	}
 	w.pace, w.idleLimits = housekeeping, false
+	w.maxPacket = int(w.tuning().MaxPacket)
 	for c := range w.clients {
 		if c.group.moved != nil && c.server == nil {
 			c.move()

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
 	"github.com/outrigger-proxy/outrigger/pgpool"
@@ -44,6 +46,7 @@ func planPostgres(cfg *config.Config, previous *auth.Authenticator) (tuning pgpo
 		RoundRobin:    cfg.ServerRoundRobin,
 		AsClient:      cfg.AsClient,
 		AddHost:       cfg.AppNameAddHost,
+		MaxPacket:     cfg.MaxPacketSize,
 		IgnoreStartup: cfg.IgnoreStartup,
 		AdminUsers:    cfg.AdminUsers,
 		StatsUsers:    cfg.StatsUsers,
@@ -206,6 +209,9 @@ func dialAuthUser(databases map[string]pgpool.Database, user string, users auth.
 	}
 }
 
+// nodeID is what the keys for cancel requests carry of a node's name: siblings know it of each other without a word.
+func nodeID(name string) uint16 { return uint16(xxhash.Sum64String(name)) & pgpool.MaxNodeID }
+
 // buildPostgres opens the pooler's doors.
 func (a *App) buildPostgres(sources *ops.Sources) error {
 	var shown atomic.Pointer[config.Config]
@@ -214,6 +220,7 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 	var shutdown func(admin.ShutdownMode) error
 	pooler, err := pgpool.New(pgpool.Config{
 		Loops:    a.loops,
+		NodeID:   nodeID(a.config.NodeName),
 		Listen:   a.config.PGListeners(),
 		Tuning:   a.tuning,
 		Logger:   a.log.With("component", "pgpool"),
