@@ -3,7 +3,7 @@
 //
 // # A tick
 //
-// A Loop is one goroutine locked to one OS thread. Each tick it
+// A Loop is one goroutine, which has an OS thread for itself in all but name. Each tick it
 //
 //  1. reads every ready socket into one shared buffer and hands the bytes to the connection's Handler,
 //  2. runs what other goroutines posted to its mailbox, and the timers that are due,

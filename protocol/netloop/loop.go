@@ -159,10 +159,15 @@ func (l *Loop) attach(c *Conn, open func(*Conn) Handler) {
 	c.Close(nil)
 }
 
-// Run runs the loop until ctx ends, then closes every connection and returns. It locks the goroutine to its thread.
+// slice is how long the loop runs before it passes through the Go scheduler: less than the 10 ms after which the runtime
+// takes a goroutine for stuck (runtime, forcePreemptNS). Then it would send a signal, take the processor away in the next
+// system call, and have its monitor look again every 20 µs. A loop that is its thread's only goroutine, and not locked to it,
+// is back at once.
+const slice = 8 * time.Millisecond
+
+// Run runs the loop until ctx ends, then closes every connection and returns.
 func (l *Loop) Run(ctx context.Context) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	yielded := l.now
 	stop := false
 	cancel := context.AfterFunc(ctx, func() { l.Post(func() { stop = true }) })
 	defer cancel()
@@ -172,6 +177,10 @@ func (l *Loop) Run(ctx context.Context) error {
 			return fmt.Errorf("event loop: %w", err)
 		}
 		l.tick()
+		if l.now.Sub(yielded) >= slice {
+			yielded = l.now
+			runtime.Gosched()
+		}
 	}
 	l.shutdown()
 	return nil
@@ -194,22 +203,17 @@ func (l *Loop) tick() {
 	l.finishClosing()
 }
 
-// wait asks the poller what is ready, first without blocking: under load there is always something, and the cheap
-// system call keeps the thread's place in the Go scheduler.
+// wait asks the poller what is ready, and blocks unless there is work besides.
 func (l *Loop) wait() error {
-	if n, err := l.poller.wait(0); n > 0 || err != nil {
-		return err
-	}
 	l.asleep.Store(1)
-	if l.hasWork() {
-		l.asleep.Store(0)
-		return nil
-	}
 	timeout := time.Duration(-1)
-	if len(l.timers) > 0 {
+	switch {
+	case l.hasWork():
+		timeout = 0
+	case len(l.timers) > 0:
 		timeout = max(0, time.Until(l.timers[0].at))
 	}
-	_, err := l.poller.wait(timeout)
+	err := l.poller.wait(timeout)
 	l.asleep.Store(0)
 	return err
 }

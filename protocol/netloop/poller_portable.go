@@ -59,10 +59,10 @@ func (p *poller) wake() {
 	}
 }
 
-func (p *poller) wait(timeout time.Duration) (int, error) {
+func (p *poller) wait(timeout time.Duration) error {
 	p.take()
 	if len(p.batch) > 0 || timeout == 0 {
-		return len(p.batch), nil
+		return nil
 	}
 	if timeout < 0 {
 		timeout = time.Hour
@@ -73,7 +73,7 @@ func (p *poller) wait(timeout time.Duration) (int, error) {
 	case <-p.timer.C:
 	}
 	p.take()
-	return len(p.batch), nil
+	return nil
 }
 
 func (p *poller) take() {
@@ -85,9 +85,11 @@ func (p *poller) take() {
 }
 
 func (p *poller) deliver() {
-	batch := p.batch
-	p.batch = nil
-	for _, e := range batch {
+	defer func() {
+		clear(p.batch)
+		p.batch = p.batch[:0]
+	}()
+	for _, e := range p.batch {
 		if !e.c.sys.belongs(p) {
 			continue
 		}
