@@ -165,7 +165,7 @@ public class Jdbc {
         PGConnection pg = c.unwrap(PGConnection.class);
         for (var n : pg.getNotifications(10_000)) System.out.println(n.getName() + " " + n.getParameter());
         run(c, "notify news, 'to myself'");
-        for (var n : pg.getNotifications()) System.out.println(n.getName() + " " + n.getParameter());
+        for (var n : pg.getNotifications(10_000)) System.out.println(n.getName() + " " + n.getParameter());
         run(c, "unlisten news");
         System.out.println(rows(c, "select * from pg_listening_channels()"));
     }

@@ -104,13 +104,11 @@ def notifications(c):
     other = connect(NOTIFY)
     run(other, "notify news, 'from another'")
     other.close()
-    while not c.notifies:
+    run(c, "notify news, 'to myself'")
+    while len(c.notifies) < 2:
         select.select([c], [], [], 10)
         c.poll()
-    print([(n.channel, n.payload) for n in c.notifies])
-    c.notifies.clear()
-    run(c, "notify news, 'to myself'")
-    print([n.payload for n in c.notifies], run(c, "select * from pg_listening_channels()"))
+    print([(n.channel, n.payload) for n in c.notifies], run(c, "select * from pg_listening_channels()"))
     run(c, "unlisten news")
     print(run(c, "select * from pg_listening_channels()"))
 

@@ -126,14 +126,13 @@ def notifications(c):
             other.execute("select pg_notify('news', 'in a transaction')")
     heard = []
     c.add_notify_handler(lambda n: heard.append((n.channel, n.payload)))
-    while len(heard) < 2:
+    c.execute("notify news, 'to myself'")
+    while len(heard) < 3:
         select.select([c], [], [], 10)
         c.pgconn.consume_input()
         while n := c.pgconn.notifies():
             heard.append((n.relname.decode(), n.extra.decode()))
-    print(heard)
-    c.execute("notify news, 'to myself'")
-    print(heard[2:], rows(c, "select * from pg_listening_channels()"))
+    print(heard, rows(c, "select * from pg_listening_channels()"))
     c.execute("unlisten *")
     print(rows(c, "select * from pg_listening_channels()"))
 
