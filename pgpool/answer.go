@@ -318,6 +318,9 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 		s.set = set.onServer(s.set)
 	}
 	if s.owed.n > 0 || s.set.equal(c.set) {
+		if c.notifies && s.owed.n == 0 && s.fenceOff(c) {
+			return false, nil
+		}
 		if c.inbox != nil && !s.repeat {
 			return false, c.readyIdle()
 		}

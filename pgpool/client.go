@@ -67,6 +67,8 @@ type client struct {
 	replay   []byte     // a unit that is to be repeated, ahead of what conn holds
 	unit     *statement // what the unit at hand runs, as far as scanned
 	inbox    *inbox     // nil unless it has listened
+	notifies bool       // its transaction may have notified
+	fence    *fence     // see notify.go
 }
 
 // parsed is what a unit has parsed so far.
@@ -99,7 +101,7 @@ func (c *client) step(b []byte) int {
 	if c.body > 0 {
 		return c.piece(b)
 	}
-	if c.pool != nil || c.stalled || c.waits || c.listening() || len(b) < pgwire.HeaderLen {
+	if c.pool != nil || c.stalled || c.waits || c.listening() || c.fence.holds() || len(b) < pgwire.HeaderLen {
 		return 0
 	}
 	typ, size, ok := pgwire.Header(b)

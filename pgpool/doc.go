@@ -36,6 +36,7 @@
 //	settings.go  run-time parameters that follow a client
 //	listen.go    LISTEN: a client's side, and what it is told when
 //	listener.go  LISTEN: the connection that listens for all clients of a database and user
+//	notify.go    NOTIFY: whom a notification is from, and when its sender hears it
 //	cancel.go    cancel requests
 //	cancelkey.go the keys that they carry
 //	packet.go    the largest message of a client

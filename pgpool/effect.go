@@ -63,6 +63,9 @@ func (c *client) effect(st *statement) *setChange {
 		c.wrote = true
 	}
 	flags := st.class.Flags
+	if flags.Has(classify.Notifies) {
+		c.notifying()
+	}
 	if !flags.Has(classify.StateMask) {
 		return nil
 	}

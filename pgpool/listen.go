@@ -36,6 +36,8 @@ type listenRequest struct {
 	sql   string   // what the listener runs; empty for UNLISTEN: see listener.release
 	add   []string // channels that the client does not hear yet
 
+	fence *fence // it is one of these
+
 	// the client's own
 	client    *client // nil: nobody waits for it
 	size      int     // of the unit, bytes
@@ -411,7 +413,7 @@ func (c *client) notify(frame []byte) {
 // between tells whether the client is outside a transaction and has been told so, and in the middle of no message.
 func (c *client) between() bool {
 	s := c.server
-	return s == nil || c.inFlight == 0 && c.status == pgwire.Idle && !c.midUnit && s.body == 0 && !s.restoring
+	return s == nil || !c.fence.holds() && c.inFlight == 0 && c.status == pgwire.Idle && !c.midUnit && s.body == 0 && !s.restoring
 }
 
 // deliverHeld gives the client what was held for it, if now is the time.

@@ -221,6 +221,7 @@ func (l *listener) Data(c *netloop.Conn, b []byte) int {
 
 // spread copies a notification for the workers whose clients hear its channel.
 func (l *listener) spread(frame []byte) {
+	l.w.pooler.nameNotifier(frame)
 	for worker, clients := range l.channels[string(channelOf(frame))] {
 		if clients > 0 {
 			l.out[worker] = append(l.out[worker], frame...)
@@ -251,7 +252,11 @@ func (l *listener) answered() {
 	l.queue = l.queue[1:]
 	l.sent--
 	l.refusal = nil
-	if r.client == nil {
+	switch {
+	case r.fence != nil:
+		r.fence.post()
+		return
+	case r.client == nil:
 		return
 	}
 	if refused != nil {
@@ -293,7 +298,10 @@ func (l *listener) lose(e *pgwire.Error) {
 	l.w.lives++
 	l.life = l.w.lives
 	for _, r := range queue {
-		if r.client != nil {
+		switch {
+		case r.fence != nil:
+			r.fence.post()
+		case r.client != nil:
 			r.group.w.loop.Post(func() { r.client.listenFailed(r, e) })
 		}
 	}

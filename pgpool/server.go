@@ -52,6 +52,7 @@ type server struct {
 	cancels   int  // cancel requests under way: their target must not change
 	pid       uint32
 	served    atomic.Uint32 // process id of the last client, as clients know it (pids.go)
+	notifier  atomic.Uint32 // the same, while what it notifies is that client's (notify.go)
 	key       []byte
 	id        uint64
 	epoch     int          // group.epoch at its birth
@@ -140,6 +141,10 @@ func (s *server) settle() {
 		c.resume()
 		return
 	}
+	if c.fence != nil {
+		c.resume()
+		return
+	}
 	if c.keeps() && !s.readOnly {
 		c.deliverHeld()
 		if e := c.mustLeave(); e != nil {
@@ -164,6 +169,10 @@ func (s *server) unlink() {
 	c := s.client
 	s.client, c.server = nil, nil
 	c.runsOn.Store(0)
+	c.fence = nil
+	if s.notifier.Load() != 0 {
+		s.notifier.Store(0)
+	}
 	s.repeat, s.tentative, s.wrote = false, false, false
 	if s.paused {
 		s.paused = false

@@ -53,6 +53,7 @@ const (
 	Copy                       // COPY in either direction
 	Executes                   // EXECUTE: it does what was prepared
 	Pids                       // it may name sessions by process id
+	Notifies                   // NOTIFY, or what it calls
 
 	StateSet
 	StateReset
@@ -172,6 +173,9 @@ func (s *scanner) statement() Class {
 		return s.show()
 	case kwExplain:
 		return s.explain()
+	case kwNotify:
+		s.flag(Notifies)
+		return s.skip(Write)
 	case kwInsert, kwUpdate, kwDelete, kwMerge, kwWriteVerb:
 		return s.body(Write)
 	case kwCreate:

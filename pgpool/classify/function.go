@@ -32,6 +32,8 @@ func effectOf(name []byte) effect {
 		return effect{flags: Pids}
 	case "pg_listening_channels":
 		return effect{flags: StateListen}
+	case "pg_notify":
+		return effect{flags: Notifies}
 	}
 	return effect{reads: isBuiltinRead(name) || isHarmlessVolatile(name)}
 }

@@ -41,6 +41,7 @@ const (
 	kwInto
 	kwKey
 	kwListen
+	kwNotify
 	kwLoad
 	kwLocal
 	kwLock
@@ -131,6 +132,7 @@ var keywordWords = [...]struct {
 	{kwKey, "key"},
 	{kwListen, "listen"},
 	{kwLoad, "load"},
+	{kwNotify, "notify"},
 	{kwLocal, "local global"},
 	{kwLock, "lock"},
 	{kwMaterialized, "materialized"},
@@ -176,7 +178,7 @@ var keywordWords = [...]struct {
 	{kwWith, "with"},
 	{kwWriteMode, "write"},
 	{kwZone, "zone"},
-	{kwWriteVerb, "alter checkpoint close cluster comment declare drop fetch grant import move notify " +
+	{kwWriteVerb, "alter checkpoint close cluster comment declare drop fetch grant import move " +
 		"reassign refresh reindex revoke security truncate vacuum"},
 	// Reserved words, and words that the grammar keeps from naming functions (col_name_keyword in gram.y). The last
 	// line could name one, but nobody does.
