@@ -80,9 +80,10 @@ func (p *Pooler) cancelServer(s *server, done func()) {
 		done()
 		return
 	}
+	wait := s.pool.group.shared.policy.Load().CancelWait
 	started := p.task(func(ctx context.Context) {
 		defer done()
-		ctx, stop := context.WithTimeout(ctx, p.tuning.Load().CancelWait)
+		ctx, stop := context.WithTimeout(ctx, wait)
 		defer stop()
 		// A query that ends while its cancel request waits for a turn needs none.
 		running := func() bool {

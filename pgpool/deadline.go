@@ -74,7 +74,7 @@ func (s *server) overdue(c *client, now time.Time) {
 	case !s.timedOut:
 		s.timedOut = true
 		s.pool.w.pooler.cancelServer(s, func() {})
-	case past(now, s.since, c.policy.QueryTimeout+s.pool.w.tuning().CancelWait):
+	case past(now, s.since, c.policy.QueryTimeout+c.policy.CancelWait):
 		c.refuse(tooLong("57014", "query_timeout", "a query that could not be cancelled", c.policy.QueryTimeout))
 	}
 }

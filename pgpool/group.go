@@ -215,6 +215,29 @@ func (p *Pooler) shared(ctx context.Context, w *worker, name, user string, crede
 	}
 }
 
+// prefill opens the pools that have a min_pool_size, before a client asks for them: those of databases in the
+// configuration, "*" as the one that its URL names. Housekeeping keeps them filled.
+func (p *Pooler) prefill(t *Tuning) {
+	if t.AsClient {
+		return // only clients know who they are
+	}
+	for name, d := range t.Databases {
+		if name == "*" {
+			name = d.Servers[0].Database
+		}
+		if t.policy(name, d.Servers[0].Credentials.User()).MinPoolSize == 0 {
+			continue
+		}
+		p.task(func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, t.ServerConnect)
+			defer cancel()
+			if _, err := p.shared(ctx, p.workers[0], name, "", nil); err != nil && p.ctx.Err() == nil {
+				p.log.Warn("min_pool_size cannot be met", "database", name, "error", err)
+			}
+		})
+	}
+}
+
 func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	g, t := d.shared, p.tuning.Load()
 	defer func() {

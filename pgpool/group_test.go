@@ -287,14 +287,17 @@ func TestReserveServersComeAndGo(t *testing.T) {
 	waitFor(t, "the reserve to go", func() bool { return len(p.pids(t)) == 1 })
 }
 
-func TestMinPoolSizeIsKept(t *testing.T) {
+func TestMinPoolSizeIsThereBeforeTheFirstClient(t *testing.T) {
 	p := start(t, 1, func(c *Config) {
 		c.Tuning.Defaults.MinPoolSize = 3
 		c.Tuning.Defaults.ServerIdle = 50 * time.Millisecond
 		c.Tuning.Defaults.ClientIdle = time.Hour
 	})
-	ask(t, p.connect(t, simple), "select 'here'")
 	waitFor(t, "three connections", func() bool { return len(p.pids(t)) == 3 })
+	ask(t, p.connect(t, simple), "select 'here'")
+	if n := len(p.pids(t)); n != 3 {
+		t.Errorf("%d connections after a query", n)
+	}
 }
 
 func TestConnectQueryRunsOnceForEachServer(t *testing.T) {

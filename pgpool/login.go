@@ -29,21 +29,34 @@ type arrival struct {
 	run     context.Context // ends with the pooler
 	ctx     context.Context // ends at client_login_timeout, too; the connection's deadline follows
 	settle  func()          // ends the login: no deadline from now on
+
+	begun  time.Time
+	timer  *time.Timer // client_login_timeout
+	cancel context.CancelCauseFunc
+}
+
+// limit gives the login so long from its beginning; 0 is no limit.
+func (a *arrival) limit(d time.Duration) {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if d > 0 {
+		a.timer = time.AfterFunc(time.Until(a.begun.Add(d)), func() { a.cancel(errLoginTimeout(d)) })
+	}
 }
 
 // serve takes a connection from accept to the event loop. local tells that the listener is on loopback or on a Unix
 // socket.
 func (p *Pooler) serve(run context.Context, nc net.Conn, local bool) {
-	a := &arrival{p: p, t: p.tuning.Load(), nc: nc, local: local, run: run, ctx: run}
-	if a.t.ClientLogin > 0 {
-		ctx, cancel := context.WithTimeoutCause(run, a.t.ClientLogin, errLoginTimeout(a.t.ClientLogin))
-		defer cancel()
-		a.ctx = ctx
-	}
+	ctx, cancel := context.WithCancelCause(run)
+	defer cancel(nil)
+	a := &arrival{p: p, t: p.tuning.Load(), nc: nc, local: local, run: run, ctx: ctx, cancel: cancel, begun: time.Now()}
+	a.limit(a.t.ClientLogin)
 	stop := context.AfterFunc(a.ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	arrivals := p.arrivals.Add(1)
 	a.settle = sync.OnceFunc(func() {
 		stop()
+		a.limit(0)
 		nc.SetDeadline(time.Time{})
 		p.arrivals.Add(-1)
 	})
@@ -105,6 +118,8 @@ func (a *arrival) login() error {
 	if err != nil {
 		return err
 	}
+	policy := p.policyOf(database, user)
+	a.limit(policy.ClientLogin)
 	set, err := a.startSettings()
 	if err != nil {
 		return err
@@ -116,7 +131,6 @@ func (a *arrival) login() error {
 	if p.disabled(database) {
 		return errDisabled(database)
 	}
-	policy := p.policyOf(database, user)
 	if err := p.enter(database, user, policy); err != nil {
 		return err
 	}
@@ -126,7 +140,7 @@ func (a *arrival) login() error {
 		}
 	}()
 	if mode != noReplication {
-		return a.replicate(database, credentials)
+		return a.replicate(database, policy, credentials)
 	}
 	w := p.workers[p.turns.Add(1)%uint64(len(p.workers))]
 	shared, err := p.shared(a.ctx, w, database, user, credentials)

@@ -46,6 +46,8 @@ type Policy struct {
 	IdleTransaction time.Duration
 	Transaction     time.Duration
 	ClientIdle      time.Duration
+	ClientLogin     time.Duration // from its start-up packet on; until then Tuning.ClientLogin holds
+	CancelWait      time.Duration
 
 	// Of a pool, which is for one database, user and server.
 	PoolSize         int
@@ -75,11 +77,10 @@ type Tuning struct {
 	LoginRetry    time.Duration // pause after a failed login to a server; it doubles up to maxLoginRetry
 	CheckDelay    time.Duration // a server that was free for longer is checked before it is used
 	CheckQuery    string        // how; empty: a look at its socket
-	CancelWait    time.Duration
-	RoundRobin    bool  // use the server that was free for longest, not the one used last
-	AsClient      bool  // log in to the servers as the client's user
-	AddHost       bool  // add a client's address to its application_name
-	MaxPacket     int64 // bytes of a client's message; 0: what PostgreSQL takes, 1 GiB
+	RoundRobin    bool          // use the server that was free for longest, not the one used last
+	AsClient      bool          // log in to the servers as the client's user
+	AddHost       bool          // add a client's address to its application_name
+	MaxPacket     int64         // bytes of a client's message; 0: what PostgreSQL takes, 1 GiB
 
 	// IgnoreStartup names startup parameters that are dropped.
 	IgnoreStartup []string
@@ -105,6 +106,9 @@ func (t *Tuning) policy(database, user string) *Policy {
 		p = t.Policy(database, user)
 	}
 	p.PoolSize = max(1, p.PoolSize)
+	if p.CancelWait <= 0 {
+		p.CancelWait = 10 * time.Second
+	}
 	return &p
 }
 
@@ -124,9 +128,6 @@ func (t *Tuning) database(name string) (Database, bool) {
 func (t Tuning) withDefaults() *Tuning {
 	if t.ServerConnect <= 0 {
 		t.ServerConnect = 15 * time.Second
-	}
-	if t.CancelWait <= 0 {
-		t.CancelWait = 10 * time.Second
 	}
 	if t.MaxPacket <= 0 || t.MaxPacket > pgwire.MaxFrame {
 		t.MaxPacket = pgwire.MaxFrame

@@ -133,9 +133,13 @@ func (p *Pooler) Reload(tuning Tuning) error {
 			}
 		}
 	}
+	watching := p.watching
 	p.mu.Unlock()
 	for _, w := range p.workers {
 		w.loop.Post(func() { w.reload(moved) })
+	}
+	if watching {
+		p.prefill(t)
 	}
 	return nil
 }
@@ -157,6 +161,7 @@ func (p *Pooler) Run(ctx context.Context) error {
 		p.watch(u)
 	}
 	p.mu.Unlock()
+	p.prefill(p.tuning.Load())
 	var running sync.WaitGroup
 	errs := make([]error, len(p.listeners))
 	for i, l := range p.listeners {

@@ -46,6 +46,7 @@ func replicationMode(value string) (replication, error) {
 // relay passes the bytes of a replication connection on.
 type relay struct {
 	p              *Pooler
+	policy         *Policy
 	key            cancelKey
 	client, server net.Conn
 	session        auth.Session
@@ -53,8 +54,8 @@ type relay struct {
 }
 
 // replicate serves a client that has shown who it is until it leaves, its server does, or the pooler ends.
-func (a *arrival) replicate(database string, credentials *auth.Credentials) error {
-	r := &relay{p: a.p, client: a.nc}
+func (a *arrival) replicate(database string, policy *Policy, credentials *auth.Credentials) error {
+	r := &relay{p: a.p, policy: policy, client: a.nc}
 	if err := r.dial(a, database, credentials); err != nil {
 		return err
 	}
@@ -140,7 +141,7 @@ func (r *relay) process() uint32 { return r.session.PID }
 
 // cancelQuery cancels what the server does for the client.
 func (r *relay) cancelQuery(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, r.p.tuning.Load().CancelWait)
+	ctx, cancel := context.WithTimeout(ctx, r.policy.CancelWait)
 	defer cancel()
 	always := func() bool { return true }
 	if err := r.p.sendCancel(ctx, r.to, r.session.PID, r.session.Key, always); err != nil {

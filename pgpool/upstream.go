@@ -66,7 +66,13 @@ func ParseURL(s string) (Server, error) {
 	if srv.Database == "" {
 		srv.Database = user
 	}
-	password, _ := u.User.Password()
+	if srv.Database == user && q.Get("dbname") != "" {
+		srv.Database = q.Get("dbname")
+	}
+	password, ok := u.User.Password()
+	if !ok {
+		password = q.Get("password")
+	}
 	srv.Credentials = auth.NewCredentials(user, password)
 	if mode := q.Get("sslmode"); mode != "" {
 		if srv.SSLMode, err = auth.ParseSSLMode(mode); err != nil {

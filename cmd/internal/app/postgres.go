@@ -42,7 +42,6 @@ func planPostgres(cfg *config.Config, previous *auth.Authenticator) (tuning pgpo
 		LoginRetry:    cfg.ServerLoginRetry,
 		CheckDelay:    cfg.ServerCheckDelay,
 		CheckQuery:    checkQuery(cfg.ServerCheckQuery),
-		CancelWait:    cfg.Pool.CancelWaitTimeout,
 		RoundRobin:    cfg.ServerRoundRobin,
 		AsClient:      cfg.AsClient,
 		AddHost:       cfg.AppNameAddHost,
@@ -76,6 +75,8 @@ func policy(c config.Pool) pgpool.Policy {
 		IdleTransaction:  c.IdleTransactionTimeout,
 		Transaction:      c.TransactionTimeout,
 		ClientIdle:       c.ClientIdleTimeout,
+		ClientLogin:      c.ClientLoginTimeout,
+		CancelWait:       c.CancelWaitTimeout,
 		PoolSize:         c.DefaultPoolSize,
 		MinPoolSize:      c.MinPoolSize,
 		ReservePoolSize:  c.ReservePoolSize,
@@ -268,7 +269,9 @@ type poolerSource struct {
 // PoolStats implements ops.Pooler.
 func (s poolerSource) PoolStats() ops.PoolStats {
 	console := s.pooler.Console()
-	stats := ops.PoolStats{MaxClients: s.maxClients, Servers: upstreams(s.pooler.Watchers())}
+	state := console.State()
+	stats := ops.PoolStats{MaxClients: s.maxClients, Clients: s.pooler.ClientCount() - state.LoginClients, Logins: state.LoginClients,
+		Pinned: len(console.Pins()), Servers: upstreams(s.pooler.Watchers())}
 	for _, p := range console.Pools() {
 		stats.Pools = append(stats.Pools, ops.Pool{
 			Database: p.Database, User: p.User, Server: p.Server, Role: p.Role,
@@ -280,7 +283,8 @@ func (s poolerSource) PoolStats() ops.PoolStats {
 	for _, d := range console.Stats() {
 		stats.Databases = append(stats.Databases, ops.Database{
 			Name: d.Database, Assignments: d.Total.ServerAssignments, Transactions: d.Total.Xacts, Queries: d.Total.Queries,
-			Received: d.Total.Received, Sent: d.Total.Sent, TransactionTime: d.Total.XactTime, WaitTime: d.Total.WaitTime,
+			Received: d.Total.Received, Sent: d.Total.Sent, TransactionTime: d.Total.XactTime, QueryTime: d.Total.QueryTime, WaitTime: d.Total.WaitTime,
+			ClientParses: d.Total.ClientParses, ServerParses: d.Total.ServerParses, Binds: d.Total.Binds,
 		})
 	}
 	return stats

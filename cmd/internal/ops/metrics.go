@@ -39,6 +39,10 @@ func databaseMetrics() []metric[Database] {
 		{"outrigger_database_received_bytes_total", counter, "Bytes from clients.", func(d Database) float64 { return float64(d.Received) }, ""},
 		{"outrigger_database_sent_bytes_total", counter, "Bytes to clients.", func(d Database) float64 { return float64(d.Sent) }, ""},
 		{"outrigger_database_transaction_seconds_total", counter, "Time that server connections spent in transactions.", func(d Database) float64 { return d.TransactionTime.Seconds() }, ""},
+		{"outrigger_database_query_seconds_total", counter, "Time that server connections spent on queries.", func(d Database) float64 { return d.QueryTime.Seconds() }, ""},
+		{"outrigger_database_client_parses_total", counter, "Named statements that clients prepared.", func(d Database) float64 { return float64(d.ClientParses) }, ""},
+		{"outrigger_database_server_parses_total", counter, "Statements that were prepared on servers for that.", func(d Database) float64 { return float64(d.ServerParses) }, ""},
+		{"outrigger_database_binds_total", counter, "Runs of named statements.", func(d Database) float64 { return float64(d.Binds) }, ""},
 		{"outrigger_database_wait_seconds_total", counter, "Time that clients waited for a server connection.", func(d Database) float64 { return d.WaitTime.Seconds() }, ""},
 	}
 }
@@ -52,6 +56,9 @@ func serverMetrics() []metric[Upstream] {
 
 func pgMetrics() []metric[PoolStats] {
 	return []metric[PoolStats]{
+		{"outrigger_pg_clients", gauge, "Clients that have logged in.", func(s PoolStats) float64 { return float64(s.Clients) }, ""},
+		{"outrigger_pg_logins", gauge, "Clients that are logging in.", func(s PoolStats) float64 { return float64(s.Logins) }, ""},
+		{"outrigger_pg_clients_pinned", gauge, "Clients that keep their server connection between transactions: SHOW PINS tells why.", func(s PoolStats) float64 { return float64(s.Pinned) }, ""},
 		{"outrigger_pg_clients_limit", gauge, "max_client_conn.", func(s PoolStats) float64 { return float64(s.MaxClients) }, ""},
 	}
 }

@@ -10,6 +10,9 @@ type Pooler interface {
 // PoolStats is a snapshot of the pooler.
 type PoolStats struct {
 	MaxClients int
+	Clients    int // logged in
+	Logins     int // logging in
+	Pinned     int // clients that keep their server between transactions
 	Pools      []Pool
 	Databases  []Database
 	Servers    []Upstream
@@ -30,7 +33,9 @@ type Database struct {
 
 	Assignments, Transactions, Queries uint64
 	Received, Sent                     uint64 // bytes from and to clients
-	TransactionTime, WaitTime          time.Duration
+	TransactionTime, QueryTime         time.Duration
+	WaitTime                           time.Duration
+	ClientParses, ServerParses, Binds  uint64 // of named statements
 }
 
 // Upstream is one Postgres server.
