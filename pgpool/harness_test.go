@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 type testPooler struct {
 	*Pooler
 	addr string
+	halt func() // ends Run
 }
 
 // url returns the URL of a client; query is appended as it is.
@@ -128,7 +129,7 @@ func start(t testing.TB, loops int, change func(*Config)) *testPooler {
 		stopLoops()
 		running.Wait()
 	})
-	return &testPooler{Pooler: p, addr: p.Addrs()[0].String()}
+	return &testPooler{Pooler: p, addr: p.Addrs()[0].String(), halt: cancel}
 }
 
 type testWriter struct{ t testing.TB }
