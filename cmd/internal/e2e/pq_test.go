@@ -173,7 +173,7 @@ func (s pqScript) copy(ctx context.Context, db *sql.DB) error {
 		if err != nil {
 			return err
 		}
-		for i := range 20000 {
+		for i := range 5000 {
 			if _, err := st.ExecContext(ctx, i, fmt.Sprint("value\t", i)); err != nil {
 				return err
 			}
