@@ -51,7 +51,6 @@ type sharedGroup struct {
 	welcome     atomic.Pointer[map[string]string] // what servers report at login
 	credentials atomic.Pointer[auth.Credentials]  // of the client, who logs in as himself; nil: the server's own
 	listening   atomic.Int32                      // 1 while its listener is connected
-	replaced    atomic.Bool                       // by a group that lives elsewhere, at a reload
 }
 
 // dial connects to a server of the group.
@@ -131,7 +130,6 @@ func (p *Pooler) relocate(g *sharedGroup, d Database, t *Tuning) *sharedGroup {
 	to.paused.Store(g.paused.Load())
 	to.policy.Store(t.policy(to.key.database, to.key.user))
 	to.welcome.Store(g.welcome.Load())
-	g.replaced.Store(true)
 	delete(p.groups, g.key)
 	p.groups[to.key] = to
 	g.moved.Store(to)

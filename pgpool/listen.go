@@ -60,6 +60,9 @@ func (c *client) listens(b []byte) bool {
 	if c.group.moved != nil {
 		c.move()
 	}
+	if c.leaveIfLost() {
+		return true
+	}
 	if c.inbox == nil {
 		c.inbox = &inbox{}
 	}
@@ -438,9 +441,16 @@ func (c *client) readyIdle() []byte {
 // would wait for ever: it ends, as it would have with a connection of its own; not in the middle of a transaction.
 func (c *client) listenerLost(e *pgwire.Error) {
 	c.inbox.channels, c.inbox.lost = nil, e
-	if c.between() {
-		c.dismiss(e)
+	c.leaveIfLost()
+}
+
+// leaveIfLost ends a client whose listener is gone, if it is not in a transaction.
+func (c *client) leaveIfLost() bool {
+	if c.inbox == nil || c.inbox.lost == nil || !c.between() {
+		return false
 	}
+	c.dismiss(c.inbox.lost)
+	return true
 }
 
 // listenFailed is told that r has not been done.

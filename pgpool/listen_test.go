@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -581,5 +582,73 @@ func TestListenersAtOnce(t *testing.T) {
 	})
 	if n := p.pinned(t); n != 0 {
 		t.Errorf("%d pins", n)
+	}
+}
+
+// primaryAt is a primary that may become another.
+type primaryAt struct {
+	alone
+	index atomic.Int32
+}
+
+func (r *primaryAt) Primary() int { return int(r.index.Load()) }
+
+// When the primary is another, or the database lives elsewhere since a reload, or the sidecar stops, clients that listen
+// are told: nobody hears for them any more.
+func TestListenersAreToldWhenTheirServerChanges(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*deadline)
+	defer cancel()
+	roles := &primaryAt{}
+	p := start(t, 2, func(c *Config) {
+		c.Roles = func([]Server) (Roles, error) { return roles, nil }
+		c.Tuning.Databases = fallback(testServer(t, 0), testServer(t, 1))
+	})
+	listening := func() *pgx.Conn {
+		c := p.connect(t, "")
+		mustExec(t, c, "listen a")
+		return c
+	}
+	c := listening()
+	roles.index.Store(1)
+	if _, err := c.WaitForNotification(ctx); !hasCode(err, "08006") {
+		t.Errorf("after a failover: %v", err)
+	}
+	roles.index.Store(0)
+	c, d := listening(), p.connect(t, "")
+	mustExec(t, direct(t, 0), "create database listen_moved")
+	defer mustExec(t, direct(t, 0), "drop database listen_moved with (force)")
+	tuning := *p.tuning.Load()
+	tuning.Databases = map[string]Database{"*": {Name: "listen_moved", Servers: []Server{testServer(t, 0), testServer(t, 1)}}}
+	if err := p.Reload(tuning); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.WaitForNotification(ctx); !hasCode(err, "08006") {
+		t.Errorf("after a move: %v", err)
+	}
+	mustExec(t, d, "listen a")
+	mustExec(t, directTo(t, "listen_moved"), "notify a")
+	mustHear(t, d, "a", "")
+	drained := make(chan error, 1)
+	go func() { drained <- p.Drain(ctx) }()
+	if _, err := d.WaitForNotification(ctx); !hasCode(err, "57P01") {
+		t.Errorf("at the end: %v", err)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
+
+// The listener is no part of the pool, but a connection to the server all the same.
+func TestListenerCountsAsConnection(t *testing.T) {
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.Defaults.MaxDBServers = 2
+		c.Tuning.Defaults.QueryWait = 100 * time.Millisecond
+	})
+	ctx := context.Background()
+	c, d := p.connect(t, ""), p.connect(t, "")
+	mustExec(t, c, "listen a")
+	mustExec(t, c, "begin")
+	if _, err := d.Exec(ctx, "select 1"); !hasCode(err, "57014") {
+		t.Errorf("a third connection: %v", err)
 	}
 }

@@ -315,7 +315,7 @@ func (l *listener) keepHouse(now time.Time) bool {
 	idle := l.subscriptions == 0 && len(l.queue) == 0
 	limit := l.shared.policy.Load().ServerIdle
 	switch {
-	case l.shared.replaced.Load():
+	case l.shared.moved.Load() != nil:
 		l.stop()
 		return false
 	case l.dialing:

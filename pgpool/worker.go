@@ -233,6 +233,7 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 	for c := range w.clients {
 		if c.group.moved != nil && c.server == nil {
 			c.move()
+			c.leaveIfLost()
 		}
 		c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user)
 		w.observe(c.policy)

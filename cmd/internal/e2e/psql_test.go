@@ -80,6 +80,16 @@ func active(t *testing.T, query string) int {
 }
 
 // Ctrl-C in psql cancels that session's query, and nobody else's.
+// psql looks for notifications behind each answer: it sees its own only if they come before it is ready.
+func TestPsqlListen(t *testing.T) {
+	t.Parallel()
+	got := psql(t, "listen psql_channel;\nnotify psql_channel, 'payload';\nunlisten *;\nnotify psql_channel, 'late';\nselect 'end';")
+	said := `Asynchronous notification "psql_channel" with payload "payload" received from server process with PID `
+	if !strings.HasPrefix(got, said) || !strings.HasSuffix(got, "\nend") || strings.Count(got, "\n") != 1 {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestPsqlCancel(t *testing.T) {
 	t.Parallel()
 	const sleep = "select pg_sleep(60) /* TestPsqlCancel */"
