@@ -60,8 +60,8 @@ func (c consoleSource) Loops() []admin.Loop {
 	var out []admin.Loop
 	c.p.each(func(w *worker) {
 		st := w.loop.Stats()
-		row := admin.Loop{ID: len(out), Clients: len(w.clients), Ticks: st.Ticks, Events: st.Reads, Writes: st.Writes,
-			BytesIn: st.BytesIn, BytesOut: st.BytesOut}
+		row := admin.Loop{ID: len(out), Clients: len(w.clients), Ticks: st.Ticks, Events: st.Events, Writes: st.Writes,
+			BytesIn: st.BytesIn, BytesOut: st.BytesOut, Posts: st.Posts, LongestTick: st.LongestTick}
 		for _, g := range w.groups {
 			for _, pl := range g.pools {
 				row.Servers += len(pl.all)

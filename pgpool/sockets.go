@@ -37,7 +37,7 @@ func listen(addr string) (net.Listener, error) {
 	case addr[0] == '@':
 		return net.Listen("unix", addr)
 	case addr[0] != '/':
-		return net.Listen("tcp", addr)
+		return netloop.Listen(context.Background(), "tcp", addr, false)
 	}
 	if err := removeStale(addr); err != nil {
 		return nil, err

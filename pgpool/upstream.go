@@ -84,8 +84,7 @@ func ParseURL(s string) (Server, error) {
 
 // dial connects and logs in, with further startup parameters.
 func (s *Server) dial(ctx context.Context, as *auth.Credentials, database string, settings ...pgwire.Param) (auth.Session, error) {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, s.Network, s.Addr)
+	nc, err := netloop.Dialer().DialContext(ctx, s.Network, s.Addr)
 	if err != nil {
 		return auth.Session{}, err // names the address
 	}
@@ -145,8 +144,7 @@ func (p *Pooler) dialFor(to *pool) {
 
 // sendCancel asks the server to cancel what its process pid does, and waits until that has had its effect.
 func (s *Server) sendCancel(ctx context.Context, pid uint32, key []byte) error {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, s.Network, s.Addr)
+	nc, err := netloop.Dialer().DialContext(ctx, s.Network, s.Addr)
 	if err != nil {
 		return err // names the address
 	}

@@ -168,7 +168,7 @@ func (f *fake) Statements() []Prepared {
 }
 
 func (f *fake) Loops() []Loop {
-	return []Loop{{ID: 0, Clients: 4, Servers: 3, Ticks: 1 << 34, Events: 1 << 35, Writes: 7, BytesIn: 8, BytesOut: 9}}
+	return []Loop{{ID: 0, Clients: 4, Servers: 3, Ticks: 1 << 34, Events: 1 << 35, Writes: 7, BytesIn: 8, BytesOut: 9, Posts: 10, LongestTick: 11 * time.Millisecond}}
 }
 
 func (f *fake) Version() string { return "0.1.0" }
@@ -264,7 +264,7 @@ func TestPgx(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if loop, err := pgx.CollectExactlyOneRow(rows, pgx.RowToMap); err != nil || loop["events"] != int64(1<<35) {
+			if loop, err := pgx.CollectExactlyOneRow(rows, pgx.RowToMap); err != nil || loop["events"] != int64(1<<35) || loop["longest_tick_us"] != int64(11_000) {
 				t.Errorf("loop %v, error %v", loop, err)
 			}
 			for sql, want := range map[string]string{"reload": "RELOAD", "SET extra_float_digits = 3": "SET", "SET query_timeout = '5'": "SET query_timeout=5",

@@ -45,5 +45,7 @@ func loopColumns() []column[Loop] {
 		int8("writes", func(l *Loop) uint64 { return l.Writes }),
 		int8("bytes_in", func(l *Loop) uint64 { return l.BytesIn }),
 		int8("bytes_out", func(l *Loop) uint64 { return l.BytesOut }),
+		int8("posts", func(l *Loop) uint64 { return l.Posts }),
+		int8("longest_tick_us", func(l *Loop) uint64 { return uint64(l.LongestTick.Microseconds()) }),
 	}
 }

@@ -180,4 +180,6 @@ type Loop struct {
 	Writes           uint64
 	BytesIn          uint64
 	BytesOut         uint64
+	Posts            uint64 // calls from outside of it
+	LongestTick      time.Duration
 }

@@ -428,8 +428,3 @@ func (c *Conn) Move(to *Loop, attached func(*Conn)) {
 		c.loop.closing = append(c.loop.closing, c)
 	}
 }
-
-// reset handles a connection that the kernel calls dead while nobody reads it.
-func (c *Conn) reset() { c.Close(errReset) }
-
-var errReset = errors.New("connection reset")

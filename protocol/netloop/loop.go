@@ -43,9 +43,17 @@ func (c Config) withDefaults() Config {
 
 // Stats counts what a loop has done since it started. Read it on the loop.
 type Stats struct {
-	Ticks, Reads, Writes, Accepted uint64
-	BytesIn, BytesOut              uint64
-	Conns                          int
+	Ticks       uint64
+	Events      uint64 // connections found ready
+	Posts       uint64 // functions run from the mailbox
+	Reads       uint64 // that brought something
+	Writes      uint64
+	BytesIn     uint64 // as on the wire, before decryption
+	BytesOut    uint64
+	Accepted    uint64 // connections adopted, or moved here
+	Conns       int    // connections now
+	Timers      int    // set now
+	LongestTick time.Duration
 }
 
 // Loop carries connections. New makes it, Run runs it.
@@ -101,7 +109,7 @@ func (l *Loop) UnixMilli() int64 { return l.wall }
 // Stats returns the loop's counters. Loop only.
 func (l *Loop) Stats() Stats {
 	s := l.stats
-	s.Conns = len(l.conns)
+	s.Conns, s.Timers = len(l.conns), len(l.timers)
 	return s
 }
 
@@ -191,7 +199,7 @@ func (l *Loop) tick() {
 	l.stats.Ticks++
 	l.now = time.Now()
 	l.wall = l.now.UnixMilli()
-	l.poller.deliver()
+	l.stats.Events += uint64(l.poller.deliver())
 	l.runMailbox()
 	l.runTimers()
 	l.finishClosing()
@@ -201,6 +209,7 @@ func (l *Loop) tick() {
 	l.flush()
 	l.restless = len(l.closing) > 0 // what their handlers set going has missed this tick's dispatch
 	l.finishClosing()
+	l.stats.LongestTick = max(l.stats.LongestTick, time.Since(l.now))
 }
 
 // wait asks the poller what is ready, and blocks unless there is work besides.
@@ -211,7 +220,7 @@ func (l *Loop) wait() error {
 	case l.hasWork():
 		timeout = 0
 	case len(l.timers) > 0:
-		timeout = max(0, time.Until(l.timers[0].at))
+		timeout = max(0, time.Until(l.timers[0].due))
 	}
 	err := l.poller.wait(timeout)
 	l.asleep.Store(0)
@@ -231,6 +240,7 @@ func (l *Loop) runMailbox() {
 	l.mu.Lock()
 	l.running, l.mailbox = l.mailbox, l.running[:0]
 	l.mu.Unlock()
+	l.stats.Posts += uint64(len(l.running))
 	for i, fn := range l.running {
 		l.running[i] = nil
 		fn()

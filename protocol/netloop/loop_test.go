@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -15,6 +16,7 @@ import (
 	"math/big"
 	mrand "math/rand/v2"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,7 +26,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if play := children[os.Getenv(childEnv)]; play != nil {
+		play(bufio.NewReader(os.Stdin))
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // deadline bounds every wait of these tests; reaching it is a failure.
 const deadline = 20 * time.Second

@@ -65,9 +65,9 @@ func (p *poller) wait(timeout time.Duration) error {
 	return nil
 }
 
-// deliver calls the connections that the last wait found ready. A connection closed meanwhile is no longer in byFD, and
-// a new one cannot take its place before the mailbox runs.
-func (p *poller) deliver() {
+// deliver calls the connections that the last wait found ready, and returns how many. A connection closed meanwhile is no
+// longer in byFD, and a new one cannot take its place before the mailbox runs.
+func (p *poller) deliver() (events int) {
 	for i := range p.ready {
 		ev := &p.events[i]
 		fd := int(ev.Fd)
@@ -80,6 +80,7 @@ func (p *poller) deliver() {
 		if c == nil {
 			continue
 		}
+		events++
 		if ev.Events&unix.EPOLLOUT != 0 {
 			c.writable()
 		}
@@ -87,14 +88,18 @@ func (p *poller) deliver() {
 		case ev.Events&unix.EPOLLIN != 0:
 			c.readable()
 		case ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
-			c.reset()
+			c.Close(errReset)
 		}
 	}
 	if p.ready == len(p.events) && p.ready < 4096 {
 		p.events = make([]unix.EpollEvent, 2*len(p.events))
 	}
 	p.ready = 0
+	return events
 }
+
+// errReset is of a connection that the kernel calls dead while nobody reads it.
+var errReset = errors.New("connection reset")
 
 // wake makes a blocked wait return. Any goroutine may call it.
 func (p *poller) wake() {

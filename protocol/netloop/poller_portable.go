@@ -84,7 +84,7 @@ func (p *poller) take() {
 	p.mu.Unlock()
 }
 
-func (p *poller) deliver() {
+func (p *poller) deliver() (events int) {
 	defer func() {
 		clear(p.batch)
 		p.batch = p.batch[:0]
@@ -93,6 +93,7 @@ func (p *poller) deliver() {
 		if !e.c.sys.belongs(p) {
 			continue
 		}
+		events++
 		switch {
 		case e.c.closed:
 		case !e.readable:
@@ -103,6 +104,7 @@ func (p *poller) deliver() {
 			e.c.sys.again(e.c)
 		}
 	}
+	return events
 }
 
 func (p *poller) add(c *Conn) error {

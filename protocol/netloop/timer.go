@@ -7,8 +7,9 @@ import "time"
 type Timer struct {
 	loop *Loop
 	fn   func()
-	at   time.Time
-	slot int // index in loop.timers, -1 when not set
+	at   time.Time // when it is to run
+	due  time.Time // when it is looked at: its place in the heap, not after at
+	slot int       // index in loop.timers, -1 when not set
 }
 
 // NewTimer returns an unset timer that will run fn on l.
@@ -16,18 +17,20 @@ func (l *Loop) NewTimer(fn func()) *Timer {
 	return &Timer{loop: l, fn: fn, slot: -1}
 }
 
-// Reset makes the timer due d from now, whether it was set or not.
+// Reset makes the timer due d from now, whether it was set or not. To put a set timer off, as connections do with every
+// message, costs next to nothing: it keeps its place, and is moved when its old time comes.
 func (t *Timer) Reset(d time.Duration) {
 	t.at = t.loop.now.Add(d)
 	h := &t.loop.timers
-	if t.slot < 0 {
-		t.slot = len(*h)
+	switch {
+	case t.slot < 0:
+		t.due, t.slot = t.at, len(*h)
 		*h = append(*h, t)
 		h.up(t.slot)
-		return
+	case t.at.Before(t.due):
+		t.due = t.at
+		h.up(t.slot)
 	}
-	h.up(t.slot)
-	h.down(t.slot)
 }
 
 // Stop unsets the timer. Stopping one that is not set does nothing.
@@ -51,7 +54,7 @@ func (h timerHeap) swap(i, j int) {
 func (h timerHeap) up(i int) {
 	for i > 0 {
 		parent := (i - 1) / 2
-		if !h[i].at.Before(h[parent].at) {
+		if !h[i].due.Before(h[parent].due) {
 			return
 		}
 		h.swap(i, parent)
@@ -65,10 +68,10 @@ func (h timerHeap) down(i int) {
 		if child >= len(h) {
 			return
 		}
-		if child+1 < len(h) && h[child+1].at.Before(h[child].at) {
+		if child+1 < len(h) && h[child+1].due.Before(h[child].due) {
 			child++
 		}
-		if !h[child].at.Before(h[i].at) {
+		if !h[child].due.Before(h[i].due) {
 			return
 		}
 		h.swap(i, child)
@@ -94,12 +97,18 @@ func (h *timerHeap) remove(i int) {
 // runTimers runs what is due. Functions may set timers again; the bound on the count makes a tick end even if they set
 // them to now.
 func (l *Loop) runTimers() {
-	for n := len(l.timers); n > 0 && len(l.timers) > 0; n-- {
+	for n := len(l.timers); n > 0 && len(l.timers) > 0; {
 		t := l.timers[0]
-		if t.at.After(l.now) {
+		if t.due.After(l.now) {
 			return
+		}
+		if t.at.After(t.due) {
+			t.due = t.at
+			l.timers.down(0)
+			continue
 		}
 		l.timers.remove(0)
 		t.fn()
+		n--
 	}
 }

@@ -125,7 +125,7 @@ func (a *App) cacheServer(node *cachenode.Node) (*respserver.Server, *part, erro
 		}
 	}
 	node.DeliverTo(server.Deliver)
-	ln, err := net.Listen("tcp", a.config.CacheListen)
+	ln, err := netloop.Listen(context.Background(), "tcp", a.config.CacheListen, false)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen for cache clients: %w", err)
 	}
