@@ -300,7 +300,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	s.wrote = s.wrote || wrote
 	if status != pgwire.Idle {
 		if c.policy.Mode == StatementMode {
-			c.refuse(errStatementMode)
+			c.refuse(statementModeOnly.with())
 		}
 		if set != nil {
 			c.keep(pinSetting) // what becomes of it is up to the rest of the transaction
@@ -331,9 +331,6 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	s.restoring = true
 	return false, nil
 }
-
-var errStatementMode = &pgwire.Error{Severity: "FATAL", Code: "0A000", Message: "transaction blocks are not allowed in statement mode",
-	Hint: "Set pool_mode to transaction for the database or the user."}
 
 var readyIdle = pgwire.AppendReadyForQuery(nil, pgwire.Idle)
 
@@ -375,7 +372,7 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 	if c != nil {
 		replaced = renameStatement(frame, c, e)
 		if s.timedOut && bytes.Contains(frame, queryCancelled) {
-			replaced = pgwire.AppendErrorResponse(nil, cancelledByTimeout(c.policy.QueryTimeout))
+			replaced = pgwire.AppendErrorResponse(nil, queryTooLong.with("query_timeout", c.policy.QueryTimeout))
 		}
 		c.copyIn = false
 	}
@@ -421,10 +418,9 @@ func (s *server) rejected(frame []byte) {
 	s.lost(err)
 	if c := s.client; c != nil {
 		s.client, c.server = nil, nil
-		told := *err
-		told.Severity = "FATAL"
-		told.Detail = "The session's settings could not be restored on a server of the pool. " + told.Detail
-		c.refuse(&told)
+		told := serverRestore.with(err.Message, err.Detail)
+		told.Code, told.Hint = err.Code, err.Hint
+		c.refuse(told)
 	}
 }
 

@@ -45,8 +45,7 @@ func (c *client) cancelled(done func()) {
 		return
 	}
 	defer done()
-	e := &pgwire.Error{Code: "57014", Message: "canceling statement due to user request",
-		Detail: "It was waiting for a server connection and had not begun."}
+	e := cancelledInQueue.with()
 	switch {
 	case c.closing:
 		return

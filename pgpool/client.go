@@ -555,8 +555,7 @@ func (c *client) refuse(e *pgwire.Error) {
 }
 
 func (c *client) violation(what string) {
-	c.refuse(&pgwire.Error{Severity: "FATAL", Code: "08P01", Message: "protocol violation: " + what,
-		Hint: "This port speaks PostgreSQL protocol version 3."})
+	c.refuse(violation.with(what))
 }
 
 func (c *client) close(err error) {

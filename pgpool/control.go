@@ -9,7 +9,6 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // switches are what the console has changed about a database.
@@ -207,7 +206,7 @@ func (c consoleControl) Kill(database string) error {
 	c.p.each(func(w *worker) {
 		for cl := range w.clients {
 			if slices.Contains(names, cl.group.shared.key.database) {
-				cl.refuse(errKilled)
+				cl.refuse(killed.with())
 			}
 		}
 	})
@@ -220,7 +219,7 @@ func (c consoleControl) KillClient(id uint64) error {
 		for cl := range w.clients {
 			if uint64(cl.pid) == id {
 				found = true
-				cl.refuse(errKilled)
+				cl.refuse(killed.with())
 			}
 		}
 	})
@@ -229,9 +228,6 @@ func (c consoleControl) KillClient(id uint64) error {
 	}
 	return nil
 }
-
-var errKilled = &pgwire.Error{Severity: "FATAL", Code: "57P01", Message: "terminating connection due to administrator command",
-	Detail: "It was ended on the pooler's console.", Hint: "Connect again."}
 
 // Suspend stops reading and waits until what was read is sent.
 func (c consoleControl) Suspend(ctx context.Context) error {
@@ -290,7 +286,7 @@ func (c consoleControl) Reload() error {
 
 func (c consoleControl) Set(name, value string) error {
 	if c.p.cfg.Set == nil {
-		return &pgwire.Error{Code: "0A000", Message: "settings cannot be changed here"}
+		return notSettable.with()
 	}
 	return c.p.cfg.Set(name, value)
 }

@@ -54,11 +54,11 @@ func (p *pool) enforce(now time.Time) {
 				c.conn.Close(nil)
 			}
 		case s.status != pgwire.Idle && past(now, s.began, limits.Transaction):
-			c.refuse(tooLong("25P04", "transaction_timeout", "the transaction", limits.Transaction))
+			c.refuse(transactionTooLong.with("transaction_timeout", limits.Transaction))
 		case s.status != pgwire.Idle && quiet && past(now, s.since, limits.IdleTransaction):
-			c.refuse(tooLong("25P03", "idle_transaction_timeout", "an idle transaction", limits.IdleTransaction))
+			c.refuse(transactionIdle.with("idle_transaction_timeout", limits.IdleTransaction))
 		case s.status == pgwire.Idle && quiet && past(now, s.since, limits.ClientIdle):
-			c.refuse(tooLong("57P05", "client_idle_timeout", "an idle session", limits.ClientIdle))
+			c.refuse(clientIdle.with("client_idle_timeout", limits.ClientIdle))
 		case s.owed.n > 0 && past(now, s.since, limits.QueryTimeout):
 			s.overdue(c, now)
 		}
@@ -75,24 +75,12 @@ func (s *server) overdue(c *client, now time.Time) {
 		s.timedOut = true
 		s.pool.w.pooler.cancelServer(s, func() {})
 	case past(now, s.since, c.policy.QueryTimeout+c.policy.CancelWait):
-		c.refuse(tooLong("57014", "query_timeout", "a query that could not be cancelled", c.policy.QueryTimeout))
+		c.refuse(queryStubborn.with("query_timeout", c.policy.QueryTimeout))
 	}
 }
 
 // past tells whether a limit that began at since is over; 0 is none.
 func past(now, since time.Time, limit time.Duration) bool { return limit > 0 && now.Sub(since) > limit }
-
-func tooLong(code, setting, what string, limit time.Duration) *pgwire.Error {
-	return &pgwire.Error{Severity: "FATAL", Code: code, Message: "terminating connection due to " + setting,
-		Detail: setting + " ends " + what + " after " + limit.String() + ".",
-		Hint:   "Raise " + setting + " for the user or the database if it needs longer."}
-}
-
-// cancelledByTimeout is what the client is told of a query that query_timeout has cancelled.
-func cancelledByTimeout(limit time.Duration) *pgwire.Error {
-	return &pgwire.Error{Severity: "ERROR", Code: "57014", Message: "canceling statement due to query_timeout",
-		Detail: "query_timeout is " + limit.String() + ".", Hint: "Raise query_timeout for the user or the database if it needs longer."}
-}
 
 // enforceWaits tells clients that have waited for longer than query_wait_notify, and refuses those that have waited for
 // longer than query_wait_timeout.
@@ -102,8 +90,7 @@ func (p *pool) enforceWaits(now time.Time) {
 		case past(now, c.since, limits.QueryWait):
 			p.waiting.remove(c)
 			c.pool = nil
-			c.refuse(&pgwire.Error{Severity: "FATAL", Code: "57014", Message: "query_wait_timeout: no server connection became free in " + limits.QueryWait.String(),
-				Hint: "Raise default_pool_size, or find the queries that hold the pool: SHOW POOLS on the console."})
+			c.refuse(waitedTooLong.with(limits.QueryWait))
 		case !c.notified && past(now, c.since, limits.QueryWaitNotify):
 			c.notified = true
 			c.conn.SetBuffer(pgwire.AppendNotice(c.conn.Buffer(256), &pgwire.Error{Severity: "NOTICE", Code: "00000",
@@ -116,7 +103,7 @@ func (p *pool) enforceWaits(now time.Time) {
 func (w *worker) enforceIdle(now time.Time) {
 	for c := range w.clients {
 		if c.server == nil && c.pool == nil && past(now, c.since, c.policy.ClientIdle) {
-			c.refuse(tooLong("57P05", "client_idle_timeout", "an idle session", c.policy.ClientIdle))
+			c.refuse(clientIdle.with("client_idle_timeout", c.policy.ClientIdle))
 		}
 	}
 }

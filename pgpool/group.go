@@ -168,13 +168,13 @@ func (p *Pooler) shared(ctx context.Context, w *worker, name, user string, crede
 	t := p.tuning.Load()
 	d, ok := t.database(name)
 	if !ok {
-		return nil, errNoDatabase(name)
+		return nil, noSuchDatabase.with(name)
 	}
 	key := groupKey{name, d.Servers[0].Credentials.User()}
 	if t.AsClient {
 		key.user = user
 		if credentials == nil {
-			return nil, errNoCredentials(user)
+			return nil, noCredentials.with(user)
 		}
 	} else {
 		credentials = nil
@@ -293,19 +293,4 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	if err != nil {
 		g.slots[index].used.Add(-1)
 	}
-}
-
-func errNoDatabase(name string) *pgwire.Error {
-	return &pgwire.Error{Code: "3D000", Message: fmt.Sprintf("no such database: %q", name),
-		Hint: `Add it to databases in the configuration, or an entry "*" for all names.`}
-}
-
-func errDisabled(name string) *pgwire.Error {
-	return &pgwire.Error{Code: "55000", Message: fmt.Sprintf("database %q does not take connections", name),
-		Hint: "An administrator has disabled it on the pooler's console: ENABLE lets clients in again."}
-}
-
-func errNoCredentials(user string) *pgwire.Error {
-	return &pgwire.Error{Code: "28000", Message: fmt.Sprintf("no credentials to log in to the server as user %q", user),
-		Hint: "With as_client, let clients log in with scram-sha-256, or list the user's password in auth_file."}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // maxPolicies bounds the policies that are remembered.
@@ -41,9 +39,9 @@ func (p *Pooler) enter(database, user string, limits *Policy) error {
 	h := &p.clients
 	switch {
 	case limits.MaxDBClients > 0 && h.byDatabase[database] >= limits.MaxDBClients:
-		return errTooMany("clients of database "+fmt.Sprintf("%q", database), "max_db_client_connections", limits.MaxDBClients)
+		return tooManyClients.with(fmt.Sprintf("clients of database %q", database), "max_db_client_connections", limits.MaxDBClients)
 	case limits.MaxUserClients > 0 && h.byUser[user] >= limits.MaxUserClients:
-		return errTooMany("clients of user "+fmt.Sprintf("%q", user), "max_user_client_connections", limits.MaxUserClients)
+		return tooManyClients.with(fmt.Sprintf("clients of user %q", user), "max_user_client_connections", limits.MaxUserClients)
 	}
 	h.byDatabase[database]++
 	h.byUser[user]++
@@ -69,11 +67,6 @@ func less(counts map[string]int, name string) {
 	if counts[name]--; counts[name] <= 0 {
 		delete(counts, name)
 	}
-}
-
-func errTooMany(what, setting string, limit int) *pgwire.Error {
-	return &pgwire.Error{Code: "53300", Message: "too many " + what, Detail: fmt.Sprintf("%s is %d.", setting, limit),
-		Hint: "Close connections that are not used, or raise " + setting + "."}
 }
 
 // reserve takes a slot for one more connection of the pool, within its size and the limits of its database and user.
@@ -142,9 +135,7 @@ func (p *Pooler) reserveFirst(ctx context.Context, g *sharedGroup, index int) er
 		case <-again.C:
 		case <-ctx.Done():
 			p.arrivedFirst(g)
-			return &pgwire.Error{Code: "53300", Message: "no server connection became free for this user and database",
-				Detail: fmt.Sprintf("max_db_connections is %d, max_user_connections is %d.", limits.MaxDBServers, limits.MaxUserServers),
-				Hint:   "Raise the limit, or find the queries that hold the connections: SHOW POOLS on the console."}
+			return noServerWithinLimits.with(limits.MaxDBServers, limits.MaxUserServers)
 		}
 	}
 	return nil

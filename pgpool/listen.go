@@ -262,7 +262,7 @@ func (c *client) abandonListen(e *pgwire.Error) {
 func (c *client) moveAway() {
 	if c.inbox != nil && len(c.inbox.channels) > 0 {
 		c.unlistenAll()
-		c.inbox.lost = errListenerLost(errMoved)
+		c.inbox.lost = listenerLost.with(errMoved)
 	}
 }
 
@@ -407,7 +407,7 @@ func (c *client) notify(frame []byte) {
 		c.conn.Write(frame)
 	case len(box.held)+len(frame) > maxInbox:
 		box.held = nil
-		c.dismiss(errInboxFull)
+		c.dismiss(inboxFull.with())
 	default:
 		box.held = append(box.held, frame...)
 	}
@@ -464,7 +464,7 @@ func (c *client) listenFailed(r *listenRequest, e *pgwire.Error) {
 func (c *client) mustLeave() *pgwire.Error {
 	switch {
 	case c.w.draining:
-		return errShutdown
+		return shuttingDown.with()
 	case c.inbox != nil:
 		return c.inbox.lost
 	}
@@ -493,12 +493,4 @@ func (w *worker) listenerLost(shared *sharedGroup, e *pgwire.Error) {
 		}
 	}
 	g.channels = nil
-}
-
-var errInboxFull = &pgwire.Error{Severity: "FATAL", Code: "54000", Message: "too many notifications wait for this client",
-	Detail: "They wait while it is in a transaction or does not read.", Hint: "End transactions sooner, and read notifications as they come."}
-
-func errListenerLost(cause error) *pgwire.Error {
-	return &pgwire.Error{Severity: "FATAL", Code: "08006", Message: "the connection that listens for this client was lost",
-		Detail: cause.Error(), Hint: "Connect and LISTEN again. Notifications may have been missed."}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -82,7 +81,7 @@ func (w *worker) listener(shared *sharedGroup) *listener {
 func (l *listener) do(r *listenRequest) {
 	l.used = l.w.loop.Now()
 	if l.subscriptions+len(r.add) > l.limit {
-		refused := pgwire.AppendErrorResponse(nil, errTooManyChannels(l.limit))
+		refused := pgwire.AppendErrorResponse(nil, tooManyChannels.with(l.limit))
 		r.group.w.loop.Post(func() { r.client.listened(r, 0, refused) })
 		return
 	}
@@ -286,7 +285,7 @@ func (l *listener) Closed(c *netloop.Conn, err error) {
 	l.w.pooler.log.LogAttrs(context.Background(), levelOf(err), "listener connection ended",
 		slog.String("server", l.shared.up.server(l.server).Addr), slog.String("database", l.shared.key.database),
 		slog.Uint64("server_pid", uint64(l.pid)), slog.Any("error", err))
-	l.lose(errListenerLost(err))
+	l.lose(listenerLost.with(err))
 }
 
 // lose forgets all channels and requests, and tells their clients why.
@@ -353,7 +352,7 @@ func (l *listener) stop() {
 	if l.conn != nil {
 		l.retire()
 	}
-	l.lose(errListenerLost(errMoved))
+	l.lose(listenerLost.with(errMoved))
 }
 
 // Why a listener was given up.
@@ -362,9 +361,3 @@ var (
 	errSilent     = errors.New("its server does not answer")
 	errMoved      = errors.New("the database lives on another server since a reload")
 )
-
-func errTooManyChannels(limit int) *pgwire.Error {
-	return &pgwire.Error{Code: "54000", Message: "too many channels are listened to through the pooler",
-		Detail: "All clients of a database and user together may listen to " + strconv.Itoa(limit) + ", each counted once for each client.",
-		Hint:   "Use fewer channels and tell messages apart by their payload."}
-}

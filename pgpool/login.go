@@ -3,7 +3,6 @@ package pgpool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -41,7 +40,7 @@ func (a *arrival) limit(d time.Duration) {
 		a.timer.Stop()
 	}
 	if d > 0 {
-		a.timer = time.AfterFunc(time.Until(a.begun.Add(d)), func() { a.cancel(errLoginTimeout(d)) })
+		a.timer = time.AfterFunc(time.Until(a.begun.Add(d)), func() { a.cancel(loginTooSlow.with(d)) })
 	}
 }
 
@@ -93,7 +92,7 @@ func (a *arrival) login() error {
 	a.version = version
 	if n := p.nclients.Add(1); t.MaxClients > 0 && n > int64(t.MaxClients) {
 		p.nclients.Add(-1)
-		return errTooMany("clients", "max_client_conn", t.MaxClients)
+		return tooManyClients.with("clients", "max_client_conn", t.MaxClients)
 	}
 	owned := false
 	defer func() {
@@ -129,7 +128,7 @@ func (a *arrival) login() error {
 		return err
 	}
 	if p.disabled(database) {
-		return errDisabled(database)
+		return databaseDisabled.with(database)
 	}
 	if err := p.enter(database, user, policy); err != nil {
 		return err
@@ -178,7 +177,7 @@ func (a *arrival) console(who auth.Client) error {
 		return err
 	}
 	if role == admin.NoRole {
-		return &pgwire.Error{Code: "28000", Message: fmt.Sprintf("user %q may not use the console", user), Hint: "List it in admin_users or stats_users."}
+		return consoleForbidden.with(user)
 	}
 	a.p.consoles.Add(1)
 	defer a.p.consoles.Add(-1)
@@ -195,7 +194,7 @@ func (a *arrival) turnAway(err error) {
 	e, told := errors.AsType[*pgwire.Error](err)
 	if cause := context.Cause(a.ctx); cause != nil && !told {
 		if e, told = errors.AsType[*pgwire.Error](cause); !told {
-			e, told = errShutdown, true // the pooler's end has no other cause
+			e, told = shuttingDown.with(), true // the pooler's end has no other cause
 		}
 	}
 	switch {
@@ -242,10 +241,4 @@ func linger(nc net.Conn) {
 	if half, ok := nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		io.CopyN(io.Discard, nc, lingerBytes) // however it ends, it is the end
 	}
-}
-
-func errLoginTimeout(limit time.Duration) *pgwire.Error {
-	return &pgwire.Error{Code: "08P01", Message: "terminating connection due to client_login_timeout",
-		Detail: "client_login_timeout is " + limit.String() + ".",
-		Hint:   "Send the startup packet and the password sooner, or raise client_login_timeout."}
 }

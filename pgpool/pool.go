@@ -272,8 +272,7 @@ func connectError(err error) *pgwire.Error {
 		own.Severity = "FATAL"
 		return &own
 	}
-	return &pgwire.Error{Severity: "FATAL", Code: "08001", Message: "cannot connect to the database server",
-		Detail: err.Error(), Hint: "Check primary_url and whether the server takes connections."}
+	return serverUnreachable.with(err)
 }
 
 // gone is told that a server's connection is closed.

@@ -3,7 +3,6 @@ package pgpool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -39,8 +38,7 @@ func replicationMode(value string) (replication, error) {
 	case v == "0" || v == "of" || v == "off" || strings.HasPrefix("false", v) || strings.HasPrefix("no", v):
 		return noReplication, nil
 	}
-	return noReplication, &pgwire.Error{Code: "22023", Message: fmt.Sprintf("invalid value for parameter \"replication\": %q", value),
-		Hint: "Valid values are: false, 0, true, 1, database."}
+	return noReplication, badReplication.with(value)
 }
 
 // relay passes the bytes of a replication connection on.
@@ -73,20 +71,20 @@ func (a *arrival) replicate(database string, policy *Policy, credentials *auth.C
 func (r *relay) dial(a *arrival, database string, credentials *auth.Credentials) error {
 	d, ok := a.t.database(database)
 	if !ok {
-		return errNoDatabase(database)
+		return noSuchDatabase.with(database)
 	}
 	r.p.mu.Lock()
 	up := r.p.upstreams[upstreamKey(d.Servers)]
 	r.p.mu.Unlock()
 	if up == nil { // a reload has come in between
-		return errNoDatabase(database)
+		return noSuchDatabase.with(database)
 	}
 	r.to = up.server(up.roles.Primary())
 	switch {
 	case !a.t.AsClient:
 		credentials = r.to.Credentials
 	case credentials == nil:
-		return errNoCredentials(a.first.User())
+		return noCredentials.with(a.first.User())
 	}
 	settings, err := a.parameters()
 	if err != nil {
@@ -126,13 +124,13 @@ func (r *relay) run(ctx context.Context, limit int64) error {
 	switch {
 	case !whole: // no error fits into the middle of a message
 	case ctx.Err() != nil:
-		return errShutdown
+		return shuttingDown.with()
 	case refused:
 		return tooLarge
 	case errors.Is(err, io.EOF): // the server has said why
 		linger(r.client)
 	case !errors.Is(err, os.ErrDeadlineExceeded): // or else the client has left
-		return &pgwire.Error{Code: "08006", Message: "server connection was lost", Detail: err.Error(), Hint: "Connect again."}
+		return serverLost.with(err)
 	}
 	return io.EOF
 }

@@ -220,10 +220,8 @@ func (s *server) Closed(_ *netloop.Conn, err error) {
 		c.conn.CloseAfterFlush() // it has been told, or is in the middle of a message, where no error can be told
 		return
 	}
-	e := &pgwire.Error{Severity: "FATAL", Code: "08006", Message: "server connection was lost",
-		Hint: "Connect again. What was in progress may or may not have happened."}
-	if err != nil {
-		e.Detail = err.Error()
+	if err == nil {
+		err = errEnded
 	}
-	c.refuse(e)
+	c.refuse(serverLost.with(err))
 }

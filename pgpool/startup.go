@@ -49,8 +49,7 @@ func (a *arrival) startup() error {
 			return err
 		}
 		if a.nc.(*tls.Conn).ConnectionState().NegotiatedProtocol != alpnPostgres {
-			return &pgwire.Error{Code: "08P01", Message: "received direct SSL connection request without ALPN protocol negotiation extension",
-				Hint: `Offer the protocol "postgresql", or send an SSLRequest first: sslnegotiation=postgres.`}
+			return directTLSWithoutALPN.with()
 		}
 		askedTLS, askedGSS = true, true
 	}
@@ -80,12 +79,11 @@ func (a *arrival) startup() error {
 			a.first = st
 			return nil
 		case st.Kind != pgwire.KindStartup:
-			return &pgwire.Error{Code: "08P01", Message: "encryption was asked for twice"}
+			return encryptionTwice.with()
 		default:
 			a.first = st
 			if _, encrypted := a.nc.(*tls.Conn); a.t.RequireTLS && !encrypted {
-				return &pgwire.Error{Code: "28000", Message: "this pooler takes only encrypted connections",
-					Hint: "Use sslmode=require, or set client_tls_sslmode to allow."}
+				return encryptionMissing.with()
 			}
 			return nil
 		}
@@ -96,8 +94,7 @@ func (a *arrival) startup() error {
 // not encrypted and may be somebody else's (CVE-2021-23214).
 func (a *arrival) answerRequest(agree bool, yes byte) error {
 	if pending(a.nc) {
-		return &pgwire.Error{Code: "08P01", Message: "received unencrypted data after SSL or GSSAPI encryption request",
-			Detail: "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack."}
+		return encryptionForestalled.with()
 	}
 	answer := byte('N')
 	if agree {

@@ -117,7 +117,7 @@ func (w *worker) dispatch() {
 // adopt makes the worker the owner of a client that has logged in.
 func (w *worker) adopt(c *client, shared *sharedGroup, conn *netloop.Conn) netloop.Handler {
 	if w.draining {
-		conn.SetBuffer(pgwire.AppendErrorResponse(conn.Buffer(256), errShutdown))
+		conn.SetBuffer(pgwire.AppendErrorResponse(conn.Buffer(256), shuttingDown.with()))
 		conn.CloseAfterFlush()
 	}
 	c.w, c.conn, c.group = w, conn, w.group(shared)
@@ -255,7 +255,7 @@ func (w *worker) drain() {
 	w.draining = true
 	for c := range w.clients {
 		if c.pool == nil && !c.midUnit && (c.server == nil || c.server.idle()) {
-			c.refuse(errShutdown)
+			c.refuse(shuttingDown.with())
 		}
 	}
 	for _, g := range w.groups {
@@ -274,7 +274,3 @@ func (w *worker) finishDrain() {
 		w.drained = nil
 	}
 }
-
-// errShutdown is what PostgreSQL says when it is told to stop.
-var errShutdown = &pgwire.Error{Severity: "FATAL", Code: "57P01", Message: "terminating connection due to administrator command",
-	Detail: "The sidecar is shutting down.", Hint: "Connect again."}
