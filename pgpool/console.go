@@ -262,6 +262,11 @@ func (c consoleSource) Servers() []admin.Server {
 				}
 			}
 		}
+		for _, l := range w.listeners {
+			if l.conn != nil {
+				out = append(out, l.describe())
+			}
+		}
 	})
 	slices.SortFunc(out, func(a, b admin.Server) int { return cmp.Compare(a.ID, b.ID) })
 	return out

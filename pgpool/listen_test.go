@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
@@ -407,10 +408,10 @@ func TestChannelsAreBounded(t *testing.T) {
 // A listener that nobody needs goes, and comes back.
 func TestListenerIsClosedWhenIdle(t *testing.T) {
 	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.ServerIdle = 10 * time.Millisecond })
-	admin := direct(t, 0)
+	owner := direct(t, 0)
 	c := p.connect(t, "")
 	listeners := func() (n int) {
-		if err := admin.QueryRow(context.Background(), "select count(*) from pg_stat_activity where application_name = 'outrigger listener'").Scan(&n); err != nil {
+		if err := owner.QueryRow(context.Background(), "select count(*) from pg_stat_activity where application_name = 'outrigger listener'").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -420,7 +421,10 @@ func TestListenerIsClosedWhenIdle(t *testing.T) {
 		if n := listeners(); n != 1 {
 			t.Errorf("%d listeners", n)
 		}
-		mustExec(t, admin, "notify a")
+		if servers := p.Console().Servers(); !slices.ContainsFunc(servers, func(s admin.Server) bool { return s.ApplicationName == listenerName }) {
+			t.Errorf("the console does not show it: %v", servers)
+		}
+		mustExec(t, owner, "notify a")
 		mustHear(t, c, "a", "")
 		mustExec(t, c, "unlisten a")
 		waitFor(t, "the listener to go", func() bool { return listeners() == 0 })

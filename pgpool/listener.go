@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
@@ -25,6 +26,8 @@ type listener struct {
 	conn    *netloop.Conn // nil: none
 	server  int           // index
 	pid     uint32
+	id      uint64    // among servers
+	born    time.Time // when it connected
 	dialing bool
 	stopped bool // the database lives elsewhere since a reload
 	retryAt time.Time
@@ -49,12 +52,14 @@ const (
 	maxSubscriptions = 1 << 18
 	// listenerQuiet is how long a listener is silent before it is asked whether it is there. Nobody would miss it.
 	listenerQuiet = 30 * time.Second
+	// listenerName is its application_name.
+	listenerName = "outrigger listener"
 )
 
 // listenerSettings are startup parameters. Clients that read something else than UTF-8 are not heard for, but with a
 // server that converts nothing: see client.readsUTF8.
 func listenerSettings(serverEncoding string) []pgwire.Param {
-	settings := []pgwire.Param{{Name: "application_name", Value: "outrigger listener"}}
+	settings := []pgwire.Param{{Name: "application_name", Value: listenerName}}
 	if serverEncoding != "SQL_ASCII" {
 		settings = append(settings, pgwire.Param{Name: "client_encoding", Value: "UTF8"})
 	}
@@ -170,8 +175,9 @@ func (l *listener) arrived(c *netloop.Conn, index int, session auth.Session) net
 		return nil
 	}
 	l.conn, l.server, l.pid = c, index, session.PID
+	l.id, l.born = l.shared.slots[index].dials.Add(1), l.w.loop.Now()
 	l.retry, l.dying = 0, nil
-	l.heard = l.w.loop.Now()
+	l.heard = l.born
 	l.shared.listening.Store(1)
 	l.send()
 	return l
@@ -353,6 +359,17 @@ func (l *listener) stop() {
 		l.retire()
 	}
 	l.lose(listenerLost.with(errMoved))
+}
+
+// describe returns its row of SHOW SERVERS: it is active all the time, and linked to nobody.
+func (l *listener) describe() admin.Server {
+	row := admin.Conn{User: l.shared.key.user, Database: l.shared.key.database, State: "active", Addr: l.conn.RemoteAddr(),
+		ConnectTime: l.born, RequestTime: l.used, ID: l.id, RemotePID: l.pid, ApplicationName: listenerName,
+		Unread: len(l.conn.Held()), Unsent: l.conn.Queued()}
+	if l.conn.IsTLS() {
+		row.TLS = "TLS"
+	}
+	return admin.Server{Conn: row, Role: l.shared.up.role(l.server)}
 }
 
 // Why a listener was given up.
