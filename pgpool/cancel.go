@@ -72,7 +72,8 @@ func (c *client) cancelled(done func()) {
 }
 
 // cancelServer cancels what a server does and then calls done, in whatever goroutine. Until the request is through, the
-// server keeps its client (settle), so that the signal cannot hit anybody else's query.
+// server keeps its client (settle), so that the signal cannot hit anybody else's query, and gets no new unit of its
+// client's either (begin): PostgreSQL may signal twice for one request (signal_child in postmaster.c).
 func (p *Pooler) cancelServer(s *server, done func()) {
 	server, loop, pid, key := s.pool.group.shared.up.server(s.pool.index), s.pool.w.loop, s.pid, s.key
 	if s.cancels > 0 { // one is under way
@@ -87,24 +88,39 @@ func (p *Pooler) cancelServer(s *server, done func()) {
 		// A query that ends while its cancel request waits for a turn needs none.
 		running := func() bool {
 			answer := make(chan bool, 1)
-			return loop.Post(func() { answer <- s.owed.n > 0 }) && <-answer
+			if !loop.Post(func() { answer <- s.owed.n > 0 }) {
+				return false
+			}
+			select {
+			case yes := <-answer:
+				return yes
+			case <-ctx.Done():
+				return false
+			}
 		}
 		err := p.sendCancel(ctx, server, pid, key, running)
 		if err != nil && p.ctx.Err() == nil {
 			p.log.Warn("cancel request failed", "server", server.Addr, "error", err)
 		}
-		loop.Post(func() {
-			s.cancels--
-			if s.owed.n == 0 && s.body == 0 && !s.conn.Closing() {
-				s.settle()
-			}
-		})
+		loop.Post(s.cancelOver)
 	})
 	if !started {
 		done()
 		return
 	}
 	s.cancels++
+}
+
+// cancelOver is called when a cancel request is through: client and server go on.
+func (s *server) cancelOver() {
+	s.cancels--
+	if s.owed.n > 0 || s.body > 0 || s.conn.Closing() {
+		return
+	}
+	s.settle()
+	if c := s.client; c != nil && !c.closing {
+		c.pump()
+	}
 }
 
 // sendCancel has a server cancel what its process pid does, in its turn, and waits until that has had its effect. If it

@@ -167,6 +167,9 @@ func (c *client) withoutServer(typ byte, size int, b []byte) (n int, handled boo
 // the rest of the unit, or for a server.
 func (c *client) begin(b []byte) bool {
 	if s := c.server; s != nil {
+		if s.cancels > 0 && s.owed.n == 0 {
+			return false // the signal for the last unit may be on its way (cancelOver)
+		}
 		// Only the unit it was given for runs on a replica: the next one is routed anew.
 		return !s.readOnly || c.granted
 	}

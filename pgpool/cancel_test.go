@@ -1,0 +1,250 @@
+package pgpool
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// Keys of both lengths cancel, and nothing else does: not a part of a key, not another's, not a longer one.
+func TestCancelByKey(t *testing.T) {
+	p := start(t, 1, func(c *Config) { c.NodeID = MaxNodeID })
+	for _, version := range []uint32{pgwire.Version30, pgwire.Version32} {
+		t.Run(fmt.Sprint("3.", version&0xffff), func(t *testing.T) {
+			packet := pgwire.AppendStartup(nil, version, []pgwire.Param{{Name: "user", Value: "postgres"}, {Name: "database", Value: "postgres"}})
+			nc, all := p.loginMessages(t, packet)
+			var pid uint32
+			var key []byte
+			for _, m := range all {
+				if m.typ == pgwire.BackendKeyData {
+					pid, key = binary.BigEndian.Uint32(m.body), m.body[4:]
+				}
+			}
+			if _, err := nc.Write(query("select pg_sleep(60)").encode()); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the query to run", func() bool { return p.busy(t) == 1 })
+			wrong := bytes.Clone(key)
+			wrong[len(wrong)-1]++
+			for _, tc := range []struct {
+				pid uint32
+				key []byte
+			}{
+				{pid, wrong}, {pid, make([]byte, len(key))}, {pid, append(bytes.Clone(key), 0)}, {pid + 1, key}, {pid ^ 1<<serialBits, key},
+				{pid, append(bytes.Clone(key), make([]byte, 32-len(key)+4)...)}, {pid, key[:4:4]},
+			} {
+				if bytes.Equal(tc.key, key) && tc.pid == pid {
+					continue
+				}
+				p.cancelRaw(t, tc.pid, tc.key)
+			}
+			if n := p.busy(t); n != 1 {
+				t.Fatalf("%d queries run after cancels with wrong keys", n)
+			}
+			p.cancelRaw(t, pid, key)
+			w := &wire{nc: nc, params: map[string]string{}}
+			m, err := w.read()
+			for err == nil && m.typ != pgwire.ErrorResponse {
+				m, err = w.read()
+			}
+			if err != nil || pgwire.ParseError(m.body).Code != "57014" {
+				t.Errorf("%v, %v", m, err)
+			}
+			nc.Close()
+			waitFor(t, "the key to be forgotten", func() bool { return len(p.holders()) == 0 })
+		})
+	}
+}
+
+// cancelRaw sends a cancel request and waits for its end.
+func (p *testPooler) cancelRaw(t *testing.T, pid uint32, key []byte) {
+	t.Helper()
+	nc := p.dialRaw(t)
+	if _, err := nc.Write(pgwire.AppendCancelRequest(nil, pid, key)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(nc); len(b) > 0 || err != nil {
+		t.Errorf("cancel request answered with %q, %v", b, err)
+	}
+}
+
+// holder of the tests.
+type nobody struct{ n int }
+
+func (*nobody) cancelQuery(context.Context) {}
+func (*nobody) process() uint32             { return 0 }
+
+// When process ids run out they are shared, and the secret tells whose the key is.
+func TestMoreClientsThanProcessIDs(t *testing.T) {
+	const n = 1<<serialBits + 1000
+	p := &Pooler{keys: make(map[uint32]*cancelKey)}
+	p.cfg.NodeID = 5
+	keys := make([]cancelKey, n)
+	for i := range keys {
+		version := pgwire.Version30
+		if i%2 == 1 {
+			version = pgwire.Version32
+		}
+		p.register(&keys[i], &nobody{i}, version)
+	}
+	if len(p.keys) != 1<<serialBits-1 {
+		t.Errorf("%d process ids", len(p.keys))
+	}
+	found := func(k *cancelKey) int {
+		if h, ok := p.holder(k.pid, k.secret[:k.size]).(*nobody); ok {
+			return h.n
+		}
+		return -1
+	}
+	for i := range keys {
+		if got := found(&keys[i]); got != i {
+			t.Fatalf("key %d is held by %d", i, got)
+		}
+	}
+	for i := 0; i < n; i += 2 {
+		p.unregister(&keys[i])
+	}
+	for i := range keys {
+		if got := found(&keys[i]); i%2 == 1 && got != i || i%2 == 0 && got != -1 {
+			t.Fatalf("key %d is held by %d", i, got)
+		}
+	}
+	for i := 1; i < n; i += 2 {
+		p.unregister(&keys[i])
+	}
+	if len(p.keys) != 0 {
+		t.Errorf("%d process ids are left", len(p.keys))
+	}
+}
+
+// Only so many cancel requests are under way; others wait, and those whose query ends meanwhile are not sent.
+func TestCancelRequestsWaitTheirTurn(t *testing.T) {
+	p := start(t, 1, nil)
+	ctx := context.Background()
+	c := p.connect(t, "")
+	for range maxCancels {
+		p.cancels <- struct{}{}
+	}
+	running := func(sql string) chan error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := c.Exec(ctx, sql)
+			done <- err
+		}()
+		waitFor(t, "the query to run", func() bool { return p.busy(t) == 1 })
+		return done
+	}
+	done := running("select pg_sleep(0.3)")
+	cancelled := make(chan error, 1)
+	go func() { cancelled <- c.PgConn().CancelRequest(ctx) }()
+	if err := <-done; err != nil {
+		t.Errorf("a cancel request out of turn: %v", err)
+	}
+	<-p.cancels
+	if err := <-cancelled; err != nil {
+		t.Error(err)
+	}
+	// The next one finds a free place.
+	done = running("select pg_sleep(60)")
+	if err := c.PgConn().CancelRequest(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !hasCode(err, "57014") {
+		t.Error(err)
+	}
+	p.settled(t, 1)
+}
+
+func TestCancelRequestGivesUp(t *testing.T) {
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.CancelWait = 50 * time.Millisecond })
+	ctx := context.Background()
+	c := p.connect(t, "")
+	for range maxCancels {
+		p.cancels <- struct{}{}
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(ctx, "select pg_sleep(1)")
+		done <- err
+	}()
+	waitFor(t, "the query to run", func() bool { return p.busy(t) == 1 })
+	if err := c.PgConn().CancelRequest(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the query that was not cancelled: %v", err)
+	}
+	p.settled(t, 1)
+}
+
+func TestCancelOverProtocol32(t *testing.T) {
+	p := start(t, 1, nil)
+	ctx := context.Background()
+	cfg, err := pgx.ParseConfig(p.url("&max_protocol_version=3.2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(ctx)
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(ctx, "select pg_sleep(60)")
+		done <- err
+	}()
+	waitFor(t, "the query to run", func() bool { return p.busy(t) == 1 })
+	if err := c.PgConn().CancelRequest(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !hasCode(err, "57014") {
+		t.Error(err)
+	}
+}
+
+// What a client sends while a cancel request is under way, of its own or of query_timeout, waits until that is through.
+func TestNextUnitWaitsForTheCancelRequest(t *testing.T) {
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
+	for _, first := range []string{"begin", "create temp table pins()"} {
+		w, err := wireTo(p.addr, "postgres")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.play(step{query(first)}, whole)
+		var s *server
+		p.on(t, 0, func(wk *worker) {
+			for c := range wk.clients {
+				s = c.server
+				s.cancels++
+			}
+		})
+		if _, err := w.nc.Write(query("select 5").encode()); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the query to arrive", func() bool {
+			held := false
+			p.on(t, 0, func(*worker) { held = len(s.client.conn.Held()) > 0 && s.owed.n == 0 })
+			return held
+		})
+		p.on(t, 0, func(*worker) { s.cancelOver() })
+		answered := false
+		for !answered {
+			m, err := w.read()
+			if err != nil || m.typ == pgwire.ErrorResponse {
+				t.Fatalf("after %s: %v, %v", first, m, err)
+			}
+			answered = m.typ == pgwire.ReadyForQuery
+		}
+		w.nc.Close()
+		p.settled(t, 0)
+	}
+}
