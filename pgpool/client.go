@@ -516,6 +516,7 @@ func (c *client) repeat(unit []byte) {
 func (c *client) refusedAsWrite() {
 	if c.unit != nil {
 		c.unit.primaryOnly = true
+		c.w.texts.keep(c.unit)
 	}
 }
 
@@ -550,12 +551,25 @@ func (c *client) refuse(e *pgwire.Error) {
 		return
 	}
 	c.closing = true
-	c.since = c.w.loop.Now()
+	if c.pool != nil {
+		c.pool.waiting.remove(c)
+		c.pool = nil
+	}
 	if s := c.server; s == nil || s.body == 0 { // no error fits into the middle of a message
 		c.conn.SetBuffer(pgwire.AppendErrorResponse(c.conn.Buffer(256), e))
 	}
-	c.conn.CloseAfterFlush()
+	c.goodbye()
 }
+
+// goodbye ends the connection when the client has read what it is told.
+func (c *client) goodbye() {
+	c.closing = true
+	c.conn.CloseAfterFlush()
+	c.w.loop.NewTimer(func() { c.conn.Close(nil) }).Reset(farewell)
+}
+
+// farewell is for how long a client that is told to go may stay, with its server, by not reading why.
+const farewell = 5 * time.Second
 
 func (c *client) violation(what string) {
 	c.refuse(violation.with(what))

@@ -50,9 +50,6 @@ func (p *pool) enforce(now time.Time) {
 		quiet := s.owed.n == 0 && !c.midUnit && c.body == 0
 		switch {
 		case c.closing:
-			if past(now, c.since, goodbye) { // it does not even read why
-				c.conn.Close(nil)
-			}
 		case s.status != pgwire.Idle && past(now, s.began, limits.Transaction):
 			c.refuse(transactionTooLong.with("transaction_timeout", limits.Transaction))
 		case s.status != pgwire.Idle && quiet && past(now, s.since, limits.IdleTransaction):
@@ -64,9 +61,6 @@ func (p *pool) enforce(now time.Time) {
 		}
 	}
 }
-
-// goodbye is for how long a client that is told to go may keep its server by not reading.
-const goodbye = 5 * time.Second
 
 // overdue cancels a query that has run for too long; a server that does not obey is given up.
 func (s *server) overdue(c *client, now time.Time) {

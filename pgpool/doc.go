@@ -19,6 +19,8 @@
 //	login.go     clients, from accept to the event loop: the cold path
 //	startup.go   their first packets, and TLS
 //	welcome.go   their startup parameters, and what ends a login
+//	starts.go    what a server says of startup parameters
+//	errors.go    what clients are told
 //	replication.go  connections that are passed through whole
 //	upstream.go  servers: URLs, dialling, cancel requests
 //	watcher.go   who is primary, and which replicas have caught up

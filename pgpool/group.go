@@ -49,8 +49,9 @@ type sharedGroup struct {
 	moved       atomic.Pointer[sharedGroup] // what replaces it since a reload
 	policy      atomic.Pointer[Policy]
 	welcome     atomic.Pointer[map[string]string] // what servers report at login
-	credentials atomic.Pointer[auth.Credentials]  // of the client, who logs in as himself; nil: the server's own
-	listening   atomic.Int32                      // 1 while its listener is connected
+	starts      starts
+	credentials atomic.Pointer[auth.Credentials] // of the client, who logs in as himself; nil: the server's own
+	listening   atomic.Int32                     // 1 while its listener is connected
 }
 
 // dial connects to a server of the group.

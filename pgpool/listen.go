@@ -2,7 +2,6 @@ package pgpool
 
 import (
 	"strings"
-	"time"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/classify"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
@@ -24,8 +23,6 @@ type inbox struct {
 const (
 	// maxInbox bounds inbox.held, in bytes. It holds some hundred of the longest notifications.
 	maxInbox = 1 << 20
-	// farewell is for how long a client may take to read that it was too slow.
-	farewell = 5 * time.Second
 )
 
 // listenRequest is a client's LISTEN or UNLISTEN on its way to the listener and back. Only the client's loop looks at what
@@ -407,7 +404,7 @@ func (c *client) notify(frame []byte) {
 		c.conn.Write(frame)
 	case len(box.held)+len(frame) > maxInbox:
 		box.held = nil
-		c.dismiss(inboxFull.with())
+		c.refuse(inboxFull.with())
 	default:
 		box.held = append(box.held, frame...)
 	}
@@ -449,14 +446,14 @@ func (c *client) leaveIfLost() bool {
 	if c.inbox == nil || c.inbox.lost == nil || !c.between() {
 		return false
 	}
-	c.dismiss(c.inbox.lost)
+	c.refuse(c.inbox.lost)
 	return true
 }
 
 // listenFailed is told that r has not been done.
 func (c *client) listenFailed(r *listenRequest, e *pgwire.Error) {
 	if c.inbox != nil && c.inbox.request == r {
-		c.dismiss(e)
+		c.refuse(e)
 	}
 }
 
@@ -469,16 +466,6 @@ func (c *client) mustLeave() *pgwire.Error {
 		return c.inbox.lost
 	}
 	return nil
-}
-
-// dismiss refuses a client that may be waiting, and that may not read.
-func (c *client) dismiss(e *pgwire.Error) {
-	if c.pool != nil {
-		c.pool.waiting.remove(c)
-		c.pool = nil
-	}
-	c.refuse(e)
-	c.w.loop.NewTimer(func() { c.conn.Close(nil) }).Reset(farewell)
 }
 
 // listenerLost tells the group's clients on this worker.

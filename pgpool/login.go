@@ -146,12 +146,16 @@ func (a *arrival) login() error {
 	if err != nil {
 		return connectError(err)
 	}
+	reported, err := p.reported(a.ctx, shared, set)
+	if err != nil {
+		return err
+	}
 	if !t.AddHost { // with it, no two are equal
 		set = p.intern(set)
 	}
 	c := &client{user: unique.Make(user).Value(), policy: policy, startSet: set, set: set, connectedAt: time.Now().Unix()}
 	p.register(&c.cancelKey, c, a.version)
-	_, err = a.nc.Write(welcome(*shared.welcome.Load(), c))
+	_, err = a.nc.Write(greeting(reported, &c.cancelKey))
 	if err == nil {
 		a.settle() // the loop knows no deadlines
 		err = w.loop.Adopt(a.nc, func(conn *netloop.Conn) netloop.Handler { return w.adopt(c, shared, conn) })

@@ -216,8 +216,7 @@ func (s *server) Closed(_ *netloop.Conn, err error) {
 		return
 	}
 	if s.fatal || s.body > 0 {
-		c.closing = true
-		c.conn.CloseAfterFlush() // it has been told, or is in the middle of a message, where no error can be told
+		c.goodbye() // it has been told, or is in the middle of a message, where no error can be told
 		return
 	}
 	if err == nil {

@@ -88,7 +88,10 @@ func TestOddFirstPackets(t *testing.T) {
 	length := func(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 	sends := func(b ...[]byte) [][]byte { return b }
 	plain, encrypted := start(t, 1, nil), startTLS(t, nil)
-	soon := func(c *Config) { c.Tuning.ClientLogin = time.Second; c.Tuning.Defaults.ClientLogin = c.Tuning.ClientLogin }
+	soon := func(c *Config) {
+		c.Tuning.ClientLogin = time.Second
+		c.Tuning.Defaults.ClientLogin = c.Tuning.ClientLogin
+	}
 	hasty, hastyTLS := start(t, 1, soon), startTLS(t, soon)
 	for _, tc := range []struct {
 		name    string
@@ -269,7 +272,10 @@ func startPassword(t *testing.T, change func(*Config)) *testPooler {
 
 func TestOddAuthentication(t *testing.T) {
 	p := startPassword(t, nil)
-	hasty := startPassword(t, func(c *Config) { c.Tuning.ClientLogin = time.Second; c.Tuning.Defaults.ClientLogin = c.Tuning.ClientLogin })
+	hasty := startPassword(t, func(c *Config) {
+		c.Tuning.ClientLogin = time.Second
+		c.Tuning.Defaults.ClientLogin = c.Tuning.ClientLogin
+	})
 	header := func(typ byte, n uint32) []byte { return binary.BigEndian.AppendUint32([]byte{typ}, n) }
 	for _, tc := range []struct {
 		name string

@@ -98,6 +98,13 @@ func (t *statements) query(body []byte) *statement {
 	return t.insert(s.body, s)
 }
 
+// keep takes a text in that has something to be remembered.
+func (t *statements) keep(s *statement) {
+	if s.name == "" && t.byKey[s.body] == nil {
+		t.insert(s.body, s)
+	}
+}
+
 func (t *statements) insert(key string, s *statement) *statement {
 	if len(key) > maxTableText {
 		return s

@@ -86,19 +86,6 @@ func (p *Pooler) intern(s *settings) *settings {
 	return s
 }
 
-// welcome is what follows AuthenticationOk: what the servers report, with the client's own settings in place.
-func welcome(reported map[string]string, c *client) []byte {
-	values := maps.Clone(reported)
-	for name := range values {
-		if own, ok := c.startSet.find(name); ok {
-			values[name] = own.value
-		} else if name == "application_name" {
-			values[name] = ""
-		}
-	}
-	return greeting(values, &c.cancelKey)
-}
-
 // greeting ends a login.
 func greeting(values map[string]string, key *cancelKey) []byte {
 	var b []byte
