@@ -1,23 +1,28 @@
 // Package bench runs whole-system workloads against real rivals and reports ratios. It measures; it is not a test.
 //
-//	make bench QUICK=1                        three rounds, three minutes
-//	make bench                                ten rounds, fifteen minutes
+//	make bench QUICK=1                        three rounds, six minutes
+//	make bench                                ten rounds, half an hour
 //	make bench PGBOUNCER=path REDIS=path      other binaries than those in PATH
-//	make bench ARGS="-only 'prepared|GET'"    some workloads
+//	make bench ARGS="-only 'prepared|GET'"    some workloads and scenarios
 //
 // One PostgreSQL, one Outrigger node, one PgBouncer and one redis-server run on one machine, on loopback. In every round
 // every workload goes to every contender in turn, so that what else the machine does hits all alike; a ratio is taken
 // within a round, and the report gives the median of the rounds' ratios with their extremes. Lost rows come first.
 //
 // What is measured: operations per second, average and 99th percentile of the latency as the load generator saw it, and
-// CPU time of the proxy's or cache's process per operation. PostgreSQL's and the generator's own CPU time are not counted,
-// but they share the machine: a proxy that saves CPU also leaves more for them, as it would beside an application.
+// CPU time of the proxy's or cache's process per operation, without the time in which clients logged in. PostgreSQL's and
+// the generator's own CPU time are not counted, but they share the machine: a proxy that saves CPU also leaves more for
+// them, as it would beside an application.
+//
+// Scenarios come before the rounds and have processes of their own: the start, thousands of idle clients, a storm of
+// logins, a slow reader, a large COPY. The page begins with the targets, each with its number and whether it was met.
 //
 // # Folders
 //
-//	load       the table of workloads; running pgbench and redis-benchmark and reading what they print
+//	load       the table of workloads; pgbench and redis-benchmark and what they print; clients of our own by the thousand
 //	contender  starting, finding and ending what is measured; CPU time and memory of a process
-//	report     medians, ratios and the page that shows them
-//	run        the program behind make bench: the rounds, the machine's description, the result files
+//	scenario   what rates do not show: start, idle clients, storms, streams larger than any buffer
+//	report     targets, medians, ratios and the page that shows them
+//	run        the program behind make bench: the rounds, the targets, the machine's description, the result files
 //	results    one folder for each kept run, named after its date and commit; scratch holds those of uncommitted code
 package bench

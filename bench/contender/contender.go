@@ -4,13 +4,20 @@
 package contender
 
 import (
+	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/bench/load"
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
 )
 
@@ -25,8 +32,59 @@ const (
 // Limits that every pooler gets.
 const (
 	PoolSize   = 20 // server connections
-	MaxClients = 2000
+	MaxClients = 11_000
 )
+
+// User and Password are who clients log in as where a pooler asks for a password.
+const (
+	User     = devpg.User
+	Password = "correct horse"
+)
+
+// Options say how a pooler is to be run.
+type Options struct {
+	// Logins makes it ask for SCRAM-SHA-256; otherwise it trusts everybody.
+	Logins bool
+}
+
+// verifier is what poolers know of the password: SCRAM's keys. From the password itself some would derive them anew for
+// every login, and thousands of iterations would be all that a storm of logins measures.
+func verifier() string {
+	const iterations = 4096 // SCRAM_SHA_256_DEFAULT_ITERATIONS in PostgreSQL's scram-common.h
+	salt := []byte("outrigger's salt")
+	// The password and the salt are short and constant: no error of pbkdf2's can happen.
+	salted, err := pbkdf2.Key(sha256.New, Password, salt, iterations, sha256.Size)
+	if err != nil {
+		panic(err)
+	}
+	sign := func(text string) []byte {
+		h := hmac.New(sha256.New, salted)
+		h.Write([]byte(text))
+		return h.Sum(nil)
+	}
+	stored := sha256.Sum256(sign("Client Key"))
+	text := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, text(salt), text(stored[:]), text(sign("Server Key")))
+}
+
+// userlist writes a file for auth_file in dir, readable for poolers that run as somebody else, and returns its path.
+func userlist(dir string) (string, error) {
+	path := filepath.Join(dir, "userlist.txt")
+	if err := os.WriteFile(path, fmt.Appendf(nil, "%q %q\n", User, verifier()), 0o644); err != nil {
+		return "", fmt.Errorf("write the list of users: %w", err)
+	}
+	return path, nil
+}
+
+// firstQuery logs in and runs a query: the pooler is ready when it is answered.
+func firstQuery(ctx context.Context, addr string) error {
+	client, err := load.Connect(ctx, addr, auth.NewCredentials(User, Password))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Query("select 1", startTimeout)
+}
 
 // ErrNoProcess is returned for numbers of a contender that has no process of its own.
 var ErrNoProcess = errors.New("no process of its own")
@@ -40,6 +98,7 @@ type Contender struct {
 	addrs    map[load.Half]string
 	cannot   func(load.Workload) string // may be nil
 	process  *process                   // nil: not measured
+	ready    time.Duration              // from exec until it was ready
 }
 
 // Addr is where it serves a half, host:port; empty when it does not.
@@ -69,6 +128,9 @@ func (c *Contender) Memory() (int64, error) {
 	return residentMemory(c.process.child.Pid())
 }
 
+// Ready is how long it took to start: from exec until it said that it was ready and, a pooler, had answered a query.
+func (c *Contender) Ready() time.Duration { return c.ready }
+
 // Log is what its process printed.
 func (c *Contender) Log() string {
 	if c.process == nil {
@@ -84,9 +146,14 @@ func (c *Contender) Stop() {
 	}
 }
 
-// OfDirect is PostgreSQL without a proxy.
-func OfDirect(servers *devpg.Cluster, version string) *Contender {
-	return &Contender{Name: Direct, Version: version, addrs: map[load.Half]string{load.Pooler: servers.Addr(0)}}
+// OfDirect is PostgreSQL at addr without a proxy, for workloads of up to most clients: each has a server process of its own.
+func OfDirect(addr, version string, most int) *Contender {
+	return &Contender{Name: Direct, Version: version, cannot: func(w load.Workload) string {
+		if w.Clients <= most {
+			return ""
+		}
+		return fmt.Sprintf("more than %d clients are not tried without a pooler", most)
+	}, addrs: map[load.Half]string{load.Pooler: addr}}
 }
 
 // Missing says that a program is not there, and what to do.

@@ -68,7 +68,7 @@ func TestVersions(t *testing.T) {
 }
 
 func TestPgBouncerINI(t *testing.T) {
-	got, err := pgbouncerINI("127.0.0.1:5432", "127.0.0.1:6432", false)
+	got, err := pgbouncerINI("127.0.0.1:5432", "127.0.0.1:6432", "", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,20 +78,21 @@ postgres = host=127.0.0.1 port=5432 dbname=postgres user=postgres
 listen_addr = 127.0.0.1
 listen_port = 6432
 unix_socket_dir =
-auth_type = any
+listen_backlog = 4096
 pool_mode = transaction
 default_pool_size = 20
-max_client_conn = 2000
+max_client_conn = 11000
 log_connections = 0
 log_disconnections = 0
 `
-	if got != want {
+	anybody := "auth_type = any\n"
+	if got != want+anybody {
 		t.Errorf("got:\n%s", got)
 	}
-	if got, err = pgbouncerINI("127.0.0.1:5432", "127.0.0.1:6432", true); err != nil || got != want+"max_prepared_statements = 200\n" {
+	if got, err = pgbouncerINI("127.0.0.1:5432", "127.0.0.1:6432", "/users", true); err != nil || got != want+"auth_type = scram-sha-256\nauth_file = /users\nmax_prepared_statements = 200\n" {
 		t.Errorf("with prepared statements: %v\n%s", err, got)
 	}
-	if _, err := pgbouncerINI("nowhere", "127.0.0.1:6432", false); err == nil {
+	if _, err := pgbouncerINI("nowhere", "127.0.0.1:6432", "", false); err == nil {
 		t.Error("a server without a port was taken")
 	}
 }

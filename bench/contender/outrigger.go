@@ -15,7 +15,8 @@ import (
 	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
 )
 
-// BuildOutrigger builds the program from the source tree at root, as make build does, and returns its path in dir.
+// BuildOutrigger builds the program from the source tree at root, as make build does (static, stripped), and returns its
+// path in dir.
 func BuildOutrigger(ctx context.Context, root, dir, version string) (string, error) {
 	program := filepath.Join(dir, "outrigger")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+version,
@@ -28,9 +29,20 @@ func BuildOutrigger(ctx context.Context, root, dir, version string) (string, err
 	return program, nil
 }
 
-// StartOutrigger runs one node in front of the primary: pooler and cache in one process, as beside an application.
-func StartOutrigger(ctx context.Context, program, version, dir string, servers *devpg.Cluster) (*Contender, error) {
+// StartOutrigger runs one node in front of the primary: pooler and cache in one process, as beside an application. It has
+// its files in a directory of its own in dir.
+func StartOutrigger(ctx context.Context, program, version, dir string, servers *devpg.Cluster, o Options) (*Contender, error) {
 	const pg, cache, gossip, peer, http, ports = 0, 1, 2, 3, 4, 5
+	dir, err := os.MkdirTemp(dir, "outrigger-")
+	if err != nil {
+		return nil, fmt.Errorf("create its directory: %w", err)
+	}
+	users := "" // everybody
+	if o.Logins {
+		if users, err = userlist(dir); err != nil {
+			return nil, err
+		}
+	}
 	p, addrs, err := recipe{
 		name:  Outrigger,
 		log:   filepath.Join(dir, "outrigger.log"),
@@ -49,14 +61,22 @@ func StartOutrigger(ctx context.Context, program, version, dir string, servers *
 				fmt.Sprintf("OUTRIGGER_DEFAULT_POOL_SIZE=%d", PoolSize),
 				fmt.Sprintf("OUTRIGGER_MAX_CLIENT_CONN=%d", MaxClients),
 			}
+			if o.Logins {
+				cmd.Env = append(cmd.Env, "OUTRIGGER_CLIENT_AUTH=scram-sha-256", "OUTRIGGER_AUTH_FILE="+users)
+			}
 			return cmd, nil
 		},
-		ready: func(ctx context.Context, addrs []string) error { return isReady(ctx, addrs[http]) },
+		ready: func(ctx context.Context, addrs []string) error {
+			if err := isReady(ctx, addrs[http]); err != nil {
+				return err
+			}
+			return firstQuery(ctx, addrs[pg])
+		},
 	}.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Contender{Name: Outrigger, Version: version, process: p,
+	return &Contender{Name: Outrigger, Version: version, process: p, ready: p.ready,
 		Settings: fmt.Sprintf("one node, default_pool_size=%d max_client_conn=%d", PoolSize, MaxClients),
 		addrs:    map[load.Half]string{load.Pooler: addrs[pg], load.Cache: addrs[cache]}}, nil
 }

@@ -19,19 +19,32 @@ import (
 var preparedSince = [2]int{1, 21}
 
 // StartPgBouncer runs PgBouncer in front of the primary. It runs as the owner of the cluster's directory, since it refuses
-// to be root, and has its files there.
-func StartPgBouncer(ctx context.Context, program string, servers *devpg.Cluster) (*Contender, error) {
+// to be root, and has its files in a directory of its own there.
+func StartPgBouncer(ctx context.Context, program string, servers *devpg.Cluster, o Options) (*Contender, error) {
 	version, err := firstLine(ctx, program, "--version")
 	if err != nil {
 		return nil, err
 	}
-	ini := filepath.Join(servers.SocketDir(), "pgbouncer.ini")
+	dir, err := os.MkdirTemp(servers.SocketDir(), "pgbouncer-")
+	if err != nil {
+		return nil, fmt.Errorf("create its directory: %w", err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("open its directory: %w", err)
+	}
+	users := "" // everybody
+	if o.Logins {
+		if users, err = userlist(dir); err != nil {
+			return nil, err
+		}
+	}
+	ini := filepath.Join(dir, "pgbouncer.ini")
 	p, addrs, err := recipe{
 		name:  PgBouncer,
-		log:   filepath.Join(servers.SocketDir(), "pgbouncer.log"),
+		log:   filepath.Join(dir, "pgbouncer.log"),
 		ports: 1,
 		command: func(addrs []string) (*exec.Cmd, error) {
-			config, err := pgbouncerINI(servers.Addr(0), addrs[0], atLeast(version, preparedSince))
+			config, err := pgbouncerINI(servers.Addr(0), addrs[0], users, atLeast(version, preparedSince))
 			if err != nil {
 				return nil, err
 			}
@@ -48,12 +61,13 @@ func StartPgBouncer(ctx context.Context, program string, servers *devpg.Cluster)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner}
 			return cmd, nil
 		},
+		ready: func(ctx context.Context, addrs []string) error { return firstQuery(ctx, addrs[0]) },
 	}.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Contender{Name: PgBouncer, Version: version, process: p, cannot: withoutPrepared(version), addrs: map[load.Half]string{load.Pooler: addrs[0]},
-		Settings: fmt.Sprintf("pool_mode=transaction default_pool_size=%d max_client_conn=%d, connections not logged", PoolSize, MaxClients)}, nil
+	return &Contender{Name: PgBouncer, Version: version, process: p, ready: p.ready, cannot: withoutPrepared(version), addrs: map[load.Half]string{load.Pooler: addrs[0]},
+		Settings: fmt.Sprintf("pool_mode=transaction default_pool_size=%d max_client_conn=%d, long backlog, connections not logged", PoolSize, MaxClients)}, nil
 }
 
 // withoutPrepared gives the reason against workloads with prepared statements, for versions that need one.
@@ -66,8 +80,10 @@ func withoutPrepared(version string) func(load.Workload) string {
 	}
 }
 
-// pgbouncerINI is a configuration like that of a production pooler, but for logins: like ours, they are not checked.
-func pgbouncerINI(server, listen string, prepared bool) (string, error) {
+// pgbouncerINI is a configuration like that of a production pooler. users is the auth_file; without one, logins are not
+// checked. The backlog is as long as the kernel lets it be, as ours is: its default drops clients that come all at once,
+// who then come back a second later.
+func pgbouncerINI(server, listen, users string, prepared bool) (string, error) {
 	serverHost, serverPort, err := net.SplitHostPort(server)
 	if err != nil {
 		return "", fmt.Errorf("address %s: %w", server, err)
@@ -83,12 +99,17 @@ func pgbouncerINI(server, listen string, prepared bool) (string, error) {
 		"listen_addr = " + host,
 		"listen_port = " + port,
 		"unix_socket_dir =",
-		"auth_type = any",
+		"listen_backlog = 4096",
 		"pool_mode = transaction",
 		"default_pool_size = " + strconv.Itoa(PoolSize),
 		"max_client_conn = " + strconv.Itoa(MaxClients),
 		"log_connections = 0",
 		"log_disconnections = 0",
+	}
+	if users == "" {
+		lines = append(lines, "auth_type = any")
+	} else {
+		lines = append(lines, "auth_type = scram-sha-256", "auth_file = "+users)
 	}
 	if prepared {
 		lines = append(lines, "max_prepared_statements = 200") // the default since 1.24; 0 before

@@ -16,7 +16,7 @@ import (
 
 const (
 	startTimeout = 30 * time.Second
-	pollInterval = 20 * time.Millisecond
+	pollInterval = 2 * time.Millisecond
 	stopGrace    = 5 * time.Second // then SIGKILL
 	portAttempts = 3
 )
@@ -24,7 +24,8 @@ const (
 // process is a server that was started for the measurement.
 type process struct {
 	child *devpg.Child
-	log   string // path
+	log   string        // path
+	ready time.Duration // from exec until it was
 }
 
 func (p *process) stop() { p.child.Stop(syscall.SIGTERM, stopGrace) }
@@ -78,6 +79,7 @@ func (r recipe) try(ctx context.Context, addrs []string) (*process, error) {
 	}
 	defer log.Close() // the server has its own descriptor
 	cmd.Stdout, cmd.Stderr = log, log
+	begin := time.Now()
 	child, err := devpg.StartChild(cmd)
 	if err != nil {
 		return nil, err
@@ -92,6 +94,7 @@ func (r recipe) try(ctx context.Context, addrs []string) (*process, error) {
 		p.stop()
 		return nil, fmt.Errorf("%w; it said:\n%s", err, p.said())
 	}
+	p.ready = time.Since(begin)
 	return p, nil
 }
 

@@ -1,10 +1,12 @@
-// Package load is the table of workloads, and the two load generators behind it: pgbench and redis-benchmark.
+// Package load is the table of workloads, and the load generators behind it: pgbench, redis-benchmark, and clients of our own
+// for crowds, storms and large results.
 package load
 
 import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -25,6 +27,7 @@ type Workload struct {
 	Name     string
 	Half     Half
 	Prepared bool // uses named prepared statements: in transaction mode not every pooler can
+	Clients  int  // at a time
 
 	// Run puts the load on the server at addr (host:port). The outcome holds the command line and what the generator
 	// printed even when there is an error.
@@ -38,6 +41,7 @@ type Outcome struct {
 	Rate       float64       // operations per second, without the time to connect
 	Average    time.Duration // latency
 	P99        time.Duration
+	Connecting time.Duration // from the generator's start until all clients were connected and the clock of Rate began
 
 	Command string
 	Output  string
@@ -46,14 +50,15 @@ type Outcome struct {
 // waitDelay is how long a killed generator's pipes may stay open.
 const waitDelay = time.Second
 
-// execute runs a generator to its end, at most limit, and keeps all it printed in o.
-func (o *Outcome) execute(ctx context.Context, limit time.Duration, program string, args ...string) (stdout string, err error) {
+// execute runs a generator to its end, at most limit, with env besides our own environment, and keeps all it printed in o.
+func (o *Outcome) execute(ctx context.Context, limit time.Duration, env []string, program string, args ...string) (stdout string, err error) {
 	o.Command = strings.Join(append([]string{filepath.Base(program)}, args...), " ")
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done after %v", limit))
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, waitDelay
+	cmd.Env = append(os.Environ(), env...)
 	err = cmd.Run()
 	o.Output = out.String() + errs.String()
 	switch {

@@ -35,7 +35,7 @@ func TestParsePgbench(t *testing.T) {
 		want     Outcome
 		err      string
 	}{
-		{"15", whole, Outcome{Operations: 6352, Failed: 3, Average: 8019 * time.Microsecond, Rate: 7980.701578}, ""},
+		{"15", whole, Outcome{Operations: 6352, Failed: 3, Average: 8019 * time.Microsecond, Rate: 7980.701578, Connecting: 306104 * time.Microsecond}, ""},
 		{"14, a count of transactions", testdata(t, "pgbench-14.txt"), Outcome{Operations: 10, Average: 1250 * time.Microsecond, Rate: 801.5}, ""},
 		{"nothing", "", Outcome{}, "no summary"},
 		{"no rate", strings.Replace(whole, "tps = ", "tpm = ", 1), Outcome{}, "no summary"},
@@ -57,15 +57,16 @@ func TestParsePgbench(t *testing.T) {
 func TestParseLog(t *testing.T) {
 	for _, tt := range []struct {
 		name, in string
-		want     []time.Duration
+		want     []entry
 		err      string
 	}{
 		{"empty", "", nil, ""},
-		{"two", "0 199 2241 0 1175850568 995598\n1 200 2465 0 1175850568 998079\n", []time.Duration{2241 * time.Microsecond, 2465 * time.Microsecond}, ""},
-		{"with a schedule and retries", "0 199 2241 0 1175850568 995598 17 0\n", []time.Duration{2241 * time.Microsecond}, ""},
-		{"failed ones", "0 1 failed 0 1175850568 995598\n0 2 skipped 0 1175850568 995598\n0 3 7 0 1175850568 995598\n", []time.Duration{7 * time.Microsecond}, ""},
+		{"two", "0 199 2241 0 1175850568 995598\n1 200 2465 0 1175850568 998079\n", []entry{{2241 * time.Microsecond, time.Unix(1175850568, 995598000)}, {2465 * time.Microsecond, time.Unix(1175850568, 998079000)}}, ""},
+		{"with a schedule and retries", "0 199 2241 0 1175850568 995598 17 0\n", []entry{{2241 * time.Microsecond, time.Unix(1175850568, 995598000)}}, ""},
+		{"failed ones", "0 1 failed 0 1175850568 995598\n0 2 skipped 0 1175850568 995598\n0 3 7 0 1175850568 995598\n", []entry{{7 * time.Microsecond, time.Unix(1175850568, 995598000)}}, ""},
 		{"short", "0 199 2241\n", nil, "six fields"},
 		{"a word", "0 199 slow 0 1175850568 995598\n", nil, "slow"},
+		{"no time", "0 199 7 0 soon 995598\n", nil, "soon"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := parseLog(nil, strings.NewReader(tt.in))
@@ -147,7 +148,7 @@ func TestTables(t *testing.T) {
 			t.Errorf("%s: prepared is %v", w.Name, w.Prepared)
 		}
 	}
-	if len(all) != 3*4+1+4 {
+	if len(all) != 4*4+4 {
 		t.Errorf("%d workloads", len(all))
 	}
 	for _, want := range []string{"select simple clients=1", "select extended clients=256", "select prepared clients=64", "tpc-b simple clients=16", "SET pipeline=1 clients=50", "GET pipeline=16 clients=50"} {

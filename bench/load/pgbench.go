@@ -24,14 +24,27 @@ type Pgbench struct {
 	Seconds  int // of each run
 }
 
-// pgbenchGrace is what a run may take longer than asked before it is given up: connecting, and the last transactions.
-const pgbenchGrace = 10 * time.Second
+const (
+	// pgbenchGrace is what a run may take longer than asked before it is given up: connecting, and the last transactions.
+	pgbenchGrace = 20 * time.Second
+
+	// manyClients is where pgbench itself becomes the heaviest process: from here on it gets one thread, and a second more
+	// for each thousand of clients, since its clock runs while they connect.
+	manyClients = 1000
+)
+
+func threads(clients int) int {
+	if clients >= manyClients {
+		return 1
+	}
+	return min(clients, 2)
+}
 
 // Transactions is the workload of a built-in script of pgbench (select-only, tpcb-like), in one of its protocol modes
 // (simple, extended, prepared). A sample of the transactions, between 0 and 1, is logged one by one for the percentile:
 // a log of all would cost the generator what the contenders need.
 func (p Pgbench) Transactions(name, script, mode string, clients int, sample float64) Workload {
-	return Workload{Name: name, Half: Pooler, Prepared: mode == "prepared",
+	return Workload{Name: name, Half: Pooler, Prepared: mode == "prepared", Clients: clients,
 		Run: func(ctx context.Context, addr string) (Outcome, error) {
 			return p.run(ctx, addr, script, mode, clients, sample)
 		}}
@@ -48,8 +61,9 @@ func (p Pgbench) run(ctx context.Context, addr, script, mode string, clients int
 		return o, fmt.Errorf("create directory for the transaction log: %w", err)
 	}
 	defer os.RemoveAll(logs)
-	out, err := o.execute(ctx, time.Duration(p.Seconds)*time.Second+pgbenchGrace, p.Program,
-		"-n", "-b", script, "-M", mode, "-c", strconv.Itoa(clients), "-j", strconv.Itoa(min(clients, 2)), "-T", strconv.Itoa(p.Seconds),
+	seconds := p.Seconds + clients/manyClients
+	out, err := o.execute(ctx, time.Duration(seconds)*time.Second+pgbenchGrace, nil, p.Program,
+		"-n", "-b", script, "-M", mode, "-c", strconv.Itoa(clients), "-j", strconv.Itoa(threads(clients)), "-T", strconv.Itoa(seconds),
 		"--log", "--log-prefix="+filepath.Join(logs, "log"), "--sampling-rate="+strconv.FormatFloat(sample, 'g', -1, 64),
 		"-h", host, "-p", port, "-U", p.User, p.Database)
 	if err != nil {
@@ -58,11 +72,11 @@ func (p Pgbench) run(ctx context.Context, addr, script, mode string, clients int
 	if err := o.parsePgbench(out); err != nil {
 		return o, err
 	}
-	latencies, err := readLogs(logs)
+	entries, err := readLogs(logs)
 	if err != nil {
 		return o, err
 	}
-	o.P99, err = percentile(latencies, 0.99)
+	o.P99, err = percentile(latencies(entries), 0.99)
 	return o, err
 }
 
@@ -82,6 +96,8 @@ func (o *Outcome) parsePgbench(out string) error {
 		case strings.HasPrefix(line, "latency average = "):
 			o.Average, err = milliseconds(number(line, " = "))
 			seen.average = true
+		case strings.HasPrefix(line, "initial connection time = "):
+			o.Connecting, err = milliseconds(number(line, " = "))
 		case strings.HasPrefix(line, "tps = ") && !strings.Contains(line, "including"):
 			o.Rate, err = strconv.ParseFloat(number(line, " = "), 64)
 			seen.rate = true
@@ -115,13 +131,27 @@ func milliseconds(s string) (time.Duration, error) {
 	return time.Duration(ms * float64(time.Millisecond)), nil
 }
 
-// readLogs gathers the latencies of all threads: each wrote a file of its own.
-func readLogs(dir string) ([]time.Duration, error) {
+// entry is a transaction in a log.
+type entry struct {
+	latency time.Duration
+	end     time.Time
+}
+
+func latencies(entries []entry) []time.Duration {
+	all := make([]time.Duration, len(entries))
+	for i, e := range entries {
+		all[i] = e.latency
+	}
+	return all
+}
+
+// readLogs gathers the transactions of all threads: each wrote a file of its own.
+func readLogs(dir string) ([]entry, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("find the transaction log: %w", err)
 	}
-	var all []time.Duration
+	var all []entry
 	for _, f := range files {
 		if all, err = readLog(all, filepath.Join(dir, f.Name())); err != nil {
 			return nil, fmt.Errorf("read the transaction log: %w", err)
@@ -130,18 +160,18 @@ func readLogs(dir string) ([]time.Duration, error) {
 	return all, nil
 }
 
-func readLog(latencies []time.Duration, path string) ([]time.Duration, error) {
+func readLog(entries []entry, path string) ([]entry, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return parseLog(latencies, f)
+	return parseLog(entries, f)
 }
 
-// parseLog appends the latencies of a log: "client_id transaction_no time script_no time_epoch time_us …", time in µs
-// or a word for a transaction that failed (PostgreSQL's documentation, pgbench, "Per-Transaction Logging").
-func parseLog(latencies []time.Duration, r io.Reader) ([]time.Duration, error) {
+// parseLog appends what a log has: "client_id transaction_no time script_no time_epoch time_us …", time in µs or a word for
+// a transaction that failed, then its end (PostgreSQL's documentation, pgbench, "Per-Transaction Logging").
+func parseLog(entries []entry, r io.Reader) ([]entry, error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
@@ -151,13 +181,19 @@ func parseLog(latencies []time.Duration, r io.Reader) ([]time.Duration, error) {
 		if fields[2] == "failed" || fields[2] == "skipped" {
 			continue
 		}
-		us, err := strconv.ParseInt(fields[2], 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("line %q: %w", lines.Text(), err)
+		var numbers [3]int64
+		for i, field := range []string{fields[2], fields[4], fields[5]} {
+			var err error
+			if numbers[i], err = strconv.ParseInt(field, 10, 64); err != nil {
+				return nil, fmt.Errorf("line %q: %w", lines.Text(), err)
+			}
 		}
-		latencies = append(latencies, time.Duration(us)*time.Microsecond)
+		entries = append(entries, entry{
+			latency: time.Duration(numbers[0]) * time.Microsecond,
+			end:     time.Unix(numbers[1], numbers[2]*int64(time.Microsecond)),
+		})
 	}
-	return latencies, lines.Err()
+	return entries, lines.Err()
 }
 
 // percentile is the nearest-rank percentile; it sorts its argument.

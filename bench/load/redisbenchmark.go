@@ -23,7 +23,7 @@ const redisLimit = 30 * time.Second
 
 // Commands is the workload of one of redis-benchmark's tests (GET, SET), so many requests, pipelined so deep.
 func (b RedisBenchmark) Commands(name, test string, pipeline, requests int) Workload {
-	return Workload{Name: name, Half: Cache, Run: func(ctx context.Context, addr string) (Outcome, error) {
+	return Workload{Name: name, Half: Cache, Clients: b.Clients, Run: func(ctx context.Context, addr string) (Outcome, error) {
 		return b.run(ctx, addr, test, pipeline, requests)
 	}}
 }
@@ -34,7 +34,7 @@ func (b RedisBenchmark) run(ctx context.Context, addr, test string, pipeline, re
 	if err != nil {
 		return o, fmt.Errorf("address %s: %w", addr, err)
 	}
-	out, err := o.execute(ctx, redisLimit, b.Program, "-h", host, "-p", port, "-t", strings.ToLower(test), "-P", strconv.Itoa(pipeline),
+	out, err := o.execute(ctx, redisLimit, nil, b.Program, "-h", host, "-p", port, "-t", strings.ToLower(test), "-P", strconv.Itoa(pipeline),
 		"-c", strconv.Itoa(b.Clients), "-n", strconv.Itoa(requests), "-d", strconv.Itoa(b.Size), "-r", strconv.Itoa(b.Keys), "--csv")
 	if err != nil {
 		return o, err

@@ -21,7 +21,10 @@ func PoolerWorkloads(p Pgbench, clients []int) []Workload {
 			all = append(all, p.Transactions(fmt.Sprintf("select %s clients=%d", mode, c), "select-only", mode, c, sample))
 		}
 	}
-	return append(all, p.Transactions("tpc-b simple clients=16", "tpcb-like", "simple", 16, logAll))
+	for _, c := range clients {
+		all = append(all, p.Transactions(fmt.Sprintf("tpc-b simple clients=%d", c), "tpcb-like", "simple", c, logAll))
+	}
+	return all
 }
 
 // CacheWorkloads is the table for the cache: SET before GET, without pipelining and with. scale multiplies the

@@ -14,7 +14,7 @@ func (p *Page) Markdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n", p.Title)
 	if n := p.Failures(); n > 0 {
-		fmt.Fprintf(&b, "**%d of %d runs failed and are left out of all numbers:**\n\n", n, len(p.Runs))
+		fmt.Fprintf(&b, "**%d of %d runs failed and are left out of all numbers:**\n\n", n, len(p.Runs)+len(p.Readings))
 		for _, line := range p.failureLines() {
 			fmt.Fprintf(&b, "- %s\n", line)
 		}
@@ -27,6 +27,11 @@ func (p *Page) Markdown(w io.Writer) error {
 		b.WriteString("\n")
 	}
 
+	if rows := p.targetRows(); len(rows) > 0 {
+		b.WriteString("## Targets\n\n")
+		b.WriteString(targetTable(rows))
+		b.WriteString("\n")
+	}
 	rivals := slices.DeleteFunc(p.contenders(), func(name string) bool { return name == p.Ours || name == p.Baseline })
 	fmt.Fprintf(&b, "## %s against its rivals\n\n", p.Ours)
 	b.WriteString("Cells: ours / theirs (medians), then the median of the rounds' ratios ours/theirs and their extremes. More is better for rate,\n" +
@@ -35,6 +40,10 @@ func (p *Page) Markdown(w io.Writer) error {
 	if slices.Contains(p.contenders(), p.Baseline) {
 		fmt.Fprintf(&b, "\n## %s against a %s connection\n\n", p.Ours, p.Baseline)
 		b.WriteString(p.ratioTable([]string{p.Baseline}))
+	}
+	if len(p.Figures) > 0 {
+		b.WriteString("\n## Scenarios\n\nMedians over the repetitions, and their extremes.\n\n")
+		b.WriteString(p.figureTable())
 	}
 	b.WriteString("\n## Resident memory at the end\n\n")
 	b.WriteString(p.memoryTable())
@@ -67,6 +76,15 @@ func (p *Page) failureLines() []string {
 			lines = append(lines, line)
 		}
 		times[line]++
+	}
+	for _, r := range p.Readings {
+		if r.Err != "" {
+			line := fmt.Sprintf("%s on %s: %s", r.Figure, r.Contender, oneLine(r.Err))
+			if times[line] == 0 {
+				lines = append(lines, line)
+			}
+			times[line]++
+		}
 	}
 	for i, line := range lines {
 		lines[i] = fmt.Sprintf("%s (%d×)", line, times[line])
@@ -115,7 +133,7 @@ func (p *Page) memoryTable() string {
 
 func (p *Page) numberTable() string {
 	by := metrics()
-	by = append(by[:1:1], append([]metric{{"average ms", false, func(r Run) (float64, bool) { return r.Average.Seconds() * 1e3, r.Average > 0 }}}, by[1:]...)...)
+	by = append(by[:1:1], append([]metric{{"average", "ms", false, func(_ *Page, r Run) (float64, bool) { return r.Average.Seconds() * 1e3, r.Average > 0 }}}, by[1:]...)...)
 	var rows [][]string
 	for _, w := range p.Workloads {
 		for _, c := range p.contenders() {
@@ -152,6 +170,8 @@ func figure(s Spread) string {
 	switch {
 	case s.N == 0:
 		return "–"
+	case v == 0:
+		return "0"
 	case v < 1:
 		return fmt.Sprintf("%.3f", v)
 	case v < 10:

@@ -8,6 +8,23 @@ import (
 	"time"
 )
 
+// FiguresCSV writes every reading of a scenario's figure as a row, for other tools.
+func (p *Page) FiguresCSV(w io.Writer) error {
+	out := csv.NewWriter(w)
+	rows := [][]string{{"round", "figure", "contender", "value", "unit", "error"}}
+	units := map[string]string{}
+	for _, f := range p.Figures {
+		units[f.Name] = f.Unit
+	}
+	for _, r := range p.Readings {
+		rows = append(rows, []string{strconv.Itoa(r.Round), r.Figure, r.Contender, strconv.FormatFloat(r.Value, 'f', -1, 64), units[r.Figure], r.Err})
+	}
+	if err := out.WriteAll(rows); err != nil {
+		return fmt.Errorf("write the figures: %w", err)
+	}
+	return nil
+}
+
 // CSV writes every run as a row, for other tools.
 func (p *Page) CSV(w io.Writer) error {
 	ms := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds()*1e3, 'f', 3, 64) }

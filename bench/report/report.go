@@ -41,14 +41,22 @@ type Page struct {
 	Baseline  string   // no rival: what there is without any proxy; has a table of its own
 	Workloads []string // in order
 	Runs      []Run
-	Memory    []Memory // ours and its rivals
-	Notes     []string // what was left out and why; what to think of the numbers
+	Targets   []Target  // for ratios of the runs
+	Figures   []Figure  // in order
+	Readings  []Reading // of the figures
+	Memory    []Memory  // ours and its rivals
+	Notes     []string  // what was left out and why; what to think of the numbers
 	Facts     []Fact
 }
 
-// Failures counts the runs that do not count.
+// Failures counts the runs and readings that do not count.
 func (p *Page) Failures() int {
 	n := 0
+	for _, r := range p.Readings {
+		if r.Err != "" {
+			n++
+		}
+	}
 	for _, r := range p.Runs {
 		if !r.good() {
 			n++
@@ -86,7 +94,7 @@ func (p *Page) values(workload, contender string, m metric) map[int]float64 {
 	byRound := map[int]float64{}
 	for _, r := range p.Runs {
 		if r.Workload == workload && r.Contender == contender && r.good() {
-			if v, ok := m.of(r); ok {
+			if v, ok := m.of(p, r); ok {
 				byRound[r.Round] = v
 			}
 		}

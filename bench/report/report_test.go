@@ -4,9 +4,11 @@ import (
 	"encoding/csv"
 	"errors"
 	"flag"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,9 +95,24 @@ func example() *Page {
 	p := &Page{
 		Title: "Outrigger 0123abc, 2026-01-02, quick", Ours: "outrigger", Baseline: "direct",
 		Workloads: []string{"select clients=16", "select clients=64", "tpc-b", "prepared", "GET"},
-		Memory:    []Memory{{"pgbouncer", 8 << 20}, {"outrigger", 50_000_000}},
-		Notes:     []string{"not run: prepared on pgbouncer: too\nold"},
-		Facts:     []Fact{{"processors", "2 × Example"}, {"only workloads like", "`a|b`"}},
+		Targets: []Target{
+			{Workload: "select clients=16", Metric: CPU, Against: "pgbouncer", Bound: 1},
+			{Workload: "select clients=64", Metric: Rate, Against: "pgbouncer", Bound: 1.05},
+			{Workload: "select clients=64", Metric: P99, Against: "pgbouncer", Bound: 1},
+			{Workload: "select clients=16", Metric: AddedLatency, Against: "pgbouncer", Bound: 1},
+			{Workload: "tpc-b", Metric: Rate, Against: "pgbouncer", Bound: 0.5},
+			{Workload: "prepared", Metric: Rate, Against: "pgbouncer", Bound: 1, Missing: "too old"},
+		},
+		Figures: []Figure{{Name: "start", Unit: "ms", AtMost: 200}, {Name: "growth", Unit: "MiB", AtMost: 4}, {Name: "duration", Unit: "s", NoGoal: true},
+			{Name: "errors"}, {Name: "broken", AtMost: 1}, {Name: "nothing", AtMost: 1}},
+		Readings: []Reading{
+			{"start", "pgbouncer", 1, 20, ""}, {"start", "outrigger", 1, 90, ""}, {"start", "outrigger", 2, 300, ""}, {"start", "outrigger", 3, 110, ""},
+			{"growth", "outrigger", 1, 4.01, ""}, {"duration", "outrigger", 1, 2.5, ""}, {"errors", "outrigger", 1, 0, ""}, {"errors", "pgbouncer", 1, 3, ""},
+			{"broken", "outrigger", 1, 0, "not done\nafter 5m"}, {"broken", "outrigger", 2, 0, ""},
+		},
+		Memory: []Memory{{"pgbouncer", 8 << 20}, {"outrigger", 50_000_000}},
+		Notes:  []string{"not run: prepared on pgbouncer: too\nold"},
+		Facts:  []Fact{{"processors", "2 × Example"}, {"only workloads like", "`a|b`"}},
 	}
 	add := func(round int, workload, contender string, rate float64, p99, cpu time.Duration) {
 		p.Runs = append(p.Runs, Run{Round: round, Workload: workload, Contender: contender, Operations: 1000, Rate: rate,
@@ -170,11 +187,46 @@ func TestLossesComeFirst(t *testing.T) {
 	if rows := p.matches([]string{"direct"}); rows[0].workload != "tpc-b" || rows[1].worst() != lost {
 		t.Errorf("against direct: %+v", rows)
 	}
-	if p.Failures() != 3 {
-		t.Errorf("%d failures, want 3", p.Failures())
+	if p.Failures() != 4 {
+		t.Errorf("%d failures, want 4", p.Failures())
 	}
 	if s := rows[0].by[0].ours; s.Max >= 1e9 {
 		t.Errorf("a run with failed operations counts: %+v", s)
+	}
+}
+
+// Missed targets come first; a target whose runs failed is missed, and one without numbers is not met.
+func TestTargets(t *testing.T) {
+	got := map[string]goal{}
+	var order []goal
+	for _, r := range example().targetRows() {
+		got[r.what] = r.goal
+		order = append(order, r.goal)
+	}
+	want := map[string]goal{
+		"select clients=16: cpu": met, "select clients=16: added latency": unmeasured, // faster than direct: noise
+		"select clients=64: rate": met, "select clients=64: p99": missed, "tpc-b: rate": missed, "prepared: rate": unmeasured,
+		"start": met, "growth": missed, "errors": met, "broken": missed, "nothing": unmeasured,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	if !slices.IsSorted(order) {
+		t.Errorf("order: %v", order)
+	}
+}
+
+// What a proxy adds is its time less the direct one's in the same round.
+func TestAddedLatency(t *testing.T) {
+	p := &Page{Ours: "us", Baseline: "direct"}
+	for round, rates := range map[int][3]float64{1: {20_000, 10_000, 12_500}, 2: {10_000, 5_000, 2_500}} {
+		for i, name := range []string{"direct", "us", "them"} {
+			p.Runs = append(p.Runs, Run{Round: round, Workload: "w", Contender: name, Operations: 1, Rate: rates[i]})
+		}
+	}
+	c := p.compare("w", "them", metricNamed(AddedLatency)) // 50 against 30 µs; 100 against 300
+	if c.ratio.N != 2 || math.Abs(c.ratio.Max-5./3) > 1e-9 || math.Abs(c.ratio.Min-1./3) > 1e-9 {
+		t.Errorf("%+v", c)
 	}
 }
 
@@ -193,6 +245,13 @@ func TestCSV(t *testing.T) {
 	}
 	if got := strings.Join(rows[5], ";"); got != "1;select clients=16;pgbouncer;1000;0;30000.0;0.500;2.000;14.000;" {
 		t.Errorf("a row: %s", got)
+	}
+	b.Reset()
+	if err := p.FiguresCSV(&b); err != nil || !strings.Contains(b.String(), "\n2,start,outrigger,300,ms,\n") || strings.Count(b.String(), "outrigger") != 8 {
+		t.Errorf("%v:\n%s", err, b.String())
+	}
+	if err := p.FiguresCSV(full{}); err == nil {
+		t.Error("a full disk goes unnoticed")
 	}
 	if err := p.CSV(full{}); err == nil {
 		t.Error("a full disk goes unnoticed")

@@ -25,22 +25,53 @@ func spreadOf(values []float64) Spread {
 	return Spread{Median: median, Min: values[0], Max: values[n-1], N: n}
 }
 
+// Names of the metrics.
+const (
+	Rate         = "rate"
+	CPU          = "cpu"
+	P99          = "p99"
+	AddedLatency = "added latency"
+)
+
 // metric is a number that runs are compared by.
 type metric struct {
 	name   string
+	unit   string
 	higher bool // is better
-	of     func(Run) (value float64, ok bool)
+	of     func(*Page, Run) (value float64, ok bool)
 }
 
 // metrics are those of the ratio table.
 func metrics() []metric {
 	return []metric{
-		{"rate", true, func(r Run) (float64, bool) { return r.Rate, r.Rate > 0 }},
-		{"cpu", false, func(r Run) (float64, bool) {
+		{Rate, "/s", true, func(_ *Page, r Run) (float64, bool) { return r.Rate, r.Rate > 0 }},
+		{CPU, "µs", false, func(_ *Page, r Run) (float64, bool) {
 			return float64(r.CPU.Nanoseconds()) / 1e3 / float64(max(r.Operations, 1)), r.CPU > 0 && r.Operations > 0
 		}},
-		{"p99", false, func(r Run) (float64, bool) { return r.P99.Seconds() * 1e3, r.P99 > 0 }},
+		{P99, "ms", false, func(_ *Page, r Run) (float64, bool) { return r.P99.Seconds() * 1e3, r.P99 > 0 }},
 	}
+}
+
+// metricNamed finds a metric, also one that has no column in the ratio table.
+func metricNamed(name string) metric {
+	for _, m := range metrics() {
+		if m.name == name {
+			return m
+		}
+	}
+	return metric{AddedLatency, "µs", false, addedLatency}
+}
+
+// addedLatency is what a run with one client took longer than the baseline's of its round, in µs for each operation. The
+// rate tells it finer than the average that generators print.
+func addedLatency(p *Page, r Run) (float64, bool) {
+	for _, base := range p.Runs {
+		if base.Round == r.Round && base.Workload == r.Workload && base.Contender == p.Baseline && base.good() && base.Rate > 0 && r.Rate > 0 {
+			added := 1e6/r.Rate - 1e6/base.Rate
+			return added, added > 0 // otherwise it was lost in noise, and a ratio would mean nothing
+		}
+	}
+	return 0, false
 }
 
 // verdict is the outcome of a comparison.

@@ -18,6 +18,7 @@ import (
 	"github.com/outrigger-proxy/outrigger/bench/contender"
 	"github.com/outrigger-proxy/outrigger/bench/load"
 	"github.com/outrigger-proxy/outrigger/bench/report"
+	"github.com/outrigger-proxy/outrigger/bench/scenario"
 	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
 )
 
@@ -35,13 +36,16 @@ type bench struct {
 	servers    *devpg.Cluster
 	contenders []*contender.Contender
 	workloads  []load.Workload
-	warmUps    []load.Workload
+	table      []load.Workload // all that could run, chosen or not: some of them warm up
+	poolers    []scenario.Pooler
+	scenarios  []scenario.Scenario
 	tools      []report.Fact // the load generators
 	loadBefore float64       // load average
 
-	runs  []report.Run
-	notes []string
-	raw   strings.Builder
+	runs     []report.Run
+	readings []report.Reading
+	notes    []string
+	raw      strings.Builder
 }
 
 // postgresSettings keep the server's own housekeeping from falling into one contender's run.
@@ -60,6 +64,9 @@ func (b *bench) setUp(ctx context.Context) error {
 		return err
 	}
 	b.loadBefore = load
+	if err := raiseFileLimit(); err != nil {
+		b.note(err.Error())
+	}
 	if cpus := runtime.NumCPU(); load > float64(cpus) {
 		b.note(fmt.Sprintf("the machine was busy before the start: load average %.2f on %d processors. Such numbers show that it works, not how well.", load, cpus))
 	}
@@ -72,9 +79,8 @@ func (b *bench) setUp(ctx context.Context) error {
 		return err
 	}
 	b.say("starting PostgreSQL with pgbench's tables, scale %d", scale)
-	p := b.opts.plan()
 	b.servers, err = devpg.Start(ctx, devpg.Options{Settings: postgresSettings(),
-		MaxConnections: slices.Max(p.clients) + 2*contender.PoolSize + 20}) // direct clients, two poolers, others
+		MaxConnections: b.opts.plan().direct + 3*contender.PoolSize + 20}) // direct clients, two poolers and a scenario's, others
 	if err != nil {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}
@@ -98,13 +104,17 @@ func (b *bench) startContenders(ctx context.Context, program string) error {
 		return fmt.Errorf("ask PostgreSQL for its version: %w", err)
 	}
 	starts := []func() (*contender.Contender, error){
-		func() (*contender.Contender, error) { return contender.OfDirect(b.servers, version), nil },
+		func() (*contender.Contender, error) {
+			return contender.OfDirect(b.servers.Addr(0), version, b.opts.plan().direct), nil
+		},
 		func() (*contender.Contender, error) {
 			path, err := contender.Find(b.opts.pgbouncer, "pgbouncer", "pgbouncer", "/usr/sbin/pgbouncer")
 			if err != nil {
 				return nil, err
 			}
-			return contender.StartPgBouncer(ctx, path, b.servers)
+			return b.startPooler(ctx, contender.PgBouncer, path, func(ctx context.Context, o contender.Options) (*contender.Contender, error) {
+				return contender.StartPgBouncer(ctx, path, b.servers, o)
+			})
 		},
 		func() (*contender.Contender, error) {
 			path, err := contender.Find(b.opts.redis, "redis-server", "redis-server")
@@ -114,7 +124,9 @@ func (b *bench) startContenders(ctx context.Context, program string) error {
 			return contender.StartRedis(ctx, path, b.dir)
 		},
 		func() (*contender.Contender, error) {
-			return contender.StartOutrigger(ctx, program, b.tree.commit, b.dir, b.servers)
+			return b.startPooler(ctx, contender.Outrigger, program, func(ctx context.Context, o contender.Options) (*contender.Contender, error) {
+				return contender.StartOutrigger(ctx, program, b.tree.commit, b.dir, b.servers, o)
+			})
 		},
 	}
 	for _, start := range starts {
@@ -130,6 +142,18 @@ func (b *bench) startContenders(ctx context.Context, program string) error {
 		b.say("%s: %s", c.Name, c.Version)
 	}
 	return nil
+}
+
+// startPooler starts one for the rounds; the scenarios will start more.
+func (b *bench) startPooler(ctx context.Context, name, program string, start func(context.Context, contender.Options) (*contender.Contender, error)) (*contender.Contender, error) {
+	b.poolers = append(b.poolers, scenario.Pooler{Name: name, Program: program, Start: func(ctx context.Context, o contender.Options) (scenario.Process, error) {
+		c, err := start(ctx, o)
+		if err != nil {
+			return nil, err // not a nil contender in the interface
+		}
+		return c, nil
+	}})
+	return start(ctx, contender.Options{})
 }
 
 // note says something now and in the report.
@@ -153,8 +177,15 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 		}
 	}
 	if pgbench != "" {
-		all = append(all, load.PoolerWorkloads(load.Pgbench{Program: pgbench, User: devpg.User, Database: devpg.Database, Seconds: p.seconds}, p.clients)...)
-		b.addTool(ctx, "pgbench", pgbench, fmt.Sprintf("scale %d, %d s a run, at most 2 threads", scale, p.seconds))
+		g := load.Pgbench{Program: pgbench, User: devpg.User, Database: devpg.Database, Seconds: p.seconds}
+		all = append(all, load.PoolerWorkloads(g, p.clients)...)
+		b.addTool(ctx, "pgbench", pgbench, fmt.Sprintf("scale %d, %d s a run, at most 2 threads; with 1,000 clients one more second, "+
+			"to log in, and one thread: then it is the heaviest process itself, and ratios lean towards 1", scale, p.seconds))
+		for _, s := range scenario.All(p.sizes, b.servers, g) {
+			if b.opts.only.MatchString(s.Name) {
+				b.scenarios = append(b.scenarios, s)
+			}
+		}
 	}
 	redisBenchmark, err := contender.Find("", "redis-benchmark", "redis-tools")
 	if err != nil {
@@ -164,14 +195,14 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 		all = append(all, load.CacheWorkloads(g, p.redisScale)...)
 		b.addTool(ctx, "redis-benchmark", redisBenchmark, fmt.Sprintf("one thread, values of %d bytes, %d keys", g.Size, g.Keys))
 	}
-	b.warmUps = warmUps(all)
+	b.table = all
 	for _, w := range all {
 		if b.opts.only.MatchString(w.Name) {
 			b.workloads = append(b.workloads, w)
 		}
 	}
-	if len(b.workloads) == 0 {
-		return errors.New("no workload to run")
+	if len(b.workloads)+len(b.scenarios) == 0 {
+		return errors.New("nothing to run")
 	}
 	for _, why := range inabilities(b.contenders, b.workloads) {
 		b.leaveOut(why)
@@ -216,22 +247,20 @@ func (b *bench) addTool(ctx context.Context, name, program, flags string) {
 func (b *bench) warmUp(ctx context.Context) {
 	for _, c := range b.contenders {
 		b.say("warming up %s", c.Name)
-		for _, w := range b.warmUps {
-			if addr := c.Addr(w.Half); addr != "" && c.Cannot(w) == "" {
-				if _, err := w.Run(ctx, addr); err != nil {
-					b.say("warming up %s: %v", c.Name, err)
-				}
+		for _, w := range warmUps(b.table, c) {
+			if _, err := w.Run(ctx, c.Addr(w.Half)); err != nil {
+				b.say("warming up %s: %v", c.Name, err)
 			}
 		}
 	}
 }
 
-// warmUps picks the last select, which has most clients, and the last SET, which writes most keys.
-func warmUps(all []load.Workload) []load.Workload {
+// warmUps picks the last select that a contender takes, which has most clients, and the last SET, which writes most keys.
+func warmUps(all []load.Workload, c *contender.Contender) []load.Workload {
 	var chosen []load.Workload
 	for _, prefix := range []string{"select simple", "SET"} {
 		for _, w := range slices.Backward(all) {
-			if strings.HasPrefix(w.Name, prefix) {
+			if strings.HasPrefix(w.Name, prefix) && c.Addr(w.Half) != "" && c.Cannot(w) == "" {
 				chosen = append(chosen, w)
 				break
 			}
@@ -274,6 +303,28 @@ func (b *bench) rounds(ctx context.Context) error {
 	return nil
 }
 
+// runScenarios runs each on every pooler, in turn.
+func (b *bench) runScenarios(ctx context.Context) error {
+	for round := range b.opts.plan().repetitions {
+		for _, s := range b.scenarios {
+			for _, p := range turn(b.poolers, round+1) {
+				readings, raw := s.Run(ctx, p, round+1)
+				if err := ctx.Err(); err != nil {
+					return fmt.Errorf("interrupted: %w", err)
+				}
+				b.readings = append(b.readings, readings...)
+				fmt.Fprintf(&b.raw, "=== scenario %s, repetition %d, %s\n%s\n", s.Name, round+1, p.Name, raw)
+				var said []string
+				for _, r := range readings {
+					said = append(said, fmt.Sprintf("%s %s", r.Figure, cmp.Or(r.Err, fmt.Sprintf("%.1f", r.Value))))
+				}
+				b.say("%s on %s: %s", s.Name, p.Name, strings.Join(said, ", "))
+			}
+		}
+	}
+	return nil
+}
+
 // turn gives the contenders, beginning with another one in each round: being first must not be anybody's advantage.
 func turn[T any](all []T, round int) []T {
 	first := (round - 1) % len(all)
@@ -283,13 +334,10 @@ func turn[T any](all []T, round int) []T {
 // one measures a workload on a contender.
 func (b *bench) one(ctx context.Context, round int, w load.Workload, c *contender.Contender) report.Run {
 	r := report.Run{Round: round, Workload: w.Name, Contender: c.Name}
-	before, cpuErr := c.CPU()
+	clock := startClock(c)
 	o, err := w.Run(ctx, c.Addr(w.Half))
-	if cpuErr == nil {
-		var after time.Duration
-		after, cpuErr = c.CPU()
-		r.CPU = after - before
-	}
+	var cpuErr error
+	r.CPU, cpuErr = clock.stop(o.Connecting)
 	if cpuErr != nil && !errors.Is(cpuErr, contender.ErrNoProcess) {
 		r.CPU, err = 0, errors.Join(err, cpuErr)
 	}

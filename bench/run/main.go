@@ -53,6 +53,9 @@ func measure(ctx context.Context, opts options, begin time.Time, stdout, stderr 
 	if err := b.setUp(ctx); err != nil {
 		return 0, err
 	}
+	if err := b.runScenarios(ctx); err != nil {
+		return 0, err
+	}
 	if err := b.rounds(ctx); err != nil {
 		return 0, err
 	}
@@ -69,4 +72,23 @@ func measure(ctx context.Context, opts options, begin time.Time, stdout, stderr 
 	}
 	fmt.Fprintf(stdout, "\nReport and raw output: %s\n", dir)
 	return page.Failures(), nil
+}
+
+// filesNeeded is a little more than a pooler and the generator need for the largest crowd: a descriptor for each client.
+const filesNeeded = 10_500
+
+// raiseFileLimit raises the soft limit to the hard one, for the processes that are started too: Go would only raise its own.
+func raiseFileLimit() error {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return fmt.Errorf("read the limit of open files: %w", err)
+	}
+	l.Cur = l.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return fmt.Errorf("raise the limit of open files: %w", err)
+	}
+	if l.Max < filesNeeded {
+		return fmt.Errorf("at most %d open files are allowed: crowds will fail (ulimit -Hn %d lets them in)", l.Max, filesNeeded)
+	}
+	return nil
 }

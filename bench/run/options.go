@@ -6,6 +6,8 @@ import (
 	"io"
 	"regexp"
 	"time"
+
+	"github.com/outrigger-proxy/outrigger/bench/scenario"
 )
 
 // options are what the caller may choose.
@@ -19,18 +21,26 @@ type options struct {
 // plan is how much is measured. A round that would not end within the limit is not begun, so that slow machines get
 // fewer rounds instead of longer runs.
 type plan struct {
-	limit      time.Duration // from the start of the program to the end of the last round
-	rounds     int
-	seconds    int   // of a run of pgbench
-	clients    []int // of pgbench's read-only script
-	redisScale int   // factor of redis-benchmark's requests
+	limit       time.Duration // from the start of the program to the end of the last round
+	rounds      int
+	seconds     int   // of a run of pgbench
+	clients     []int // of pgbench
+	direct      int   // most clients without a pooler
+	redisScale  int   // factor of redis-benchmark's requests
+	repetitions int   // of the scenarios
+	sizes       scenario.Sizes
 }
 
 func (o options) plan() plan {
+	p := plan{limit: 30 * time.Minute, rounds: 10, seconds: 2, clients: []int{1, 16, 64, 256, 1000}, direct: 64, redisScale: 2, repetitions: 3,
+		sizes: scenario.Sizes{Idle: 9000, Held: 10_000, Settle: 15 * time.Second, Starts: 9, Logins: 2000, Calm: 4 * time.Second, Probe: 12,
+			Slow: 20 * time.Second, Waiting: 5 << 30, Copied: 1 << 30}}
 	if o.quick {
-		return plan{limit: 160 * time.Second, rounds: 3, seconds: 1, clients: []int{1, 16, 64}, redisScale: 1}
+		p.limit, p.rounds, p.seconds, p.direct, p.redisScale, p.repetitions = 320*time.Second, 3, 1, 1, 1, 1
+		p.sizes.Settle, p.sizes.Starts, p.sizes.Calm, p.sizes.Probe = 5*time.Second, 5, 2*time.Second, 8
+		p.sizes.Slow, p.sizes.Waiting, p.sizes.Copied = 5*time.Second, 512<<20, 256<<20
 	}
-	return plan{limit: 870 * time.Second, rounds: 10, seconds: 2, clients: []int{1, 16, 64, 256}, redisScale: 2}
+	return p
 }
 
 // parseOptions reads flags and the environment; what is wrong is told on stderr.

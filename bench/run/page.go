@@ -31,10 +31,15 @@ func (b *bench) page() (*report.Page, error) {
 		Ours:     contender.Outrigger,
 		Baseline: contender.Direct,
 		Runs:     b.runs,
+		Targets:  b.targets(),
+		Readings: b.readings,
 		Notes:    b.notes,
 	}
 	for _, w := range b.workloads {
 		p.Workloads = append(p.Workloads, w.Name)
+	}
+	for _, s := range b.scenarios {
+		p.Figures = append(p.Figures, s.Figures...)
 	}
 	for _, c := range b.contenders {
 		if bytes, err := c.Memory(); err == nil {
@@ -59,6 +64,7 @@ func (b *bench) page() (*report.Page, error) {
 	}
 	p.Facts = append(p.Facts, report.Fact{Name: "PostgreSQL's settings", Value: strings.Join(settings, " ")})
 	p.Facts = append(p.Facts, b.tools...)
+	p.Facts = append(p.Facts, report.Fact{Name: "scenarios", Value: fmt.Sprintf("%d of each, with processes of their own; %d starts in each", b.opts.plan().repetitions, b.opts.plan().sizes.Starts)})
 	if only := b.opts.only.String(); only != "" {
 		p.Facts = append(p.Facts, report.Fact{Name: "only workloads like", Value: "`" + only + "`"})
 	}

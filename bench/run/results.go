@@ -32,14 +32,17 @@ func keep(t tree, begin time.Time, page *report.Page, raw string) (string, error
 		}
 		dir = filepath.Join(parent, fmt.Sprintf("%s-%d", name, i))
 	}
-	var md, csv strings.Builder
+	var md, csv, figures strings.Builder
 	if err := page.Markdown(&md); err != nil {
 		return "", err
 	}
 	if err := page.CSV(&csv); err != nil {
 		return "", err
 	}
-	for file, content := range map[string]string{"report.md": md.String(), "runs.csv": csv.String(), "raw.txt": raw} {
+	if err := page.FiguresCSV(&figures); err != nil {
+		return "", err
+	}
+	for file, content := range map[string]string{"report.md": md.String(), "runs.csv": csv.String(), "figures.csv": figures.String(), "raw.txt": raw} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o644); err != nil {
 			return "", fmt.Errorf("write results: %w", err)
 		}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,7 +50,7 @@ func TestOptions(t *testing.T) {
 }
 
 func TestPlansEndInTime(t *testing.T) {
-	for quick, promised := range map[bool]time.Duration{true: 3 * time.Minute, false: 15 * time.Minute} {
+	for quick, promised := range map[bool]time.Duration{true: 6 * time.Minute, false: 32 * time.Minute} {
 		if p := (options{quick: quick}).plan(); p.limit >= promised || p.rounds < 3 {
 			t.Errorf("quick=%v: %+v", quick, p)
 		}
@@ -73,12 +75,46 @@ func TestTurn(t *testing.T) {
 
 func TestWarmUps(t *testing.T) {
 	all := append(load.PoolerWorkloads(load.Pgbench{}, []int{1, 64}), load.CacheWorkloads(load.RedisBenchmark{Clients: 50}, 1)...)
-	var names []string
-	for _, w := range warmUps(all) {
-		names = append(names, w.Name)
+	for most, want := range map[int]string{64: "select simple clients=64", 63: "select simple clients=1", 0: ""} {
+		var names []string
+		for _, w := range warmUps(all, contender.OfDirect("127.0.0.1:5432", "PostgreSQL", most)) {
+			names = append(names, w.Name)
+		}
+		if got := strings.Join(names, ", "); got != want {
+			t.Errorf("of up to %d clients: %s, want %s", most, got, want)
+		}
 	}
-	if want := []string{"select simple clients=64", "SET pipeline=16 clients=50"}; !slices.Equal(names, want) {
-		t.Errorf("%v, want %v", names, want)
+}
+
+func TestCPUSince(t *testing.T) {
+	ms := time.Millisecond
+	samples := []sample{{0, 100 * ms}, {10 * ms, 110 * ms}, {20 * ms, 150 * ms}, {30 * ms, 160 * ms}}
+	for from, want := range map[time.Duration]time.Duration{0: 60 * ms, 9 * ms: 60 * ms, 10 * ms: 50 * ms, 25 * ms: 10 * ms, time.Second: 0} {
+		if got, err := since(samples, from); got != want || err != nil {
+			t.Errorf("from %v: %v, %v, want %v", from, got, err, want)
+		}
+	}
+	if _, err := since(nil, 0); err == nil {
+		t.Error("nothing was read, and there is a time")
+	}
+	if _, err := startClock(contender.OfDirect("", "", 1)).stop(0); !errors.Is(err, contender.ErrNoProcess) {
+		t.Errorf("without a process: %v", err)
+	}
+}
+
+// Every pooler workload has targets, and each is for a metric and a bound of its number of clients.
+func TestTargets(t *testing.T) {
+	b := &bench{workloads: append(load.PoolerWorkloads(load.Pgbench{}, []int{1, 16, 64, 256, 1000}), load.CacheWorkloads(load.RedisBenchmark{}, 1)...)}
+	count := map[string]int{}
+	for _, target := range b.targets() {
+		count[fmt.Sprintf("%s %.2f", target.Metric, target.Bound)]++
+		if target.Against != contender.PgBouncer || target.Missing != "pgbouncer is not there" {
+			t.Errorf("%+v", target)
+		}
+	}
+	want := map[string]int{"added latency 1.00": 4, "cpu 1.00": 16, "rate 1.00": 4, "rate 1.05": 12, "p99 1.00": 12}
+	if !maps.Equal(count, want) {
+		t.Errorf("%v, want %v", count, want)
 	}
 }
 
@@ -103,7 +139,7 @@ func TestKeep(t *testing.T) {
 		if want := filepath.Join(clean.root, "bench", "results", tt.want); dir != want {
 			t.Errorf("kept in %s, want %s", dir, want)
 		}
-		for file, want := range map[string]string{"report.md": "# Title\n", "runs.csv": "round,workload", "raw.txt": "raw output"} {
+		for file, want := range map[string]string{"report.md": "# Title\n", "runs.csv": "round,workload", "figures.csv": "round,figure", "raw.txt": "raw output"} {
 			b, err := os.ReadFile(filepath.Join(dir, file))
 			if err != nil || !strings.HasPrefix(string(b), want) {
 				t.Errorf("%s: %v %q", file, err, b)
@@ -119,7 +155,7 @@ func TestRoundsRespectTheLimit(t *testing.T) {
 		past time.Duration // since the start of the program
 		want string
 	}{
-		{"before a round", 161 * time.Second, "rounds 1 to 3: the time of 2m40s was up"},
+		{"before a round", 321 * time.Second, "rounds 1 to 3: the time of 5m20s was up"},
 		{"time enough", 0, ""},
 	} {
 		var said strings.Builder

@@ -1,0 +1,75 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/bench/contender"
+	"github.com/outrigger-proxy/outrigger/bench/load"
+	"github.com/outrigger-proxy/outrigger/bench/report"
+)
+
+// atOnce is how many clients of a crowd log in, or ask, at a time.
+const atOnce = 64
+
+// crowd lets clients connect and run a query, weighs the pooler when they are idle, adds the rest, and asks all of them
+// again: who was dropped meanwhile cannot answer.
+func crowd(s Sizes) Scenario {
+	each := report.Figure{Name: fmt.Sprintf("resident memory for each of %d idle clients", s.Idle), Unit: "bytes", AtMost: 1024}
+	errorsOf := report.Figure{Name: fmt.Sprintf("errors of %d clients that connect, ask, hold and ask again", s.Held)}
+	connecting := report.Figure{Name: fmt.Sprintf("time for %d clients to connect and ask", s.Held), Unit: "s", NoGoal: true}
+	asking := report.Figure{Name: fmt.Sprintf("time for %d held clients to ask again", s.Held), Unit: "s", NoGoal: true}
+	return Scenario{"crowd", []report.Figure{each, errorsOf, connecting, asking}, func(ctx context.Context, p Pooler, v *Values) error {
+		return started(ctx, p, contender.Options{}, func(c Process) error {
+			base, err := c.Memory()
+			if err != nil {
+				return err
+			}
+			all := load.NewCrowd(c.Addr(load.Pooler), credentials())
+			defer all.Close()
+			begin := time.Now()
+			failed, firstErr := all.Join(ctx, s.Idle, atOnce, "select 1")
+			took := time.Since(begin)
+			if err := weigh(ctx, c, s.Settle, func(at time.Duration, bytes int64) {
+				v.say("%v after the last of %d: %.1f MiB, %.1f before the first", at, all.Len(), mebibytes(bytes), mebibytes(base))
+				if all.Len() > 0 {
+					v.set(each, float64(bytes-base)/float64(all.Len()))
+				}
+			}); err != nil {
+				return err
+			}
+			begin = time.Now()
+			more, err := all.Join(ctx, s.Held-s.Idle, atOnce, "select 1")
+			firstErr = errors.Join(firstErr, err)
+			v.set(connecting, (took + time.Since(begin)).Seconds())
+
+			begin = time.Now()
+			silent, err := all.Query(ctx, atOnce, "select 1")
+			v.set(asking, time.Since(begin).Seconds())
+			v.set(errorsOf, float64(failed+more+silent))
+			if err := errors.Join(firstErr, err); err != nil {
+				v.say("%v", err)
+			}
+			return ctx.Err()
+		})
+	}}
+}
+
+// weigh reports the resident memory at once and when the time is up: the last value counts.
+func weigh(ctx context.Context, c Process, settle time.Duration, report func(time.Duration, int64)) error {
+	for _, at := range []time.Duration{0, settle} {
+		select {
+		case <-time.After(at):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		bytes, err := c.Memory()
+		if err != nil {
+			return err
+		}
+		report(at, bytes)
+	}
+	return nil
+}
