@@ -55,7 +55,7 @@ type App struct {
 	reloads []func(*config.Config) error
 	given   []config.Given // set on the console since the last reload
 
-	// asked carries requests of the consoles to Run; over ends with Run.
+	// asked carries requests of the consoles to Run; over is closed when Run takes no more.
 	asked chan request
 	over  chan struct{}
 	tasks sync.WaitGroup // what consoles have begun; it ends with over
@@ -107,7 +107,8 @@ const gcPercent = 50
 // Run binds the addresses, starts the parts, and blocks until ctx or a signal ends them or one of them fails.
 func (a *App) Run(ctx context.Context) error {
 	defer a.tasks.Wait()
-	defer close(a.over)
+	over := sync.OnceFunc(func() { close(a.over) })
+	defer over()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -123,6 +124,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	a.log.Info("started", a.listening()...)
 	err := a.wait(ctx, ended)
+	over() // a console that asks now would be waited for below, and wait itself
 	err = errors.Join(err, a.stop())
 	close(ended)
 	for late := range ended {

@@ -211,6 +211,29 @@ func TestFailureEndsTheRun(t *testing.T) {
 	}
 }
 
+// A console that asks for something while the sidecar stops does not keep it from stopping.
+func TestStopIsNotHeldUpByAConsole(t *testing.T) {
+	cfg := load(t, "OUTRIGGER_CACHE=off", "PRIMARY_DB_URL=postgres://a@127.0.0.1:1/d", "OUTRIGGER_PG_LISTEN=127.0.0.1:0", "OUTRIGGER_HTTP_LISTEN=off")
+	a, err := New(Options{Config: cfg, LogTo: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	a.parts = append(a.parts, &part{name: "console", run: func(ctx context.Context) error {
+		<-ctx.Done()
+		asked <- a.askReload()
+		return nil
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-asked; !errors.Is(err, errStopping) {
+		t.Errorf("a reload during the stop gives %v", err)
+	}
+}
+
 // A drain gives up on clients that stay after drain_timeout; the console's RELOAD meets a sidecar that is stopping.
 func TestDrainTimesOut(t *testing.T) {
 	cfg := load(t, "OUTRIGGER_CACHE=off", "PRIMARY_DB_URL=postgres://a@127.0.0.1:1/d", "OUTRIGGER_PG_LISTEN=127.0.0.1:0", "OUTRIGGER_HTTP_LISTEN=off",
