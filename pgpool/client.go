@@ -58,6 +58,7 @@ type client struct {
 	bodyEnd  bool   // they end the unit
 	midUnit  bool   // part of a unit is sent
 	granted  bool   // the server was given for the unit that comes next
+	reads    bool   // that unit was sent to a replica
 	copyIn   bool   // the server reads CopyData
 	stalled  bool   // the server is too slow, or owes too much: nothing more is sent
 	closing  bool
@@ -190,6 +191,7 @@ func (c *client) acquire(read bool) bool {
 		c.move()
 	}
 	p := c.group.route(c, read)
+	c.reads = p.isReplica()
 	if p.waiting.n == 0 {
 		if s := p.take(); s != nil {
 			c.link(s)
@@ -220,7 +222,7 @@ func (c *client) link(s *server) {
 	s.lentAt = c.w.loop.Now()
 	s.pool.retry = 0
 	s.pool.stats.assigned++
-	s.readOnly = s.pool.isReplica()
+	s.readOnly = c.reads && s.pool.isReplica()
 	s.tentative = s.readOnly
 	s.unit, s.early = s.unit[:0], s.early[:0]
 	if !s.set.equal(c.set) {

@@ -29,6 +29,7 @@ type pool struct {
 	retryAt time.Time     // no dial before; set after a failure
 	retry   time.Duration // the pause after the last failure
 	dirty   bool          // is in w.dirty
+	replica bool          // what isReplica said at the last dispatch
 
 	stats poolStats
 }
@@ -155,6 +156,11 @@ func (p *pool) wait(c *client) {
 
 // dispatch hands free servers to waiting clients, and asks for more servers if there are clients left.
 func (p *pool) dispatch() {
+	if replica := p.isReplica(); replica != p.replica {
+		if p.replica = replica; replica {
+			p.follow()
+		}
+	}
 	for p.waiting.n > 0 {
 		s := p.take()
 		if s == nil {
@@ -173,12 +179,28 @@ func (p *pool) dispatch() {
 	}
 }
 
+// follow sends clients that came to write to the new primary.
+func (p *pool) follow() {
+	for range p.waiting.n {
+		c := p.waiting.pop()
+		if c.reads {
+			p.waiting.push(c)
+			continue
+		}
+		c.pool = nil
+		if c.acquire(false) {
+			c.pump()
+		}
+	}
+}
+
 // grow dials for waiting clients within the limit; when that is reached it asks the other workers to lend.
 func (p *pool) grow() {
-	if p.w.loop.Now().Before(p.retryAt) {
+	if p.group.paused {
 		return
 	}
-	if p.group.paused {
+	if p.w.loop.Now().Before(p.retryAt) {
+		p.starve()
 		return
 	}
 	for p.dialing < p.waiting.n {
@@ -238,11 +260,14 @@ func (p *pool) dialed(err error) {
 	p.failed(err)
 }
 
-// failed notes that a connection was of no use: the next attempt waits, and clients need not if there is no other server.
+// failed notes that a connection was of no use: the next attempt waits, and clients need not if there is no other server,
+// not even with another worker. Attempts that were made together count as one.
 func (p *pool) failed(err error) {
-	p.retry = min(max(2*p.retry, p.w.tuning().LoginRetry), maxLoginRetry)
-	p.retryAt = p.w.loop.Now().Add(p.retry)
-	if len(p.all) == 0 {
+	if now := p.w.loop.Now(); !now.Before(p.retryAt) {
+		p.retry = min(max(2*p.retry, p.w.tuning().LoginRetry), maxLoginRetry)
+		p.retryAt = now.Add(p.retry)
+	}
+	if p.slots.used.Load() == 0 {
 		p.failWaiting(err)
 	}
 }
@@ -305,7 +330,7 @@ func (p *pool) gone(s *server, err error) {
 	if err == nil {
 		err = errEnded
 	}
-	if s.lentAt.IsZero() { // as when connect_query fails
+	if s.inReset && s.lentAt.IsZero() { // connect_query has failed
 		p.failed(err)
 	}
 	p.w.pooler.log.LogAttrs(context.Background(), levelOf(err), "server connection ended", serverAttrs(p, s, err)...)

@@ -65,6 +65,7 @@ func (w *worker) group(shared *sharedGroup) *group {
 	g := &group{shared: shared, w: w}
 	for i := range shared.slots {
 		g.pools = append(g.pools, &pool{w: w, group: g, index: i, slots: shared.slots[i], all: make(map[*server]struct{})})
+		g.pools[i].replica = g.pools[i].isReplica()
 	}
 	w.groups[shared] = g
 	g.paused = shared.paused.Load()
@@ -224,6 +225,7 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 			for p.waiting.n > 0 {
 				c := p.waiting.pop()
 				c.move()
+				c.reads = false
 				c.group.route(c, false).wait(c)
 			}
 		}
