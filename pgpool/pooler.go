@@ -22,8 +22,10 @@ type Config struct {
 	Roles func(servers []Server) (Roles, error)
 	// Listen are addresses for clients: host:port, the path of a Unix socket, or the name of an abstract one behind an @.
 	Listen []string
-	Tuning Tuning
-	Logger *slog.Logger
+	// ReusePort lets other processes listen on the same TCP addresses, as an upgrade does.
+	ReusePort bool
+	Tuning    Tuning
+	Logger    *slog.Logger
 	// NodeID, up to MaxNodeID, tells the sidecars of a cluster apart. It is part of the keys for cancel requests.
 	NodeID uint16
 	// Version is shown on the console and to nobody else.

@@ -16,7 +16,7 @@ import (
 // Listen opens the addresses of Config.Listen.
 func (p *Pooler) Listen() error {
 	for _, addr := range p.cfg.Listen {
-		ln, err := listen(addr)
+		ln, err := listen(addr, p.cfg.ReusePort)
 		if err != nil {
 			for _, l := range p.listeners {
 				l.Close()
@@ -29,15 +29,23 @@ func (p *Pooler) Listen() error {
 	return nil
 }
 
+// AcceptFailures counts what went wrong when clients were to be accepted, such as a lack of file descriptors.
+func (p *Pooler) AcceptFailures() (n uint64) {
+	for _, l := range p.listeners {
+		n += l.Failures()
+	}
+	return n
+}
+
 // listen opens host:port, the path of a Unix socket, or an abstract socket with an @ in front (unix(7)).
-func listen(addr string) (net.Listener, error) {
+func listen(addr string, reusePort bool) (net.Listener, error) {
 	switch {
 	case addr == "":
 		return nil, errors.New("empty address")
 	case addr[0] == '@':
 		return net.Listen("unix", addr)
 	case addr[0] != '/':
-		return netloop.Listen(context.Background(), "tcp", addr, false)
+		return netloop.Listen(context.Background(), "tcp", addr, reusePort)
 	}
 	if err := removeStale(addr); err != nil {
 		return nil, err

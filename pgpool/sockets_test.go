@@ -48,7 +48,7 @@ func TestUnixSocket(t *testing.T) {
 		if err := c.PgConn().CancelRequest(ctx); err != nil {
 			t.Error(err)
 		}
-		if _, err := listen(path); err == nil || !strings.Contains(err.Error(), "in use") {
+		if _, err := listen(path, false); err == nil || !strings.Contains(err.Error(), "in use") {
 			t.Errorf("a second one listens: %v", err)
 		}
 		if _, err := c.Exec(ctx, "select 1"); err != nil {
@@ -69,7 +69,7 @@ func TestSocketOfAProcessThatWasKilled(t *testing.T) {
 	}
 	ln.(*net.UnixListener).SetUnlinkOnClose(false)
 	ln.Close()
-	again, err := listen(path)
+	again, err := listen(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,13 +77,13 @@ func TestSocketOfAProcessThatWasKilled(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listen(path); err == nil || !strings.Contains(err.Error(), "no socket") {
+	if _, err := listen(path, false); err == nil || !strings.Contains(err.Error(), "no socket") {
 		t.Errorf("in the place of a file: %v", err)
 	}
 	if b, err := os.ReadFile(path); string(b) != "precious" {
 		t.Errorf("the file is %q, %v", b, err)
 	}
-	if _, err := listen(filepath.Join(filepath.Dir(path), "nowhere", "socket")); err == nil {
+	if _, err := listen(filepath.Join(filepath.Dir(path), "nowhere", "socket"), false); err == nil {
 		t.Error("listens in a directory that does not exist")
 	}
 }

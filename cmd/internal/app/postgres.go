@@ -220,16 +220,17 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 	p := &part{name: "pgpool"}
 	var shutdown func(admin.ShutdownMode) error
 	pooler, err := pgpool.New(pgpool.Config{
-		Loops:    a.loops,
-		NodeID:   nodeID(a.config.NodeName),
-		Listen:   a.config.PGListeners(),
-		Tuning:   a.tuning,
-		Logger:   a.log.With("component", "pgpool"),
-		Version:  a.version,
-		Reload:   a.askReload,
-		Set:      a.askSet,
-		Settings: func() []admin.ConfigRow { return settingRows(shown.Load()) },
-		Shutdown: func(mode admin.ShutdownMode) error { return shutdown(mode) },
+		Loops:     a.loops,
+		NodeID:    nodeID(a.config.NodeName),
+		Listen:    a.config.PGListeners(),
+		ReusePort: a.config.ReusePort,
+		Tuning:    a.tuning,
+		Logger:    a.log.With("component", "pgpool"),
+		Version:   a.version,
+		Reload:    a.askReload,
+		Set:       a.askSet,
+		Settings:  func() []admin.ConfigRow { return settingRows(shown.Load()) },
+		Shutdown:  func(mode admin.ShutdownMode) error { return shutdown(mode) },
 	})
 	if err != nil {
 		return fmt.Errorf("make pooler: %w", err)
@@ -271,7 +272,7 @@ func (s poolerSource) PoolStats() ops.PoolStats {
 	console := s.pooler.Console()
 	state := console.State()
 	stats := ops.PoolStats{MaxClients: s.maxClients, Clients: s.pooler.ClientCount() - state.LoginClients, Logins: state.LoginClients,
-		Pinned: len(console.Pins()), Servers: upstreams(s.pooler.Watchers())}
+		Pinned: len(console.Pins()), AcceptFailures: s.pooler.AcceptFailures(), Servers: upstreams(s.pooler.Watchers())}
 	for _, p := range console.Pools() {
 		stats.Pools = append(stats.Pools, ops.Pool{
 			Database: p.Database, User: p.User, Server: p.Server, Role: p.Role,

@@ -59,6 +59,7 @@ func pgMetrics() []metric[PoolStats] {
 		{"outrigger_pg_clients", gauge, "Clients that have logged in.", func(s PoolStats) float64 { return float64(s.Clients) }, ""},
 		{"outrigger_pg_logins", gauge, "Clients that are logging in.", func(s PoolStats) float64 { return float64(s.Logins) }, ""},
 		{"outrigger_pg_clients_pinned", gauge, "Clients that keep their server connection between transactions: SHOW PINS tells why.", func(s PoolStats) float64 { return float64(s.Pinned) }, ""},
+		{"outrigger_pg_accept_failures_total", counter, "Clients that could not be accepted at once, as without file descriptors.", func(s PoolStats) float64 { return float64(s.AcceptFailures) }, ""},
 		{"outrigger_pg_clients_limit", gauge, "max_client_conn.", func(s PoolStats) float64 { return float64(s.MaxClients) }, ""},
 	}
 }

@@ -13,9 +13,11 @@ type PoolStats struct {
 	Clients    int // logged in
 	Logins     int // logging in
 	Pinned     int // clients that keep their server between transactions
-	Pools      []Pool
-	Databases  []Database
-	Servers    []Upstream
+
+	AcceptFailures uint64
+	Pools          []Pool
+	Databases      []Database
+	Servers        []Upstream
 }
 
 // Pool is the connections to one server for one database and user, as they are now.
