@@ -89,7 +89,7 @@ func (c consoleSource) Memory() []admin.Memory {
 	})
 	rows := []admin.Memory{clients, servers, texts}
 	for i := range rows {
-		rows[i].Total = rows[i].Size * (rows[i].Used + rows[i].Free)
+		rows[i].Total = rows[i].Size * rows[i].Used // what is free is a budget, not memory
 	}
 	return rows
 }
