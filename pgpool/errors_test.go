@@ -9,10 +9,28 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 var updateErrors = flag.Bool("update", false, "write docs/errors.md")
+
+// errorTable is a package that makes errors.
+type errorTable struct {
+	title string
+	dir   string
+	kinds []pgwire.Kind
+}
+
+func errorTables() []errorTable {
+	return []errorTable{
+		{"The first packet", "../protocol/pgwire", pgwire.Errors()},
+		{"Logging in", "auth", auth.Errors()},
+		{"Connections and queries", ".", Errors()},
+		{"The console", "admin", admin.Errors()},
+	}
+}
 
 // TestErrorsAreDocumented compares docs/errors.md with the tables in the code.
 func TestErrorsAreDocumented(t *testing.T) {
@@ -23,12 +41,7 @@ func TestErrorsAreDocumented(t *testing.T) {
 What a Postgres client is told by the pooler itself. Everything else comes from a server, word for word. Written by
 `+"`go test ./pgpool -run Documented -update`"+`.
 `)
-	for _, part := range []struct {
-		title string
-		kinds []pgwire.Kind
-	}{
-		{"Connections and queries", Errors()},
-	} {
+	for _, part := range errorTables() {
 		fmt.Fprintf(&b, "\n## %s\n\n| SQLSTATE | message | when | detail and hint |\n|---|---|---|---|\n", part.title)
 		for _, k := range part.kinds {
 			fmt.Fprintf(&b, "| %s%s | %s | %s | %s |\n", k.Code, ending(k), cell(k.Message), cell(k.When), cell(strings.TrimSpace(k.Detail+" "+k.Hint)))
@@ -59,21 +72,23 @@ func cell(format string) string {
 	return strings.ReplaceAll(verb.ReplaceAllString(format, "…"), "|", `\|`)
 }
 
-// Each row of the table fills in what its message needs, and says what leads to it.
+// Each row of the tables has what a client and the documentation need.
 func TestErrorTable(t *testing.T) {
-	seen := make(map[string]bool)
-	for i, k := range reasons {
-		if len(k.Code) != 5 || k.Message == "" || !strings.HasSuffix(k.When, ".") {
-			t.Errorf("row %d: %+v", i, k)
-		}
-		if key := k.Code + k.Message + k.When; seen[key] {
-			t.Errorf("row %d is there twice", i)
-		} else {
-			seen[key] = true
-		}
-		for _, text := range []string{k.Message, k.Detail, k.Hint} {
-			if strings.Count(text, "%") != len(verb.FindAllString(text, -1)) {
-				t.Errorf("row %d: %q has a verb without an index", i, text)
+	for _, table := range errorTables() {
+		seen := make(map[string]bool)
+		for i, k := range table.kinds {
+			if len(k.Code) != 5 || k.Message == "" || !strings.HasSuffix(k.When, ".") {
+				t.Errorf("%s, row %d: %+v", table.title, i, k)
+			}
+			if key := k.Code + k.Message + k.When; seen[key] {
+				t.Errorf("%s, row %d is there twice", table.title, i)
+			} else {
+				seen[key] = true
+			}
+			for _, text := range []string{k.Message, k.Detail, k.Hint} {
+				if strings.Count(text, "%") != len(verb.FindAllString(text, -1)) {
+					t.Errorf("%s, row %d: %q has a verb without an index", table.title, i, text)
+				}
 			}
 		}
 	}

@@ -103,7 +103,7 @@ func action(name string, args arguments, help string, do func(e env, r request) 
 func onDatabase(name string, args arguments, help string, do func(e env, database string) error) command {
 	return action(name, args, help, func(e env, r request) error {
 		if IsConsole(r.arg) {
-			return &pgwire.Error{Code: "42809", Message: fmt.Sprintf("cannot %s the console's own database: %s", name, r.arg)}
+			return ownDatabase.with(name, r.arg)
 		}
 		return do(e, r.arg)
 	})
@@ -127,7 +127,7 @@ func reload(e env, _ request) error {
 	if err == nil {
 		return nil
 	}
-	return &pgwire.Error{Code: "F0000", Message: "RELOAD failed: " + err.Error(), Detail: "The configuration from before is still in use."}
+	return reloadFailed.with(err)
 }
 
 func set(e env, r request) error {
@@ -135,7 +135,7 @@ func set(e env, r request) error {
 	if _, ok := errors.AsType[*pgwire.Error](err); ok || err == nil {
 		return err
 	}
-	return &pgwire.Error{Code: "22023", Message: "SET failed: " + err.Error(), Hint: "SHOW CONFIG lists the settings."}
+	return setFailed.with(err)
 }
 
 // find returns the command that a statement of sql names, with its arguments.
@@ -148,7 +148,7 @@ func find(table []command, sql string, tokens []token) (request, error) {
 		}
 	}
 	said := []rune(strings.ToValidUTF8(sql[tokens[0].start:tokens[len(tokens)-1].end], "?"))
-	return request{}, syntaxError("unknown command: " + string(said[:min(len(said), 80)]))
+	return request{}, unknownCommand.with(string(said[:min(len(said), 80)]))
 }
 
 // begins tells whether the statement begins with the command's name, and returns what follows.
@@ -165,7 +165,7 @@ func (c *command) begins(tokens []token) ([]token, bool) {
 // take reads the arguments.
 func (r *request) take(sql string, rest []token) error {
 	wrong := func(what string) error {
-		return syntaxError(strings.ToUpper(r.name) + " takes " + what)
+		return wrongArguments.with(strings.ToUpper(r.name), what)
 	}
 	one := len(rest) == 1 && rest[0].name()
 	switch r.args {
@@ -202,8 +202,7 @@ func (c *command) authorise(role Role) error {
 	if role >= c.role {
 		return nil
 	}
-	return &pgwire.Error{Code: "42501", Message: "permission denied: " + strings.ToUpper(c.name) + " is for " + c.role.setting(),
-		Hint: "List the user in " + c.role.setting() + "."}
+	return forbidden.with(strings.ToUpper(c.name), c.role.setting())
 }
 
 // setting names the setting that lists the users who have the role.

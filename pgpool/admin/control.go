@@ -1,11 +1,6 @@
 package admin
 
-import (
-	"context"
-	"fmt"
-
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
-)
+import "context"
 
 // Control is what the console does. Its methods are called by the goroutines of several consoles at once, for users who
 // may. An empty database means all; the console's own never reaches a Control. Errors that are a *pgwire.Error reach the
@@ -54,23 +49,23 @@ func IsConsole(database string) bool { return database == "outrigger" || databas
 
 // NoDatabase is the error for a database that is not known.
 func NoDatabase(name string) error {
-	return &pgwire.Error{Code: "3D000", Message: "no such database: " + name, Hint: "SHOW DATABASES lists them."}
+	return noDatabase.with(name)
 }
 
 // AlreadyPaused is the error of Pause, Kill and Suspend for what is paused or suspended as a whole.
 func AlreadyPaused() error {
-	return &pgwire.Error{Code: "55000", Message: "already suspended/paused", Hint: "RESUME ends it."}
+	return alreadyPaused.with()
 }
 
 // NotPaused is the error of Resume. The database may be empty.
 func NotPaused(database string) error {
 	if database == "" {
-		return &pgwire.Error{Code: "55000", Message: "pooler is not paused/suspended", Hint: "SHOW DATABASES says which databases are paused."}
+		return notPaused.with()
 	}
-	return &pgwire.Error{Code: "55000", Message: fmt.Sprintf("database %s is not paused", database), Hint: "SHOW DATABASES says which databases are paused."}
+	return databaseNotPaused.with(database)
 }
 
 // NoClient is the error of KillClient.
 func NoClient(id uint64) error {
-	return &pgwire.Error{Code: "42704", Message: "client not found", Detail: fmt.Sprintf("No client has the id %d.", id), Hint: "SHOW CLIENTS lists them."}
+	return noClient.with(id)
 }

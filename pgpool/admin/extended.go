@@ -2,7 +2,6 @@ package admin
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
@@ -34,11 +33,11 @@ func (f formats) of(i int) int16 {
 
 func (f formats) check(fields []field) error {
 	if len(fields) > 0 && len(f) > 1 && len(f) != len(fields) {
-		return protocolViolation(fmt.Sprintf("bind message has %d result formats but the command has %d columns", len(f), len(fields)))
+		return resultFormats.with(len(f), len(fields))
 	}
 	for _, code := range f {
 		if code != formatText && code != formatBinary {
-			return &pgwire.Error{Code: "22023", Message: fmt.Sprintf("unsupported format code: %d", code)}
+			return unknownFormat.with(code)
 		}
 	}
 	return nil
@@ -90,7 +89,7 @@ func (s *session) extended(typ byte, body []byte) error {
 
 func (s *session) parse(m parse) error {
 	if m.statement != "" && s.statements[m.statement] != nil {
-		return &pgwire.Error{Code: "42P05", Message: fmt.Sprintf("prepared statement %q already exists", m.statement)}
+		return statementExists.with(m.statement)
 	}
 	if err := checkName(m.statement, len(s.statements)); err != nil {
 		return err
@@ -107,7 +106,7 @@ func (s *session) parse(m parse) error {
 			return err
 		}
 	default:
-		return syntaxError("cannot insert multiple commands into a prepared statement")
+		return severalCommands.with()
 	}
 	s.statements[m.statement] = st
 	s.out = pgwire.AppendHeader(s.out, pgwire.ParseComplete, 0)
@@ -117,10 +116,10 @@ func (s *session) parse(m parse) error {
 // checkName bounds what a session may keep.
 func checkName(name string, n int) error {
 	if len(name) > maxName {
-		return &pgwire.Error{Code: "42622", Message: fmt.Sprintf("name is longer than %d bytes", maxName)}
+		return nameTooLong.with(maxName)
 	}
 	if name != "" && n >= maxStatements {
-		return &pgwire.Error{Code: "54000", Message: fmt.Sprintf("more than %d prepared statements or portals", maxStatements)}
+		return tooManyStatements.with(maxStatements)
 	}
 	return nil
 }
@@ -131,10 +130,10 @@ func (s *session) bind(m bind) error {
 		return err
 	}
 	if m.params > 0 {
-		return protocolViolation(fmt.Sprintf("bind message supplies %d parameters, but console commands have none", m.params))
+		return boundParameters.with(m.params)
 	}
 	if m.portal != "" && s.portals[m.portal] != nil {
-		return &pgwire.Error{Code: "42P03", Message: fmt.Sprintf("cursor %q already exists", m.portal)}
+		return portalExists.with(m.portal)
 	}
 	if err := checkName(m.portal, len(s.portals)); err != nil {
 		return err
@@ -217,12 +216,12 @@ func (s *session) statement(name string) (*statement, error) {
 	if st := s.statements[name]; st != nil {
 		return st, nil
 	}
-	return nil, &pgwire.Error{Code: "26000", Message: fmt.Sprintf("prepared statement %q does not exist", name)}
+	return nil, noStatement.with(name)
 }
 
 func (s *session) portal(name string) (*portal, error) {
 	if p := s.portals[name]; p != nil {
 		return p, nil
 	}
-	return nil, &pgwire.Error{Code: "34000", Message: fmt.Sprintf("portal %q does not exist", name)}
+	return nil, noPortal.with(name)
 }

@@ -3,7 +3,6 @@ package admin
 import (
 	"bufio"
 	"encoding/binary"
-	"fmt"
 	"io"
 
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
@@ -26,7 +25,7 @@ func readMessage(r *bufio.Reader) (typ byte, body []byte, err error) {
 	}
 	typ, size, ok := pgwire.Header(head[:])
 	if !ok || size > maxMessage {
-		return 0, nil, protocolViolation(fmt.Sprintf("invalid length of a message to the console; the most is %d bytes", maxMessage))
+		return 0, nil, messageTooLong.with(maxMessage)
 	}
 	body = make([]byte, size-pgwire.HeaderLen)
 	if _, err := io.ReadFull(r, body); err != nil {
@@ -36,11 +35,7 @@ func readMessage(r *bufio.Reader) (typ byte, body []byte, err error) {
 }
 
 // errMalformed ends a session: what follows in the stream cannot be trusted.
-var errMalformed error = protocolViolation("message to the console is malformed")
-
-func protocolViolation(message string) *pgwire.Error {
-	return &pgwire.Error{Code: "08P01", Message: message}
-}
+var errMalformed error = malformed.with()
 
 // The decoders below stand in for those of pgproto3 v2, which panic on a Query without a byte and on a Bind with a
 // negative length. They report false for a body that ends too early or too late.

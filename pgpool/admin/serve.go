@@ -157,7 +157,7 @@ func (s *session) handle(typ byte, body []byte) error {
 	case pgwire.CopyData, pgwire.CopyDone, pgwire.CopyFail:
 		return nil // a server, too, ignores what is left of a copy that failed
 	case pgwire.FunctionCall:
-		s.fail(&pgwire.Error{Code: "0A000", Message: "the console has no functions to call"})
+		s.fail(noFunctions.with())
 		s.failed = false
 		s.ready()
 		return nil
@@ -175,7 +175,7 @@ func (s *session) handle(typ byte, body []byte) error {
 		}
 		return nil
 	default:
-		return &pgwire.Error{Code: "08P01", Message: fmt.Sprintf("invalid message type %d on the console", typ)}
+		return unknownMessage.with(typ)
 	}
 }
 
@@ -264,7 +264,7 @@ func (s *session) complete(r request) {
 func (s *session) fail(err error) {
 	e, ok := errors.AsType[*pgwire.Error](err)
 	if !ok {
-		e = &pgwire.Error{Message: err.Error()}
+		e = commandFailed.with(err)
 	}
 	s.out = pgwire.AppendErrorResponse(s.out, e)
 }

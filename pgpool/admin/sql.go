@@ -1,10 +1,6 @@
 package admin
 
-import (
-	"strings"
-
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
-)
+import "strings"
 
 // token is a word, a quoted word, a string, or one other character.
 type token struct {
@@ -38,7 +34,7 @@ func split(sql string) ([][]token, error) {
 		case strings.HasPrefix(sql[i:], "/*"):
 			n := strings.Index(sql[i+2:], "*/")
 			if n < 0 {
-				return nil, syntaxError("unterminated comment")
+				return nil, unterminatedComment.with()
 			}
 			i += n + len("/**/")
 		case c == ';':
@@ -50,7 +46,7 @@ func split(sql string) ([][]token, error) {
 		case c == '\'' || c == '"':
 			n := quotedLen(sql[i:])
 			if n == 0 {
-				return nil, syntaxError("unterminated quoted string")
+				return nil, unterminatedString.with()
 			}
 			q := string(c)
 			text := strings.ReplaceAll(sql[i+1:i+n-1], q+q, q)
@@ -88,8 +84,4 @@ func quotedLen(sql string) int {
 
 func isWord(c byte) bool {
 	return c == '_' || c >= 0x80 || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-}
-
-func syntaxError(message string) *pgwire.Error {
-	return &pgwire.Error{Code: "42601", Message: message, Hint: "SHOW HELP lists the commands."}
 }

@@ -4,8 +4,6 @@ import (
 	"crypto/tls"
 	"encoding/asn1"
 	"fmt"
-
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // commonName is id-at-commonName (RFC 5280 appendix A.1).
@@ -16,8 +14,7 @@ var commonName = asn1.ObjectIdentifier{2, 5, 4, 3}
 func checkCertificate(c Client) error {
 	session, ok := c.Conn.(*tls.Conn)
 	if !ok || len(session.ConnectionState().VerifiedChains) == 0 {
-		return &pgwire.Error{Severity: "FATAL", Code: "28000", Message: "connection requires a valid client certificate",
-			Hint: "Connect with sslmode=require or stronger, sslcert and sslkey; the certificate's common name has to be the user."}
+		return noCertificate.with()
 	}
 	var names []string
 	for _, part := range session.ConnectionState().VerifiedChains[0][0].Subject.Names {
@@ -34,9 +31,5 @@ func checkCertificate(c Client) error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("%w: %w", errMethod("certificate", c.User), cause)
-}
-
-func errMethod(method, user string) *pgwire.Error {
-	return &pgwire.Error{Severity: "FATAL", Code: "28000", Message: fmt.Sprintf("%s authentication failed for user \"%s\"", method, user)}
+	return fmt.Errorf("%w: %w", methodFailed.with("certificate", c.User), cause)
 }

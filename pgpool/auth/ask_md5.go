@@ -37,7 +37,7 @@ func (a *Authenticator) askMD5(ctx context.Context, c Client, acc *account) (*ac
 	}
 	response, rest, ok := bytes.Cut(body, []byte{0})
 	if !ok || len(rest) > 0 {
-		return nil, errProtocol("invalid password packet size")
+		return nil, passwordSize.with()
 	}
 	if a.matchesMD5(c.User, acc, salt[:], response) {
 		return acc, nil
@@ -50,9 +50,9 @@ func (a *Authenticator) askMD5(ctx context.Context, c Client, acc *account) (*ac
 		err = errors.Join(errors.New("no password or MD5 hash for this user"), err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errPassword(c.User), err)
+		return nil, fmt.Errorf("%w: %w", wrongPassword.with(c.User), err)
 	}
-	return nil, errPassword(c.User)
+	return nil, wrongPassword.with(c.User)
 }
 
 // matchesMD5 does the same work for a user that does not exist.

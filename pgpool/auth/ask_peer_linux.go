@@ -8,8 +8,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // checkPeer lets in whose process runs as the system user of the same name (CheckPeerAuth in auth.c). The kernel vouches
@@ -17,15 +15,14 @@ import (
 func checkPeer(c Client) error {
 	uid, err := peerUID(c.Conn)
 	if err != nil {
-		return fmt.Errorf("%w: %w", &pgwire.Error{Severity: "FATAL", Code: "28000",
-			Message: "peer authentication needs a Unix socket", Hint: "Connect to the directory in pg_socket_dir, or set client_auth to another method."}, err)
+		return fmt.Errorf("%w: %w", peerWithoutSocket.with(), err)
 	}
 	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
 	if err == nil && u.Username != c.User {
 		err = fmt.Errorf("the process runs as system user %q", u.Username)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errMethod("peer", c.User), err)
+		return fmt.Errorf("%w: %w", methodFailed.with("peer", c.User), err)
 	}
 	return nil
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/xdg-go/scram"
-
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // askSCRAM runs the exchange of RFC 5802 and returns the server's final message, which is not sent yet. A user without a
@@ -94,7 +92,7 @@ func (a *Authenticator) refused(ctx context.Context, c Client, acc *account, cau
 	case renewed != acc:
 		cause = errors.Join(cause, errors.New("its secret has changed: the next attempt meets the new one"))
 	}
-	return fmt.Errorf("%w: %w", errPassword(c.User), cause)
+	return fmt.Errorf("%w: %w", wrongPassword.with(c.User), cause)
 }
 
 // readPassword reads a message of type p, what it is expected to be. It does not wait for the body of another: the length
@@ -102,13 +100,13 @@ func (a *Authenticator) refused(ctx context.Context, c Client, acc *account, cau
 func readPassword(r io.Reader, expected string) ([]byte, error) {
 	kind, n, err := readHeader(r)
 	if errors.Is(err, errMessageLength) {
-		return nil, fmt.Errorf("%w: %w", errProtocol(errMessageLength.Error()), err)
+		return nil, fmt.Errorf("%w: %w", loginLength.with(), err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if kind != 'p' {
-		return nil, errProtocol(fmt.Sprintf("expected %s response, got message type %d", expected, kind))
+		return nil, loginMessage.with(expected, kind)
 	}
 	return readBody(r, n)
 }
@@ -122,12 +120,10 @@ func parseInitialResponse(body []byte, plus bool) (bound bool, data string, err 
 	}
 	bound = plus && string(mechanism) == mechanismPlus
 	if !bound && string(mechanism) != mechanismSCRAM {
-		e := errProtocol("client selected an invalid SASL authentication mechanism")
-		e.Hint = "Offered was " + mechanismSCRAM + "."
 		if plus {
-			e.Hint = "Offered were " + mechanismPlus + " and " + mechanismSCRAM + "."
+			return false, "", mechanismUnknownPlus.with()
 		}
-		return false, "", e
+		return false, "", mechanismUnknown.with()
 	}
 	return bound, string(rest[4:]), nil
 }
@@ -142,15 +138,12 @@ func checkFlag(clientFirst string, bound, offered bool) error {
 			return errMalformedSCRAM(errors.New("channel binding data with a mechanism that has none"))
 		}
 		if flag != "p="+string(scram.ChannelBindingTLSServerEndpoint) {
-			e := errProtocol("unsupported SCRAM channel-binding type")
-			e.Hint = "Use " + string(scram.ChannelBindingTLSServerEndpoint) + "."
-			return e
+			return bindingType.with(scram.ChannelBindingTLSServerEndpoint)
 		}
 	case bound:
 		return errMalformedSCRAM(errors.New("no channel binding data with a mechanism that needs it"))
 	case flag == "y" && offered: // somebody between us took the stronger mechanism off the list
-		return &pgwire.Error{Severity: "FATAL", Code: "28000", Message: "SCRAM channel binding negotiation error",
-			Detail: "The client supports SCRAM channel binding but thinks the server does not. However, this server does support channel binding."}
+		return bindingNegotiation.with()
 	}
 	return nil
 }
@@ -159,8 +152,7 @@ func errBindingCheck(bound bool, cause error) error {
 	if !bound {
 		return errMalformedSCRAM(cause)
 	}
-	return fmt.Errorf("%w: %w", &pgwire.Error{Severity: "FATAL", Code: "28000", Message: "SCRAM channel binding check failed",
-		Hint: "The client has not seen this pooler's certificate: something between them ends TLS."}, cause)
+	return fmt.Errorf("%w: %w", bindingCheck.with(), cause)
 }
 
 // hasClientNonce tells whether a client-first-message that the library has accepted brings a nonce.
@@ -170,5 +162,5 @@ func hasClientNonce(m string) bool {
 }
 
 func errMalformedSCRAM(cause error) error {
-	return fmt.Errorf("%w: %w", errProtocol("malformed SCRAM message"), cause)
+	return fmt.Errorf("%w: %w", malformedSCRAM.with(), cause)
 }

@@ -12,8 +12,6 @@ import (
 	"net"
 
 	"github.com/xdg-go/scram"
-
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // Method is how a client proves who it is.
@@ -254,15 +252,4 @@ func (a *Authenticator) renew(ctx context.Context, c Client, acc *account) (*acc
 		return acc, nil
 	}
 	return a.query.find(ctx, lookup{c.Database, c.User}, true)
-}
-
-func errPassword(user string) *pgwire.Error {
-	return &pgwire.Error{
-		Severity: "FATAL", Code: "28P01",
-		Message: fmt.Sprintf("password authentication failed for user \"%s\"", user),
-	}
-}
-
-func errProtocol(message string) *pgwire.Error {
-	return &pgwire.Error{Severity: "FATAL", Code: "08P01", Message: message}
 }

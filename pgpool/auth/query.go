@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // DefaultQuery is the query that PgBouncer would ask, and besides for how many seconds the secret stays valid.
@@ -154,19 +152,13 @@ func (q *query) ask(ctx context.Context, key lookup, e *entry) {
 	if ctx.Err() != nil {
 		e.err = fmt.Errorf("%w: %w", errAskerLeft, e.err)
 	} else {
-		e.err = fmt.Errorf("%w: auth_query: %w", errLookup(), e.err)
+		e.err = fmt.Errorf("%w: auth_query: %w", lookupFailed.with(), e.err)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.entries[key] == e {
 		delete(q.entries, key)
 	}
-}
-
-// errLookup is all that a client learns that nobody knows yet.
-func errLookup() *pgwire.Error {
-	return &pgwire.Error{Severity: "FATAL", Code: "08006", Message: "cannot look up users: the database server gives no answer",
-		Hint: "Try again later; the pooler's log tells its operator what is wrong with auth_query."}
 }
 
 // lookUp asks the server, and says for how long the answer is good. It returns before if that still is the answer, so

@@ -114,13 +114,13 @@ func ReadStartup(r io.Reader) (Startup, error) {
 // ParseStartup parses a first packet without its length word. The error, if any, is an *Error to be sent to the client.
 func ParseStartup(body []byte) (Startup, error) {
 	if len(body) < MinStartupLen-4 || len(body) > MaxStartupLen-4 {
-		return Startup{}, protocolViolation("invalid length of startup packet")
+		return Startup{}, startupLength.with(len(body)+4, MinStartupLen, MaxStartupLen)
 	}
 	code, rest := binary.BigEndian.Uint32(body), body[4:]
 	switch code {
 	case codeSSL, codeGSSENC:
 		if len(rest) != 0 {
-			return Startup{}, protocolViolation("invalid length of encryption request")
+			return Startup{}, encryptionLength.with()
 		}
 		kind := KindSSLRequest
 		if code == codeGSSENC {
@@ -129,7 +129,7 @@ func ParseStartup(body []byte) (Startup, error) {
 		return Startup{Kind: kind}, nil
 	case codeCancel:
 		if len(rest) < 4+MinCancelKeyLen || len(rest) > 4+MaxCancelKeyLen {
-			return Startup{}, protocolViolation("invalid length of cancel request packet")
+			return Startup{}, cancelLength.with()
 		}
 		return Startup{
 			Kind: KindCancelRequest,
@@ -138,10 +138,7 @@ func ParseStartup(body []byte) (Startup, error) {
 		}, nil
 	}
 	if code>>16 != 3 {
-		return Startup{}, &Error{
-			Severity: "FATAL", Code: "0A000",
-			Message: fmt.Sprintf("unsupported frontend protocol %d.%d: server supports 3.0 to 3.2", code>>16, code&0xffff),
-		}
+		return Startup{}, versionUnsupported.with(code>>16, code&0xffff)
 	}
 	return parseStartupParams(code, rest)
 }
@@ -153,17 +150,17 @@ func parseStartupParams(version uint32, b []byte) (Startup, error) {
 	for {
 		name, rest, ok := cutString(b)
 		if !ok {
-			return Startup{}, errStartupLayout()
+			return Startup{}, startupLayout.with()
 		}
 		if name == "" {
 			if len(rest) != 0 {
-				return Startup{}, errStartupLayout()
+				return Startup{}, startupLayout.with()
 			}
 			break
 		}
 		value, rest, ok := cutString(rest)
 		if !ok {
-			return Startup{}, errStartupLayout()
+			return Startup{}, startupLayout.with()
 		}
 		b = rest
 		if strings.HasPrefix(name, "_pq_.") {
@@ -173,10 +170,7 @@ func parseStartupParams(version uint32, b []byte) (Startup, error) {
 		}
 	}
 	if s.User() == "" {
-		return Startup{}, &Error{
-			Severity: "FATAL", Code: "28000",
-			Message: "no PostgreSQL user name specified in startup packet",
-		}
+		return Startup{}, noUser.with()
 	}
 	return s, nil
 }
@@ -200,16 +194,8 @@ func cutString(b []byte) (s string, rest []byte, ok bool) {
 	return string(b[:i]), b[i+1:], true
 }
 
-func protocolViolation(message string) *Error {
-	return &Error{Severity: "FATAL", Code: "08P01", Message: message}
-}
-
-func errStartupLayout() *Error {
-	return protocolViolation("invalid startup packet layout: expected terminator as last byte")
-}
-
 // ErrHTTP is returned by ReadStartup for what begins like a request of HTTP. Its sender reads no ErrorResponse.
-var ErrHTTP = &Error{Severity: "FATAL", Code: "08P01", Message: "this is HTTP, and a PostgreSQL port"}
+var ErrHTTP = spokeHTTP.with()
 
 // errStartupLength names the usual strangers that knock on a Postgres port.
 func errStartupLength(head [4]byte, n uint32) *Error {
@@ -217,12 +203,11 @@ func errStartupLength(head [4]byte, n uint32) *Error {
 	case "GET ", "POST", "HEAD", "PUT ", "PATC", "DELE", "OPTI", "CONN", "PRI ":
 		return ErrHTTP
 	}
-	e := protocolViolation("invalid length of startup packet")
-	e.Detail = fmt.Sprintf("The length is %d; %d to %d are allowed.", n, MinStartupLen, MaxStartupLen)
+	why := startupLength
 	if head[0] == 0x16 && head[1] == 3 {
-		e.Hint = "This looks like TLS inside of TLS, or without the SSLRequest that PostgreSQL clients send first."
+		why = startupTLS
 	}
-	return e
+	return why.with(n, MinStartupLen, MaxStartupLen)
 }
 
 // AppendStartup appends a StartupMessage with the parameters in the given order.

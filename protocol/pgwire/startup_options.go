@@ -1,9 +1,6 @@
 package pgwire
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // ParseOptions parses the value of the startup parameter "options", a command line for the server: `-c name=value`,
 // `-cname=value` and `--name=value`, separated by white space, with a backslash in front of a character that is meant
@@ -21,22 +18,22 @@ func ParseOptions(s string) ([]Param, error) {
 		switch {
 		case word == "-c":
 			if setting, s, ok = cutWord(s); !ok {
-				return nil, errOptions("-c requires a value", word)
+				return nil, optionsValue.with(word)
 			}
 		case strings.HasPrefix(word, "-c"):
 			setting = word[2:]
 		case strings.HasPrefix(word, "--") && len(word) > 2:
 			setting = word[2:]
 		default:
-			return nil, errOptions("unsupported command-line switch", word)
+			return nil, optionsSwitch.with(word)
 		}
 		name, value, ok := strings.Cut(setting, "=")
 		if !ok {
-			return nil, errOptions("setting requires a value", setting)
+			return nil, optionsAssignment.with(setting)
 		}
 		name = strings.ReplaceAll(name, "-", "_")
 		if !validSettingName(name) {
-			return nil, errOptions("invalid setting name", setting)
+			return nil, optionsName.with(setting)
 		}
 		list = append(list, Param{name, value})
 	}
@@ -84,12 +81,4 @@ func validSettingName(s string) bool {
 		}
 	}
 	return !start
-}
-
-func errOptions(message, word string) *Error {
-	return &Error{
-		Severity: "FATAL", Code: "42601",
-		Message: fmt.Sprintf("%s in startup parameter \"options\": %q", message, word),
-		Hint:    "Write -c name=value or --name=value.",
-	}
 }
