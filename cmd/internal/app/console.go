@@ -7,7 +7,6 @@ import (
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/pgpool"
 	"github.com/outrigger-proxy/outrigger/pgpool/admin"
-	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // request is what a console asks of Run: to reload, unless it has more.
@@ -52,11 +51,7 @@ func (a *App) ask(r request) error {
 func (a *App) askReload() error { return a.ask(request{}) }
 
 func (a *App) askSet(name, value string) error {
-	err := a.ask(request{set: &config.Given{Name: name, Value: value}})
-	if config.IsProblems(err) {
-		return &pgwire.Error{Code: "22023", Message: err.Error(), Hint: "SHOW CONFIG lists the settings."}
-	}
-	return err
+	return a.ask(request{set: &config.Given{Name: name, Value: value}})
 }
 
 // clientsLeft is how often SHUTDOWN WAIT_FOR_CLIENTS looks whether they have left.

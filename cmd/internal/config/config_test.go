@@ -331,3 +331,23 @@ func TestReadmeHasTheTable(t *testing.T) {
 		t.Error("README.md's table of settings is out of date: go test ./cmd/internal/config -update")
 	}
 }
+
+// What an administrator sets comes after all other sources, and is told what is wrong as they are.
+func TestSet(t *testing.T) {
+	src := Sources{File: write(t, "outrigger.yaml", "default_pool_size: 4\n"), Environ: []string{"OUTRIGGER_MIN_POOL_SIZE=1"},
+		Set: []Given{{"default_pool_size", "3"}, {"min_pool_size", "2"}}}
+	c, err := Load(src)
+	if err != nil || c.Pool.DefaultPoolSize != 3 || c.Pool.MinPoolSize != 2 || c.Origin("min_pool_size") != "SET" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, tc := range []struct{ name, value, want string }{
+		{"default_pool_sice", "3", "did you mean default_pool_size?"},
+		{"pg_listen", "127.0.0.1:1", "cannot be changed while the sidecar runs"},
+		{"default_pool_size", "many", "SET: default_pool_size"},
+	} {
+		src.Set = []Given{{tc.name, tc.value}}
+		if _, err := Load(src); !IsProblems(err) || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s = %s: %v", tc.name, tc.value, err)
+		}
+	}
+}

@@ -33,6 +33,7 @@ func Load(src Sources) (*Config, error) {
 	}
 	l.environ(src.Environ)
 	l.flags(src.Flags)
+	l.given(src.Set)
 	l.finish()
 	if len(l.problems) > 0 {
 		return nil, l.problems
