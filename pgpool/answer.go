@@ -284,6 +284,9 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	now := s.pool.w.loop.Now()
 	s.pool.stats.queryTime += uint64(now.Sub(s.since).Microseconds())
 	s.since = now
+	if status == pgwire.Idle {
+		s.began = now // of a transaction that is sent already
+	}
 	c := s.client
 	switch {
 	case c == nil || ours && !s.restoring:

@@ -219,7 +219,7 @@ func (c *client) link(s *server) {
 	c.runsOn.Store(s.pid)
 	s.served.Store(c.pid)
 	c.granted, c.notified = true, false
-	s.lentAt = c.w.loop.Now()
+	s.lentAt, s.borrowed = c.w.loop.Now(), false
 	s.pool.retry = 0
 	s.pool.stats.assigned++
 	s.readOnly = c.reads && s.pool.isReplica()
@@ -455,8 +455,7 @@ func (c *client) resume() {
 		if s.conn.Congested() || s.owed.n >= maxOwed/2 {
 			return
 		}
-		c.stalled = false
-		c.conn.ResumeReading()
+		c.readOn()
 	} else if !c.waits {
 		return
 	}
@@ -485,9 +484,16 @@ func (c *client) pump() {
 // free forgets what belongs to the server that the client had.
 func (c *client) free() {
 	c.waits, c.changing = false, false
+	c.readOn()
+}
+
+// readOn ends what brake has begun. SUSPEND holds on: its end goes on reading.
+func (c *client) readOn() {
 	if c.stalled {
 		c.stalled = false
-		c.conn.ResumeReading()
+		if !c.w.pooler.suspended.Load() {
+			c.conn.ResumeReading()
+		}
 	}
 }
 
@@ -585,9 +591,8 @@ func (c *client) close(err error) {
 // Drained resumes the server that was stopped because this client reads too slowly.
 func (c *client) Drained(*netloop.Conn) {
 	c.deliverHeld()
-	if s := c.server; s != nil && s.paused {
-		s.paused = false
-		s.conn.ResumeReading()
+	if s := c.server; s != nil {
+		s.readOn()
 	}
 }
 

@@ -41,8 +41,11 @@ func (p *pool) enforce(now time.Time) {
 	for s := range p.all {
 		c := s.client
 		if c == nil {
-			if s.orphan && now.Sub(s.since) > orphanWait {
+			switch {
+			case s.orphan && now.Sub(s.since) > orphanWait:
 				s.retire()
+			case s.inReset && now.Sub(s.since) > p.w.tuning().ServerConnect:
+				s.lost(errNoAnswer)
 			}
 			continue
 		}

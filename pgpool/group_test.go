@@ -365,3 +365,23 @@ func TestStatementModeRefusesTransactions(t *testing.T) {
 	}
 	p.settled(t, 0)
 }
+
+// A server that does not answer the check query does not keep its place in the pool.
+func TestAServerThatDoesNotAnswerItsCheckIsReplaced(t *testing.T) {
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.Defaults.PoolSize = 1
+		c.Tuning.Defaults.QueryWait = 10 * time.Second
+		c.Tuning.ServerConnect = time.Second
+		c.Tuning.CheckQuery = "select pg_sleep(60)"
+	})
+	c := p.connect(t, simple)
+	command(t, c, "select 1")
+	p.on(t, 0, func(w *worker) {
+		for _, g := range w.groups {
+			for _, s := range g.pools[0].free {
+				s.lastUsed = s.lastUsed.Add(-time.Minute)
+			}
+		}
+	})
+	command(t, c, "select 1")
+}

@@ -46,7 +46,11 @@ func (p *pool) lendAway(s *server) bool {
 		return false
 	}
 	workers := p.w.pooler.workers
-	if share := (p.group.shared.policy.Load().PoolSize + len(workers) - 1) / len(workers); p.waiting.n > 0 && len(p.all) <= share {
+	share := 0 // when there is not one for each worker, they take turns
+	if used := int(p.slots.used.Load()); used >= len(workers) {
+		share = (used + len(workers) - 1) / len(workers)
+	}
+	if p.waiting.n > 0 && (s.borrowed || len(p.all) <= share) {
 		return false
 	}
 	to := workers[bits.TrailingZeros64(mask)]

@@ -99,7 +99,7 @@ func (s *server) fit() bool {
 		return true
 	}
 	if !s.conn.Silent() {
-		s.inReset = true // back when it turns out to be nothing; gone when it is the end
+		s.inReset, s.since = true, s.pool.w.loop.Now() // back when it turns out to be nothing; gone when it is the end
 		s.pool.w.settleLater(s)
 		return false
 	}

@@ -43,6 +43,7 @@ type server struct {
 	failed    bool // the unit has had an error
 	fatal     bool // the server has said that it will close
 	retired   bool // closed by us, with nothing wrong
+	borrowed  bool // from another worker, for clients that wait here, and not used yet
 	inReset   bool // it runs a query of ours between clients: to clean it, check it, or prepare it for use
 	leaving   bool // counted in slots.leaving
 	orphan    bool // its client has left; what it still says is for nobody
@@ -131,7 +132,7 @@ func (s *server) settle() {
 		}
 		return
 	}
-	if s.repeat {
+	if s.repeat && !c.midUnit {
 		s.unlink()
 		s.pool.put(s)
 		c.repeat(s.unit)
@@ -174,11 +175,18 @@ func (s *server) unlink() {
 		s.notifier.Store(0)
 	}
 	s.repeat, s.tentative, s.wrote = false, false, false
+	s.readOn()
+	s.pool.account(s)
+}
+
+// readOn ends what back-pressure has begun. SUSPEND holds on: its end goes on reading.
+func (s *server) readOn() {
 	if s.paused {
 		s.paused = false
-		s.conn.ResumeReading()
+		if !s.pool.w.pooler.suspended.Load() {
+			s.conn.ResumeReading()
+		}
 	}
-	s.pool.account(s)
 }
 
 // retire closes a server that nothing is wrong with.
@@ -198,6 +206,7 @@ var terminate = []byte{pgwire.Terminate, 0, 0, 0, 4}
 var (
 	errGarbage   = errors.New("server sent what is not PostgreSQL protocol")
 	errOutOfStep = errors.New("server sent an answer that nobody asked for")
+	errNoAnswer  = errors.New("server did not answer the pooler's own query within server_connect_timeout")
 )
 
 // lost gives the server up.

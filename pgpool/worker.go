@@ -151,7 +151,7 @@ func (w *worker) forget(c *client) {
 // borrowed takes a server that another worker lends.
 func (w *worker) borrowed(shared *sharedGroup, index int, s *server) {
 	p := w.group(shared).pools[index]
-	s.pool = p
+	s.pool, s.borrowed = p, true
 	p.all[s] = struct{}{}
 	w.startHouse()
 	p.put(s)

@@ -1,0 +1,40 @@
+package pgpool
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A worker with more clients than there are servers in the pool leaves some to the others.
+func TestNoWorkerKeepsTheOnlyServer(t *testing.T) {
+	p := start(t, 2, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
+	var busy, other []*pgx.Conn
+	for range 4 {
+		busy, other = append(busy, p.connect(t, simple)), append(other, p.connect(t, simple))
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	for _, c := range busy {
+		go func() {
+			for ctx.Err() == nil {
+				c.Exec(context.Background(), "select pg_sleep(0.002)")
+			}
+			ended <- struct{}{}
+		}()
+	}
+	waitFor(t, "a queue", func() bool { return waiting(t, p) > 1 })
+	limited, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	for range 2 * int(deadline/housekeeping) { // it is not housekeeping that helps
+		if _, err := other[0].Exec(limited, "select 1"); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	stop()
+	for range busy {
+		<-ended
+	}
+}

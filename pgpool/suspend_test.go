@@ -1,0 +1,62 @@
+package pgpool
+
+import (
+	"testing"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// SUSPEND ends although a client that was too slow reads on: its server is not read again before RESUME.
+func TestSuspendStopsWhatBackPressureHasStopped(t *testing.T) {
+	p := start(t, 1, nil)
+	slow, err := p.connect(t, simple).PgConn().Hijack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Conn.Close()
+	slow.Conn.SetDeadline(time.Now().Add(deadline))
+	if _, err := slow.Conn.Write(pgwire.AppendQuery(nil, "select repeat('x', 1000) from generate_series(1, 100000)")); err != nil {
+		t.Fatal(err)
+	}
+	paused := func() (stopped bool) {
+		p.on(t, 0, func(w *worker) {
+			for _, g := range w.groups {
+				for s := range g.pools[0].all {
+					stopped = stopped || s.paused
+				}
+			}
+		})
+		return stopped
+	}
+	waitFor(t, "back-pressure", paused)
+	console := p.admin(t)
+	suspended := make(chan struct{})
+	go func() {
+		command(t, console, "suspend")
+		close(suspended)
+	}()
+	waitFor(t, "the suspend to begin", p.suspended.Load)
+	total, b := make(chan int, 1), make([]byte, 64<<10)
+	go func() {
+		n := 0
+		for {
+			k, err := slow.Conn.Read(b)
+			n += k
+			if err != nil || string(b[max(0, k-6):k]) == string(readyIdle) {
+				total <- n
+				return
+			}
+		}
+	}()
+	<-suspended
+	select {
+	case n := <-total:
+		t.Fatalf("%d bytes came while suspended", n)
+	case <-time.After(time.Second): // what is not to come has time to
+	}
+	command(t, console, "resume")
+	if n := <-total; n < 100_000_000 {
+		t.Errorf("%d bytes after all", n)
+	}
+}
