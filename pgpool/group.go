@@ -64,10 +64,8 @@ func (g *sharedGroup) dial(ctx context.Context, index int, settings ...pgwire.Pa
 	return server.dial(ctx, credentials, g.name, settings...)
 }
 
-// setUpstreams starts to watch the servers of t and stops to watch those that are gone.
+// setUpstreams starts to watch the servers of t and stops to watch those that are gone. p.mu is held, until t is stored.
 func (p *Pooler) setUpstreams(t *Tuning) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	wanted := make(map[string][]Server)
 	for _, d := range t.Databases {
 		if len(d.Servers) > 0 {
@@ -125,13 +123,17 @@ func (p *Pooler) relocate(g *sharedGroup, d Database, t *Tuning) *sharedGroup {
 	if to.credentials.Load() == nil {
 		to.key.user = d.Servers[0].Credentials.User()
 	}
+	delete(p.groups, g.key)
+	if known := p.groups[to.key]; known != nil { // clients that came after the reload were faster
+		g.moved.Store(known)
+		return known
+	}
 	for range d.Servers {
 		to.slots = append(to.slots, &slots{})
 	}
 	to.paused.Store(g.paused.Load())
 	to.policy.Store(t.policy(to.key.database, to.key.user))
 	to.welcome.Store(g.welcome.Load())
-	delete(p.groups, g.key)
 	p.groups[to.key] = to
 	g.moved.Store(to)
 	return to
@@ -166,8 +168,11 @@ type firstDial struct {
 // shared returns what the workers share of a group. The first client to ask waits until a server has let us in: the
 // database exists, and what servers report at login is known.
 func (p *Pooler) shared(ctx context.Context, w *worker, name, user string, credentials *auth.Credentials) (*sharedGroup, error) {
+	p.mu.Lock()
 	t := p.tuning.Load()
 	d, ok := t.database(name)
+	up := p.upstreams[upstreamKey(d.Servers)]
+	p.mu.Unlock()
 	if !ok {
 		return nil, noSuchDatabase.with(name)
 	}
@@ -182,13 +187,11 @@ func (p *Pooler) shared(ctx context.Context, w *worker, name, user string, crede
 	}
 	p.first.mu.Lock()
 	p.mu.Lock()
-	g, up := p.groups[key], p.upstreams[upstreamKey(d.Servers)]
+	g := p.groups[key]
 	p.mu.Unlock()
 	if g != nil {
 		p.first.mu.Unlock()
-		if credentials != nil {
-			g.credentials.Store(credentials) // the password may have changed
-		}
+		g.credentials.Store(credentials) // the password may have changed
 		return g, nil
 	}
 	dial := p.first.running[key]
@@ -199,7 +202,7 @@ func (p *Pooler) shared(ctx context.Context, w *worker, name, user string, crede
 			p.first.running = make(map[groupKey]*firstDial)
 		}
 		p.first.running[key] = dial
-		if up == nil || !p.task(func(ctx context.Context) { p.dialFirst(ctx, w, dial) }) {
+		if !p.task(func(ctx context.Context) { p.dialFirst(ctx, w, dial) }) {
 			dial.err = context.Canceled
 			delete(p.first.running, key)
 			close(dial.done)
@@ -278,9 +281,13 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	g.welcome.Store(&session.Params)
 	g.slots[index].used.Store(1)
 	p.mu.Lock()
-	p.groups[g.key] = g
+	now := p.tuning.Load() // there may have been a reload meanwhile
+	g.policy.Store(now.policy(g.key.database, g.key.user))
 	g.paused.Store(p.switches[""].paused || p.switches[g.key.database].paused)
-	if now := p.tuning.Load(); now != t { // reloaded meanwhile
+	if other := p.groups[g.key]; other != nil { // which a reload has made of another
+		g.moved.Store(other)
+	} else {
+		p.groups[g.key] = g
 		if database, ok := now.database(g.key.database); ok {
 			p.relocate(g, database, now)
 		}

@@ -385,3 +385,21 @@ func TestAServerThatDoesNotAnswerItsCheckIsReplaced(t *testing.T) {
 	})
 	command(t, c, "select 1")
 }
+
+// Servers that nobody uses go, but those of min_pool_size stay, the same ones.
+func TestIdleServersGoDownToMinPoolSize(t *testing.T) {
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.MinPoolSize = 2 })
+	waitFor(t, "two connections", func() bool { return len(p.pids(t)) == 2 })
+	p.on(t, 0, func(w *worker) {
+		for _, g := range w.groups {
+			pl := g.pools[0]
+			policy := *g.shared.policy.Load()
+			policy.MinPoolSize, policy.ServerIdle = 1, time.Minute
+			g.shared.policy.Store(&policy)
+			pl.expire(w.loop.Now().Add(2 * time.Minute))
+			if len(pl.free) != 1 {
+				t.Errorf("%d servers are left", len(pl.free))
+			}
+		}
+	})
+}

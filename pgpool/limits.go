@@ -80,12 +80,12 @@ func (p *pool) reserve() bool {
 	if limits.MaxDBServers == 0 && limits.MaxUserServers == 0 {
 		return p.slots.take(size)
 	}
-	return p.w.pooler.reserveWithin(g, p.index, size, limits)
+	return p.w.pooler.reserveWithin(g, p.index, size, limits, p.waiting.n == 0)
 }
 
 // reserveWithin takes a slot unless the database's or the user's connections to the same server have reached a limit. When
-// they have, other pools are asked to give up a free one.
-func (p *Pooler) reserveWithin(g *sharedGroup, index, size int, limits *Policy) bool {
+// they have, other pools are asked to give up a free one, but not for min_pool_size: theirs counts as much.
+func (p *Pooler) reserveWithin(g *sharedGroup, index, size int, limits *Policy, filling bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ofDatabase, ofUser := 0, 0
@@ -114,7 +114,7 @@ func (p *Pooler) reserveWithin(g *sharedGroup, index, size int, limits *Policy) 
 	if !full {
 		return g.slots[index].take(size)
 	}
-	if int(g.slots[index].used.Load()) < size {
+	if int(g.slots[index].used.Load()) < size && !filling {
 		for _, w := range p.workers {
 			w.loop.Post(func() { w.giveUp(g, index) })
 		}
@@ -130,7 +130,7 @@ func (p *Pooler) reserveFirst(ctx context.Context, g *sharedGroup, index int) er
 	again := time.NewTicker(shortHousekeeping)
 	defer again.Stop()
 	limits := g.policy.Load()
-	for !p.reserveWithin(g, index, 1, limits) {
+	for !p.reserveWithin(g, index, 1, limits, false) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():

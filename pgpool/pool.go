@@ -37,7 +37,7 @@ type pool struct {
 // slots bounds the connections to one server for one database and user over all workers, and remembers which of them starve.
 type slots struct {
 	used     atomic.Int32
-	leaving  atomic.Int32  // those of used that are being closed because they are too many
+	leaving  atomic.Int32  // those of used that are being closed because fewer are needed
 	starving atomic.Uint64 // a bit for each worker
 	dials    atomic.Uint64
 }
@@ -139,7 +139,7 @@ func (p *pool) tooMany() bool {
 	return used > limits.PoolSize && (p.waiting.n == 0 || used > limits.PoolSize+limits.ReservePoolSize)
 }
 
-// leave closes a server that is one too many.
+// leave closes a server that is one too many, or that nobody needs.
 func (s *server) leave() {
 	s.leaving = true
 	s.pool.slots.leaving.Add(1)

@@ -120,11 +120,12 @@ func (p *Pooler) Reload(tuning Tuning) error {
 			return fmt.Errorf("database %q has no server", name)
 		}
 	}
-	if err := p.setUpstreams(t); err != nil {
-		return err
-	}
 	moved := make(map[*sharedGroup]*sharedGroup)
 	p.mu.Lock()
+	if err := p.setUpstreams(t); err != nil {
+		p.mu.Unlock()
+		return err
+	}
 	p.tuning.Store(t)
 	clear(p.policies)
 	for key, g := range p.groups {

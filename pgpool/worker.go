@@ -133,6 +133,7 @@ func (w *worker) adopt(c *client, shared *sharedGroup, conn *netloop.Conn) netlo
 	if w.pooler.suspended.Load() {
 		conn.PauseReading()
 	}
+	c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user) // a reload may have come since the login began
 	w.observe(c.policy)
 	w.startHouse()
 	return c
@@ -198,11 +199,11 @@ func (p *pool) expire(now time.Time) {
 	limits := p.group.shared.policy.Load()
 	for i := 0; i < len(p.free); {
 		s := p.free[i]
-		idle := limits.ServerIdle > 0 && now.Sub(s.lastUsed) > limits.ServerIdle && int(p.slots.used.Load()) > limits.MinPoolSize
+		idle := limits.ServerIdle > 0 && now.Sub(s.lastUsed) > limits.ServerIdle && int(p.slots.used.Load()-p.slots.leaving.Load()) > limits.MinPoolSize
 		excess := p.tooMany()
 		if now.After(s.expires) || idle || s.epoch != p.group.epoch || p.group.moved != nil || excess {
 			p.free = append(p.free[:i], p.free[i+1:]...)
-			if excess {
+			if excess || idle {
 				s.leave()
 			} else {
 				s.retire()
