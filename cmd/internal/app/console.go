@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -57,29 +58,48 @@ func (a *App) askSet(name, value string) error {
 // clientsLeft is how often SHUTDOWN WAIT_FOR_CLIENTS looks whether they have left.
 const clientsLeft = 100 * time.Millisecond
 
-// shutdown ends the program for a console. Clients that are to leave by themselves are waited for before the drain, which
-// would tell them to go; nobody new is let in meanwhile.
+// shutdown ends the program for a console. Who waits for servers or clients has asked to wait, however long it takes: only
+// then comes the drain, which drain_timeout bounds. Nobody new is let in meanwhile, and health says so.
 func (a *App) shutdown(pooler *pgpool.Pooler, p *part) func(mode admin.ShutdownMode) error {
 	return func(mode admin.ShutdownMode) error {
-		switch mode {
-		case admin.ShutdownNow:
+		if mode == admin.ShutdownNow {
 			return a.ask(request{stop: stopNow})
-		case admin.ShutdownWaitForClients:
-			a.tasks.Go(func() {
-				p.halt()
-				tick := time.NewTicker(clientsLeft)
-				defer tick.Stop()
-				for pooler.ClientCount() > 0 {
-					select {
-					case <-tick.C:
-					case <-a.over:
-						return
-					}
-				}
-				_ = a.ask(request{stop: stopDrain}) // or it is ending already
-			})
-			return nil
 		}
-		return a.ask(request{stop: stopDrain})
+		wait := pooler.Drain // tells clients to go as they become idle
+		if mode == admin.ShutdownWaitForClients {
+			wait = func(ctx context.Context) error { return untilEmpty(ctx, pooler) }
+		}
+		a.draining.Store(true)
+		a.log.Info("waiting for the end", "asked", "on the console", "for_clients", mode == admin.ShutdownWaitForClients)
+		a.tasks.Go(func() {
+			p.halt()
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			a.tasks.Go(func() {
+				select {
+				case <-a.over:
+					cancel()
+				case <-ctx.Done():
+				}
+			})
+			if wait(ctx) == nil {
+				_ = a.ask(request{stop: stopDrain}) // or it is ending already
+			}
+		})
+		return nil
 	}
+}
+
+// untilEmpty waits until all clients have left, or ctx ends.
+func untilEmpty(ctx context.Context, pooler *pgpool.Pooler) error {
+	tick := time.NewTicker(clientsLeft)
+	defer tick.Stop()
+	for pooler.ClientCount() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,6 +62,13 @@ func (s *sidecar) refusesNew(t *testing.T) func() error {
 			return errors.New("new clients are served")
 		}
 		return nil
+	}
+}
+
+func (s *sidecar) saysThatItDrains(t *testing.T) {
+	t.Helper()
+	if code, r, err := askReport("http://" + s.http); err != nil || code != http.StatusServiceUnavailable || r.Status != "draining" {
+		t.Errorf("health: %d %+v, %v", code, r, err)
 	}
 }
 
@@ -127,7 +136,7 @@ func (s *sidecar) stop(t *testing.T) {
 func TestConsoleShutdown(t *testing.T) {
 	t.Parallel()
 	begun := func(t *testing.T) (s *sidecar, console, busy *pgx.Conn, tx pgx.Tx) {
-		s = serve(t, "ending", []string{"PRIMARY_DB_URL=" + shared.get("PRIMARY_URL"), "OUTRIGGER_ADMIN_USERS=postgres"})
+		s = serve(t, "ending", []string{"PRIMARY_DB_URL=" + shared.get("PRIMARY_URL"), "OUTRIGGER_ADMIN_USERS=postgres", "OUTRIGGER_DRAIN_TIMEOUT=1s"})
 		s.ready(t, 1)
 		console, busy = connect(t, s.url("outrigger")), connect(t, s.url("postgres"))
 		tx, err := busy.Begin(t.Context())
@@ -145,7 +154,7 @@ func TestConsoleShutdown(t *testing.T) {
 		if err := command(console, "SHUTDOWN"); err == nil {
 			t.Error("an answer came before the end")
 		}
-		s.exit(t, 0, 10*time.Second) // less than drain_timeout, which it would take to wait for the transaction
+		s.exit(t, 0, 10*time.Second)
 		if _, err := tx.Exec(t.Context(), "select 1"); err == nil {
 			t.Error("the transaction goes on")
 		}
@@ -161,7 +170,8 @@ func TestConsoleShutdown(t *testing.T) {
 		if _, err := idle.Exec(t.Context(), "select 1"); err == nil {
 			t.Error("the idle client is served")
 		}
-		if _, err := tx.Exec(t.Context(), "select 2"); err != nil {
+		s.saysThatItDrains(t)
+		if _, err := tx.Exec(t.Context(), "select pg_sleep(1.5)"); err != nil { // longer than drain_timeout
 			t.Errorf("in the transaction: %v", err)
 		}
 		if !s.running() {
@@ -182,11 +192,12 @@ func TestConsoleShutdown(t *testing.T) {
 			t.Error(err)
 		}
 		eventually(t, "new clients are refused", s.refusesNew(t))
+		s.saysThatItDrains(t)
 		if err := tx.Commit(t.Context()); err != nil {
 			t.Errorf("commit: %v", err)
 		}
-		for range 20 { // several looks at whether the clients have left
-			if _, err := busy.Exec(t.Context(), "select pg_sleep(0.02)"); err != nil {
+		for range 30 { // many looks at whether the clients have left, and longer than drain_timeout
+			if _, err := busy.Exec(t.Context(), "select pg_sleep(0.05)"); err != nil {
 				t.Fatalf("the client that is waited for: %v", err)
 			}
 		}
@@ -197,5 +208,20 @@ func TestConsoleShutdown(t *testing.T) {
 			t.Error(err)
 		}
 		s.exit(t, 0, 20*time.Second) // though the console is still open
+	})
+	t.Run("SIGTERM ends the wait", func(t *testing.T) {
+		t.Parallel()
+		for _, what := range []string{"SERVERS", "CLIENTS"} {
+			s, console, _, tx := begun(t)
+			if err := command(console, "SHUTDOWN WAIT_FOR_"+what); err != nil {
+				t.Error(err)
+			}
+			eventually(t, "new clients are refused", s.refusesNew(t))
+			s.signal(t, syscall.SIGTERM)
+			s.exit(t, 0, 20*time.Second)
+			if _, err := tx.Exec(t.Context(), "select 1"); err == nil {
+				t.Error("the transaction goes on")
+			}
+		}
 	})
 }
