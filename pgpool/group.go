@@ -75,6 +75,9 @@ func (p *Pooler) setUpstreams(t *Tuning) error {
 	for key, servers := range wanted {
 		if u := p.upstreams[key]; u != nil {
 			u.servers.Store(&servers)
+			if w, ok := u.roles.(*Watcher); ok {
+				w.servers.Store(&servers)
+			}
 			continue
 		}
 		roles, err := p.cfg.Roles(servers)

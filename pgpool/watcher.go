@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 // Watcher asks the servers who they are and how far they have come. It is the Roles of a real upstream.
 type Watcher struct {
 	monitor *health.Monitor
-	primary atomic.Int32 // index of the last primary seen; the configured one before the first probe
+	primary atomic.Int32             // index of the last primary seen; the configured one before the first probe
+	servers atomic.Pointer[[]Server] // how they are logged in to; a reload may change it
 }
 
 // NewWatcher makes a Watcher; Run runs it. Servers are reached as the pooler reaches them.
@@ -24,14 +26,15 @@ func NewWatcher(servers []Server, log *slog.Logger) (*Watcher, error) {
 
 func newWatcher(servers []Server, cfg health.Config) (*Watcher, error) {
 	u := &Watcher{}
-	byAddr := make(map[string]*Server)
+	u.servers.Store(&servers)
 	for i := range servers {
 		cfg.Servers = append(cfg.Servers, servers[i].Addr)
-		byAddr[servers[i].Addr] = &servers[i]
 	}
 	cfg.OnChange = u.changed
 	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
-		session, err := byAddr[addr].dial(ctx, byAddr[addr].Credentials, byAddr[addr].Database)
+		servers := *u.servers.Load()
+		s := &servers[slices.IndexFunc(servers, func(s Server) bool { return s.Addr == addr })]
+		session, err := s.dial(ctx, s.Credentials, s.Database)
 		return session.Conn, err
 	}
 	var err error
