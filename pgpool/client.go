@@ -190,6 +190,10 @@ func (c *client) acquire(read bool) bool {
 	if c.group.moved != nil {
 		c.move()
 	}
+	if c.group.removed {
+		c.refuse(databaseRemoved.with(c.group.shared.key.database))
+		return false
+	}
 	p := c.group.route(c, read)
 	c.reads = p.isReplica()
 	if p.waiting.n == 0 {

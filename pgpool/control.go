@@ -165,8 +165,14 @@ func (c consoleControl) Reconnect(database string) error {
 	if _, err := c.p.known(database); err != nil {
 		return err
 	}
+	c.p.mu.Lock()
+	for key, g := range c.p.groups {
+		if database == "" || key.database == database {
+			g.epoch.Add(1)
+		}
+	}
+	c.p.mu.Unlock()
 	c.p.onGroups(database, func(g *group) {
-		g.epoch++
 		for _, p := range g.pools {
 			p.retireFree()
 			g.w.markDirty(p)
@@ -184,7 +190,7 @@ func (c consoleControl) WaitClose(ctx context.Context, database string) error {
 		c.p.onGroups(database, func(g *group) {
 			for _, p := range g.pools {
 				for s := range p.all {
-					if s.epoch != g.epoch || g.moved != nil {
+					if s.epoch != g.shared.epoch.Load() || g.moved != nil {
 						left++
 					}
 				}

@@ -50,14 +50,15 @@ func (p *pool) enforce(now time.Time) {
 			continue
 		}
 		limits := c.policy
-		quiet := s.owed.n == 0 && !c.midUnit && c.body == 0
+		quiet := s.owed.n == 0 && c.body == 0
+		inside := s.status != pgwire.Idle || c.midUnit // a unit without its Sync holds the server, too
 		switch {
 		case c.closing:
-		case s.status != pgwire.Idle && past(now, s.began, limits.Transaction):
+		case inside && past(now, s.began, limits.Transaction):
 			c.refuse(transactionTooLong.with("transaction_timeout", limits.Transaction))
-		case s.status != pgwire.Idle && quiet && past(now, s.since, limits.IdleTransaction):
+		case inside && quiet && past(now, s.since, limits.IdleTransaction):
 			c.refuse(transactionIdle.with("idle_transaction_timeout", limits.IdleTransaction))
-		case s.status == pgwire.Idle && quiet && past(now, s.since, limits.ClientIdle):
+		case quiet && !inside && past(now, s.since, limits.ClientIdle):
 			c.refuse(clientIdle.with("client_idle_timeout", limits.ClientIdle))
 		case s.owed.n > 0 && past(now, s.since, limits.QueryTimeout):
 			s.overdue(c, now)

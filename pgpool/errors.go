@@ -19,6 +19,7 @@ const (
 	directTLSWithoutALPN
 	noSuchDatabase
 	databaseDisabled
+	databaseRemoved
 	tooManyClients
 	consoleForbidden
 	badReplication
@@ -76,6 +77,8 @@ var reasons = [...]pgwire.Kind{
 		Hint: `Add it to databases in the configuration, or an entry "*" for all names.`, When: "`databases` has neither this name nor `*`."},
 	databaseDisabled: {Code: "55000", Severity: final, Message: "database %[1]q does not take connections",
 		Hint: "An administrator has disabled it on the pooler's console: ENABLE lets clients in again.", When: "DISABLE on the console."},
+	databaseRemoved: {Code: "57P01", Severity: final, Message: "terminating connection: database %[1]q is no longer configured",
+		Hint: "Connect to another, or add it to databases again.", When: "A reload has taken the database out of `databases`."},
 	tooManyClients: {Code: "53300", Severity: final, Message: "too many %[1]s", Detail: "%[2]s is %[3]d.",
 		Hint: "Close connections that are not used, or raise %[2]s.",
 		When: "`max_client_conn`, `max_db_client_connections` or `max_user_client_connections` is reached."},

@@ -45,6 +45,8 @@ type sharedGroup struct {
 	name  string // of the database, on the servers
 	slots []*slots
 
+	epoch       atomic.Int32                // connections of an earlier one are closed when they are free
+	removed     atomic.Bool                 // the database is no longer configured
 	paused      atomic.Bool                 // each worker's group follows
 	moved       atomic.Pointer[sharedGroup] // what replaces it since a reload
 	policy      atomic.Pointer[Policy]
@@ -263,6 +265,7 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 		return
 	}
 	defer p.arrivedFirst(g)
+	epoch := g.epoch.Load()
 	for k := range count { // any server will do while the primary is away
 		i := (index + k) % count
 		var err error
@@ -299,7 +302,7 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	err := w.loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
 		to := w.group(g).pools[index]
 		w.startHouse()
-		return to.arrived(c, session)
+		return to.arrived(c, session, epoch)
 	})
 	if err != nil {
 		g.slots[index].used.Add(-1)

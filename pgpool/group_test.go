@@ -403,3 +403,41 @@ func TestIdleServersGoDownToMinPoolSize(t *testing.T) {
 		}
 	})
 }
+
+func TestReloadWithoutADatabaseEndsItsClients(t *testing.T) {
+	var tuning Tuning
+	p := start(t, 2, func(c *Config) {
+		server := testServer(t, 0)
+		c.Tuning.Databases = map[string]Database{"a": {Name: "postgres", Servers: []Server{server}}, "b": {Name: "postgres", Servers: []Server{server}}}
+		tuning = c.Tuning
+	})
+	connect := func(database string) *pgx.Conn {
+		c, err := p.connectAs(t, "postgres", database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask(t, c, "select 'here'")
+		return c
+	}
+	idle, busy, stays := connect("a"), connect("a"), connect("b")
+	command(t, busy, "begin")
+	tuning.Databases = map[string]Database{"b": tuning.Databases["b"]}
+	if err := p.Reload(tuning); err != nil {
+		t.Fatal(err)
+	}
+	expectEnd := func(c *pgx.Conn, sql string) {
+		t.Helper()
+		_, err := c.Exec(context.Background(), sql)
+		var e *pgconn.PgError
+		if !errors.As(err, &e) || e.Code != "57P01" {
+			t.Errorf("%s: %v, want 57P01", sql, err)
+		}
+	}
+	p.each(func(*worker) {}) // the loops have heard of it
+	expectEnd(idle, "select 1")
+	command(t, busy, "select 1")
+	command(t, busy, "commit")
+	expectEnd(busy, "select 1")
+	ask(t, stays, "select 'still here'")
+	waitFor(t, "its servers to close", func() bool { return len(p.pids(t)) == 1 })
+}

@@ -99,8 +99,8 @@ func (s *server) fit() bool {
 		return true
 	}
 	if !s.conn.Silent() {
-		s.inReset, s.since = true, s.pool.w.loop.Now() // back when it turns out to be nothing; gone when it is the end
-		s.pool.w.settleLater(s)
+		s.inReset, s.since = true, s.pool.w.loop.Now()
+		s.pool.w.loop.Post(s.readSince) // back when it turns out to be nothing; gone when it is the end
 		return false
 	}
 	if t := s.pool.w.tuning(); t.CheckQuery != "" && idle >= t.CheckDelay {
@@ -111,10 +111,17 @@ func (s *server) fit() bool {
 	return true
 }
 
+// readSince is called when the loop has read what was there to be read.
+func (s *server) readSince() {
+	if s.inReset && s.client == nil && s.owed.n == 0 && s.body == 0 {
+		s.settle()
+	}
+}
+
 // put takes a server back.
 func (p *pool) put(s *server) {
 	now := p.w.loop.Now()
-	if p.w.draining && p.waiting.n == 0 || now.After(s.expires) || s.epoch != p.group.epoch || p.group.moved != nil || p.group.paused {
+	if p.w.draining && p.waiting.n == 0 || p.outlived(s, now) || p.group.paused {
 		s.retire()
 		return
 	}
@@ -130,6 +137,12 @@ func (p *pool) put(s *server) {
 	if p.waiting.n > 0 {
 		p.w.markDirty(p)
 	}
+}
+
+// outlived tells whether a server is not to be used again: it is too old, RECONNECT has been asked for since, or its
+// database is elsewhere now.
+func (p *pool) outlived(s *server, now time.Time) bool {
+	return now.After(s.expires) || s.epoch != p.group.shared.epoch.Load() || p.group.moved != nil || p.group.removed
 }
 
 // tooMany tells whether the pool has more connections than it may, as after a reload.
@@ -213,11 +226,11 @@ func (p *pool) grow() {
 	}
 }
 
-// arrived gives the pool a connection that is reserved already.
-func (p *pool) arrived(c *netloop.Conn, login auth.Session) *server {
+// arrived gives the pool a connection that is reserved already. epoch is the group's when it was dialled.
+func (p *pool) arrived(c *netloop.Conn, login auth.Session, epoch int32) *server {
 	now := p.w.loop.Now()
 	s := &server{conn: c, pool: p, status: pgwire.Idle, pid: login.PID, key: login.Key, born: now, lastUsed: now,
-		id: p.slots.dials.Add(1), epoch: p.group.epoch, expires: now.Add(jitter(p.group.shared.policy.Load().ServerLifetime))}
+		id: p.slots.dials.Add(1), epoch: epoch, expires: now.Add(jitter(p.group.shared.policy.Load().ServerLifetime))}
 	p.all[s] = struct{}{}
 	p.w.pooler.addBackend(s)
 	if query := p.group.shared.policy.Load().ConnectQuery; query != "" {
@@ -232,7 +245,7 @@ func (p *pool) arrived(c *netloop.Conn, login auth.Session) *server {
 // fill dials until the pool has its min_pool_size.
 func (p *pool) fill() {
 	least := min(p.group.shared.policy.Load().MinPoolSize, p.group.shared.policy.Load().PoolSize)
-	if p.group.moved != nil || p.group.paused || p.w.draining || p.w.loop.Now().Before(p.retryAt) {
+	if p.group.moved != nil || p.group.removed || p.group.paused || p.w.draining || p.w.loop.Now().Before(p.retryAt) {
 		return
 	}
 	for int(p.slots.used.Load()) < least && p.reserve() {

@@ -134,6 +134,9 @@ func (p *Pooler) Reload(tuning Tuning) error {
 			if to := p.relocate(g, d, t); to != nil {
 				moved[g] = to
 			}
+		} else {
+			g.removed.Store(true)
+			delete(p.groups, key)
 		}
 	}
 	watching := p.watching

@@ -56,7 +56,7 @@ type server struct {
 	notifier  atomic.Uint32 // the same, while what it notifies is that client's (notify.go)
 	key       []byte
 	id        uint64
-	epoch     int          // group.epoch at its birth
+	epoch     int32        // the group's when it was dialled
 	successor *sharedGroup // it was given up for a pool of this group
 	born      time.Time
 	expires   time.Time // server_lifetime, with jitter

@@ -116,6 +116,7 @@ func (s *Server) params() auth.LoginParams {
 // dialFor gets a connection for a pool that has reserved it.
 func (p *Pooler) dialFor(to *pool) {
 	g, index, loop := to.group.shared, to.index, to.w.loop
+	epoch := g.epoch.Load()
 	failed := func(err error) { loop.Post(func() { to.dialed(err) }) }
 	ok := p.task(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, p.tuning.Load().ServerConnect)
@@ -131,7 +132,7 @@ func (p *Pooler) dialFor(to *pool) {
 		g.welcome.Store(&session.Params)
 		err = loop.Adopt(session.Conn, func(c *netloop.Conn) netloop.Handler {
 			to.dialed(nil)
-			return to.arrived(c, session)
+			return to.arrived(c, session, epoch)
 		})
 		if err != nil && !errors.Is(err, netloop.ErrStopped) {
 			failed(err)

@@ -40,8 +40,8 @@ type group struct {
 	pools   []*pool
 	clients int
 	turn    int    // breaks ties between replicas
-	epoch   int    // servers of an earlier one are closed when they are free
 	paused  bool   // nobody gets a server
+	removed bool   // its database is no longer configured
 	moved   *group // where clients go: the database lives elsewhere since a reload
 
 	channels map[string]map[*client]struct{} // who hears what from the listener
@@ -69,6 +69,7 @@ func (w *worker) group(shared *sharedGroup) *group {
 	}
 	w.groups[shared] = g
 	g.paused = shared.paused.Load()
+	g.removed = shared.removed.Load()
 	if to := shared.moved.Load(); to != nil { // it comes too late: from a login that a reload has overtaken
 		g.moved = w.group(to)
 	}
@@ -100,7 +101,7 @@ func (w *worker) settleLater(s *server) { w.toSettle = append(w.toSettle, s) }
 func (w *worker) dispatch() {
 	for i := 0; i < len(w.toSettle); i++ { // settling may ask for more
 		s := w.toSettle[i]
-		if s.owed.n == 0 && s.body == 0 && (s.client != nil || s.inReset) {
+		if s.owed.n == 0 && s.body == 0 && s.client != nil {
 			s.settle()
 		}
 	}
@@ -168,7 +169,7 @@ func (w *worker) startHouse() {
 func (w *worker) keepHouse() {
 	now := w.loop.Now()
 	for shared, g := range w.groups {
-		if g.moved != nil && g.clients == 0 && g.empty() {
+		if (g.moved != nil || g.removed) && g.clients == 0 && g.empty() {
 			delete(w.groups, shared)
 			continue
 		}
@@ -177,6 +178,9 @@ func (w *worker) keepHouse() {
 			p.enforce(now)
 			p.enforceWaits(now)
 			p.fill()
+			if p.waiting.n > 0 && p.isReplica() && !shared.up.roles.Usable(p.index) {
+				p.failWaiting(nil) // reads can go elsewhere
+			}
 			if p.waiting.n > 0 {
 				p.fed()        // repeat the call for help, if there was one
 				w.markDirty(p) // a dial may be due again
@@ -201,7 +205,7 @@ func (p *pool) expire(now time.Time) {
 		s := p.free[i]
 		idle := limits.ServerIdle > 0 && now.Sub(s.lastUsed) > limits.ServerIdle && int(p.slots.used.Load()-p.slots.leaving.Load()) > limits.MinPoolSize
 		excess := p.tooMany()
-		if now.After(s.expires) || idle || s.epoch != p.group.epoch || p.group.moved != nil || excess {
+		if p.outlived(s, now) || idle || excess {
 			p.free = append(p.free[:i], p.free[i+1:]...)
 			if excess || idle {
 				s.leave()
@@ -233,10 +237,16 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 	}
 	w.pace, w.idleLimits = housekeeping, false
 	w.maxPacket = int(w.tuning().MaxPacket)
+	for _, g := range w.groups {
+		g.removed = g.shared.removed.Load()
+	}
 	for c := range w.clients {
 		if c.group.moved != nil && c.server == nil {
 			c.move()
 			c.leaveIfLost()
+		}
+		if c.group.removed && c.server == nil {
+			c.refuse(databaseRemoved.with(c.group.shared.key.database))
 		}
 		c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user)
 		w.observe(c.policy)
