@@ -285,6 +285,10 @@ func (a *App) tryReload(given []config.Given) (changed []config.Setting, err err
 	if err != nil {
 		return nil, err
 	}
+	if next.Pooler() != a.config.Pooler() { // there is nothing to hand the databases to, or it would be left with none
+		return nil, config.Problems{{Where: next.Origin("primary_url"), Setting: "primary_url",
+			Message: "the first database cannot be added, nor the last removed, while the sidecar runs", Hint: "restart it"}}
+	}
 	checked, err := New(Options{Config: next, LogTo: io.Discard, previous: a.clients})
 	if err != nil {
 		return nil, err

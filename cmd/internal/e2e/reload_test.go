@@ -274,3 +274,21 @@ func testReload(t *testing.T, onConsole bool, first, second string) {
 	secure.stop()
 	s.stop(t)
 }
+
+// A sidecar does not become a pooler, nor cease to be one, by a reload: it says so instead of doing nothing.
+func TestReloadKeepsTheHalves(t *testing.T) {
+	t.Parallel()
+	without, with := "default_pool_size: 4\n", "primary_url: "+shared.get("PRIMARY_URL")+"\n"
+	for _, tt := range []struct{ name, before, after string }{{"gaining", without, with}, {"losing", with, without}} {
+		file := configFile(t, tt.before)
+		s := serve(t, tt.name, nil, "--config="+file)
+		s.ready(t, 1)
+		rewrite(t, file, tt.after)
+		s.signal(t, syscall.SIGHUP)
+		eventually(t, "refusal", func() error { return s.says("reload refused", "primary_url", "restart it") })
+		if tt.before == with {
+			one[int](t, connect(t, s.url("postgres")), "select 1")
+		}
+		s.stop(t)
+	}
+}
