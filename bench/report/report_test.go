@@ -101,7 +101,7 @@ func example() *Page {
 			{Workload: "select clients=64", Metric: P99, Against: "pgbouncer", Bound: 1},
 			{Workload: "select clients=16", Metric: AddedLatency, Against: "pgbouncer", Bound: 1},
 			{Workload: "tpc-b", Metric: Rate, Against: "pgbouncer", Bound: 0.5},
-			{Workload: "prepared", Metric: Rate, Against: "pgbouncer", Bound: 1, Missing: "too old"},
+			{Workload: "prepared", Metric: Rate, Against: "pgbouncer", Bound: 1, Cannot: true},
 		},
 		Figures: []Figure{{Name: "start", Unit: "ms", AtMost: 200}, {Name: "growth", Unit: "MiB", AtMost: 4}, {Name: "duration", Unit: "s", NoGoal: true},
 			{Name: "errors"}, {Name: "broken", AtMost: 1}, {Name: "nothing", AtMost: 1}},

@@ -13,7 +13,7 @@ type Target struct {
 	Metric   string // Rate, CPU, P99, AddedLatency
 	Against  string
 	Bound    float64 // at least for Rate, at most for the others
-	Missing  string  // why there is nothing to compare with, where that is known
+	Cannot   bool    // Against cannot run the workload
 }
 
 // Figure is a number that a scenario takes of each contender. The target is for ours; the others' are for comparison.
@@ -71,6 +71,9 @@ func (p *Page) judgeTarget(t Target) targetRow {
 	m := metricNamed(t.Metric)
 	c := p.compare(t.Workload, t.Against, m)
 	row := targetRow{what: t.Workload + ": " + t.Metric, measured: ratio(c.ratio) + "×", ours: value(c.ours, m.unit), by: value(c.theirs, m.unit)}
+	if t.Cannot {
+		row.by = "cannot"
+	}
 	sign := "≤"
 	if m.higher {
 		sign = "≥"
@@ -80,7 +83,7 @@ func (p *Page) judgeTarget(t Target) targetRow {
 	case failures > 0:
 		row.goal, row.measured = missed, fmt.Sprintf("%d failures", failures)
 	case c.ratio.N == 0:
-		row.goal, row.measured = unmeasured, cmp.Or(t.Missing, "–")
+		row.goal, row.measured = unmeasured, "–"
 	case within(c.ratio.Median, t.Bound, m.higher):
 		row.goal = met
 	}

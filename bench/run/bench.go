@@ -227,7 +227,11 @@ func inabilities(contenders []*contender.Contender, workloads []load.Workload) [
 			names[why] = append(names[why], w.Name)
 		}
 		for _, why := range reasons {
-			lines = append(lines, fmt.Sprintf("%s on %s: %s", strings.Join(names[why], ", "), c.Name, why))
+			which := strings.Join(names[why], ", ")
+			if n := len(names[why]); n > 5 {
+				which = fmt.Sprintf("%d workloads, from %s to %s,", n, names[why][0], names[why][n-1])
+			}
+			lines = append(lines, fmt.Sprintf("%s on %s: %s", which, c.Name, why))
 		}
 	}
 	return lines

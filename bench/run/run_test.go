@@ -108,7 +108,7 @@ func TestTargets(t *testing.T) {
 	count := map[string]int{}
 	for _, target := range b.targets() {
 		count[fmt.Sprintf("%s %.2f", target.Metric, target.Bound)]++
-		if target.Against != contender.PgBouncer || target.Missing != "pgbouncer is not there" {
+		if target.Against != contender.PgBouncer || !target.Cannot {
 			t.Errorf("%+v", target)
 		}
 	}
