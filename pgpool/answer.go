@@ -96,8 +96,8 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 		}
 		end := pos + size
 		if end > len(b) {
-			if size < passThrough || !inPieces(typ) {
-				if size > maxControl && !inPieces(typ) {
+			if size < passThrough || !inPieces(typ) || s.inspecting() {
+				if size > maxControl {
 					s.lost(errGarbage)
 					break
 				}
@@ -170,7 +170,7 @@ var (
 )
 
 // repeatable handles the message that decides: it reports true, and sets the unit up to be repeated, if a replica
-// refused the unit as a write or is shutting down.
+// refused the unit as a write or is shutting down, or if a plan is out of date.
 func (s *server) repeatable(typ byte, frame []byte) bool {
 	if s.repeat {
 		return true
@@ -179,6 +179,9 @@ func (s *server) repeatable(typ byte, frame []byte) bool {
 		return false
 	}
 	switch {
+	case s.outdatedPlan(frame):
+	case !s.readOnly:
+		return false
 	case bytes.Contains(frame, readOnlyViolation):
 		s.client.refusedAsWrite()
 	case bytes.Contains(frame, fatalSeverity): // the server closes; Closed repeats the unit
@@ -202,7 +205,11 @@ func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
 	e := s.owed.first()
 	pass = e.action == forward
 	switch typ {
-	case pgwire.DataRow, pgwire.CopyData, pgwire.CopyDone, pgwire.ParameterDescription, pgwire.FunctionCallResponse,
+	case pgwire.DataRow:
+		if e.action == inspect {
+			s.found(frame)
+		}
+	case pgwire.CopyData, pgwire.CopyDone, pgwire.ParameterDescription, pgwire.FunctionCallResponse,
 		pgwire.CopyOutResponse:
 	case pgwire.ParseComplete:
 		s.done(e.kind == kindParse)
@@ -276,7 +283,7 @@ func (s *server) unasked(typ byte, frame []byte) (pass bool) {
 // ready handles ReadyForQuery, the end of a unit's answers. It reports whether the client gets it, or instead of it
 // replaced.
 func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte) {
-	ours, set, wrote := e.action == swallow, e.set, e.wrote
+	ours, inspected, set, wrote := e.action == swallow, e.action == inspect, e.set, e.wrote
 	s.owed.pop()
 	s.status = status
 	failed := s.failed
@@ -289,6 +296,13 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	}
 	c := s.client
 	switch {
+	case inspected:
+		s.inspected(failed)
+		if s.restoring && s.owed.n == 0 {
+			s.restoring = false
+			return false, readyIdle
+		}
+		return false, nil
 	case c == nil || ours && !s.restoring:
 		return false, nil
 	case ours:
@@ -306,7 +320,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 			c.refuse(statementModeOnly.with())
 		}
 		if set != nil {
-			c.keep(pinSetting) // what becomes of it is up to the rest of the transaction
+			c.doubt(set) // what becomes of it is up to the rest of the transaction
 		}
 		return true, nil
 	}
@@ -319,6 +333,10 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	if set != nil && !failed {
 		c.set = set.onClient(c.set, c.startSet)
 		s.set = set.onServer(s.set)
+	}
+	if s.owed.n == 0 && s.due.resets && c.startSet != nil && c.policy.Mode != SessionMode && s.check() {
+		s.restoring = true // what the session began with comes back before the client hears of it
+		return false, nil
 	}
 	if s.owed.n > 0 || s.set.equal(c.set) {
 		if c.notifies && s.owed.n == 0 && s.fenceOff(c) {
@@ -367,9 +385,12 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 	if bytes.Contains(frame, fatalSeverity) || bytes.Contains(frame, panicSeverity) {
 		s.fatal = true
 	}
-	if e.kind == kindQuery && e.action == swallow {
+	switch {
+	case e.kind == kindQuery && e.action == swallow:
 		s.rejected(frame)
 		return false, nil
+	case e.action == inspect:
+		return s.fatal, nil
 	}
 	c := s.client
 	if c != nil {

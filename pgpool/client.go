@@ -29,6 +29,7 @@ type client struct {
 	home   atomic.Pointer[worker] // w, for cancel requests
 	runsOn atomic.Uint32          // process id of server, for statements that name sessions (pids.go)
 	server *server                // who it has, or
+	last   *server                // who it had last
 	pool   *pool                  // where it waits for one, or neither
 	prev   *client                // neighbours in pool.waiting
 	next   *client
@@ -40,36 +41,40 @@ type client struct {
 	status   byte                  // transaction state as it was last told
 	pin      pinReason             // why it keeps its server between transactions
 	pinnedBy *statement            // what caused that
+	suspect  *statement            // the last that may have left something
+	held     traceKinds            // what is known to be left there
+	prepares traces                // what its SQL PREPAREs may leave when they are run
 	pinnedAt int64                 // Unix seconds
 	floor    floor                 // replicas must have come this far before it reads there
 
-	scan     scan
-	inFlight int // units sent whose ReadyForQuery has not come
-	binds    int // since the last Sync
-	executes int
-	wrote    bool   // the unit at hand may write
-	unitNo   uint64 // units sent so far
-	parsedIn uint64 // the last of them that holds a Parse or Close of a statement
-	here     parsed // what the unit at hand has parsed
-	changing bool   // what was sent may change what the books say: see mustWait
-	waits    bool   // for all answers, before it goes on
-	body     int    // bytes still to come of a message that is passed on in pieces
-	bodyTo   bool   // they go to the server; otherwise nowhere
-	bodyEnd  bool   // they end the unit
-	midUnit  bool   // part of a unit is sent
-	granted  bool   // the server was given for the unit that comes next
-	reads    bool   // that unit was sent to a replica
-	copyIn   bool   // the server reads CopyData
-	stalled  bool   // the server is too slow, or owes too much: nothing more is sent
-	closing  bool
-	notified bool       // it has been told that it waits
-	drop     int        // bytes of a cancelled unit, to be skipped
-	bound    *setChange // what the messages since the last Sync do to the settings
-	replay   []byte     // a unit that is to be repeated, ahead of what conn holds
-	unit     *statement // what the unit at hand runs, as far as scanned
-	inbox    *inbox     // nil unless it has listened
-	notifies bool       // its transaction may have notified
-	fence    *fence     // see notify.go
+	scan      scan
+	inFlight  int // units sent whose ReadyForQuery has not come
+	binds     int // since the last Sync
+	executes  int
+	wrote     bool   // the unit at hand may write
+	unitNo    uint64 // units sent so far
+	parsedIn  uint64 // the last of them that holds a Parse or Close of a statement
+	here      parsed // what the unit at hand has parsed
+	changing  bool   // what was sent may change what the books say: see mustWait
+	waits     bool   // for all answers, before it goes on
+	body      int    // bytes still to come of a message that is passed on in pieces
+	bodyTo    bool   // they go to the server; otherwise nowhere
+	bodyEnd   bool   // they end the unit
+	midUnit   bool   // part of a unit is sent
+	granted   bool   // the server was given for the unit that comes next
+	reads     bool   // that unit was sent to a replica
+	renewable bool   // the unit at hand can be sent again if a plan of the server is out of date
+	copyIn    bool   // the server reads CopyData
+	stalled   bool   // the server is too slow, or owes too much: nothing more is sent
+	closing   bool
+	notified  bool       // it has been told that it waits
+	drop      int        // bytes of a cancelled unit, to be skipped
+	bound     *setChange // what the messages since the last Sync do to the settings
+	replay    []byte     // a unit that is to be repeated, ahead of what conn holds
+	unit      *statement // what the unit at hand runs, as far as scanned
+	inbox     *inbox     // nil unless it has listened
+	notifies  bool       // its transaction may have notified
+	fence     *fence     // see notify.go
 }
 
 // parsed is what a unit has parsed so far.
@@ -178,6 +183,7 @@ func (c *client) begin(b []byte) bool {
 	if !whole {
 		return false
 	}
+	c.renewable = c.scan.renewable
 	c.scan = scan{}
 	if c.unit != nil && c.unit.class.Class == classify.Listen && c.listens(b) {
 		return false
@@ -197,7 +203,7 @@ func (c *client) acquire(read bool) bool {
 	p := c.group.route(c, read)
 	c.reads = p.isReplica()
 	if p.waiting.n == 0 {
-		if s := p.take(); s != nil {
+		if s := p.takeFor(c); s != nil {
 			c.link(s)
 			return true
 		}
@@ -219,7 +225,7 @@ func (c *client) move() {
 
 // link gives the client a server, in the state that its session expects.
 func (c *client) link(s *server) {
-	c.server, s.client = s, c
+	c.server, s.client, c.last = s, c, s
 	c.runsOn.Store(s.pid)
 	s.served.Store(c.pid)
 	c.granted, c.notified = true, false
@@ -227,7 +233,8 @@ func (c *client) link(s *server) {
 	s.pool.retry = 0
 	s.pool.stats.assigned++
 	s.readOnly = c.reads && s.pool.isReplica()
-	s.tentative = s.readOnly
+	s.tentative = s.readOnly || c.renewable
+	c.renewable = false
 	s.unit, s.early = s.unit[:0], s.early[:0]
 	if !s.set.equal(c.set) {
 		s.restore(c.set)
@@ -264,7 +271,7 @@ func (c *client) send(typ byte, size int, b []byte) int {
 		return 0
 	}
 	if s.tentative {
-		s.unit = append(s.unit, frame...) // a unit on a replica is whole
+		s.unit = append(s.unit, frame...) // a unit that may be repeated is whole
 	}
 	s.pool.stats.received += uint64(n)
 	ends := false
@@ -410,7 +417,7 @@ func (c *client) sendSync(s *server, frame []byte) bool {
 	set := c.bound
 	if set != nil && (c.binds != 1 || c.executes != 1) {
 		if c.executes > 0 {
-			c.keep(pinSetting) // its fate depends on what is around it
+			c.doubt(set) // its fate depends on what is around it
 		}
 		set = nil
 	}
@@ -420,10 +427,10 @@ func (c *client) sendSync(s *server, frame []byte) bool {
 	return true
 }
 
-// keepUnbooked pins if a change of settings is under way that is not followed by its Sync.
+// keepUnbooked is for a change of settings that is under way and not followed by its Sync.
 func (c *client) keepUnbooked() {
 	if c.bound != nil {
-		c.keep(pinSetting)
+		c.doubt(c.bound)
 		c.bound = nil
 	}
 }
@@ -539,10 +546,43 @@ func (c *client) keeps() bool {
 
 // keep pins the client to its server.
 func (c *client) keep(why pinReason) {
-	if c.pin == notPinned {
-		c.pin, c.pinnedBy, c.pinnedAt = why, c.unit, c.w.loop.Now().Unix()
-		c.w.pins++
+	if c.pin == notPinned || why.lasts() && !c.pin.lasts() {
+		c.setPin(why, c.unit)
 	}
+}
+
+// repin pins by what is held, unless a lasting reason does.
+func (c *client) repin() {
+	why := notPinned
+	switch held := c.held; {
+	case c.pin.lasts():
+		return
+	case held&traceTemp != 0:
+		why = pinTemp
+	case held&traceLock != 0:
+		why = pinAdvisoryLock
+	case held&tracePrepared != 0:
+		why = pinPrepare
+	case held&traceCursor != 0:
+		why = pinCursor
+	case held&traceListen != 0:
+		why = pinListen
+	}
+	c.setPin(why, c.suspect)
+}
+
+// setPin changes the reason, by being notPinned ends the pin.
+func (c *client) setPin(why pinReason, by *statement) {
+	switch {
+	case why == c.pin:
+		return
+	case c.pin == notPinned:
+		c.w.pins++
+	case why == notPinned:
+		c.w.pins--
+		by = nil
+	}
+	c.pin, c.pinnedBy, c.pinnedAt = why, by, c.w.loop.Now().Unix()
 }
 
 // discarded is called when DISCARD ALL has wiped the session.
@@ -551,10 +591,8 @@ func (c *client) discarded() {
 	c.unnamed = nil
 	c.set = c.startSet
 	c.unlistenAll()
-	if c.pin != notPinned {
-		c.pin = notPinned
-		c.w.pins--
-	}
+	c.held, c.prepares = 0, traces{}
+	c.setPin(notPinned, nil)
 }
 
 // refuse tells the client why it ends, and ends it.
@@ -616,8 +654,8 @@ func (c *client) Closed(*netloop.Conn, error) {
 	if s == nil {
 		return
 	}
-	clean := s.idle() && !c.midUnit && (c.body == 0 || !c.bodyTo) && !c.copyIn
-	keeps, orphan := c.keeps(), !clean && s.orphaned(c)
+	clean := (s.idle() || s.checking()) && !c.midUnit && (c.body == 0 || !c.bodyTo) && !c.copyIn
+	keeps, orphan := c.keeps() || s.due.any() || s.checking(), !clean && s.orphaned(c)
 	s.unlink()
 	switch {
 	case orphan:
@@ -629,13 +667,7 @@ func (c *client) Closed(*netloop.Conn, error) {
 		}
 		s.retire()
 	case keeps:
-		s.inReset = true
-		if query := s.pool.group.shared.policy.Load().ResetQuery; query != "" {
-			s.run(query)
-		}
-		s.run("DISCARD ALL")
-		s.stmts.clear()
-		s.set = nil
+		s.discard()
 	default:
 		s.pool.put(s)
 	}

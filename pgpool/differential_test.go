@@ -512,8 +512,7 @@ type script struct {
 
 // scripts are the smallest sequences that are easy to get wrong.
 // Known differences, which no script holds: EXECUTE by SQL of a statement that was made with Parse is not found; a Parse of
-// a text that the server has prepared succeeds although its table is gone (the Bind fails); a SET inside DO or a function
-// stays on the server.
+// a text that the server has prepared succeeds although its table is gone (the Bind fails).
 var scripts = []script{
 	{name: "messages after an error and before Sync", steps: []step{
 		{parse("", "select 1/0"), bind("", ""), execute("", 0), flushes},

@@ -30,7 +30,11 @@
 //	lend.go      a worker with free servers helps one without
 //	client.go    a client's session
 //	rewrite.go   messages that the pooler looks into
-//	effect.go    what a statement leaves in the session: carried, or pinned
+//	effect.go    what a statement leaves in the session: carried, looked for, or pinned
+//	trace.go     what a text may leave
+//	check.go     asking a server what was left, before it changes hands
+//	catalog.go   the database's functions that leave something
+//	replan.go    plans that are out of date
 //	server.go    a server connection, and when it may change hands
 //	answer.go    a server's answers
 //	expect.go    the queue of answers owed

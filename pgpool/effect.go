@@ -26,38 +26,37 @@ const (
 	pinSeed
 	pinOther
 	pinLongStatement
+	pinHidden
 )
+
+// lasts tells whether only DISCARD ALL ends the pin: nobody can tell whether its reason is still there.
+func (r pinReason) lasts() bool {
+	return r == pinLoad || r == pinSeed || r == pinOther || r == pinLongStatement || r == pinHidden
+}
 
 func (r pinReason) String() string {
 	return [...]string{"", "setting changed inside a transaction or by a function", "SQL PREPARE", "LISTEN", "temporary object",
 		"session advisory lock", "cursor WITH HOLD", "LOAD", "SET ROLE or SESSION AUTHORIZATION", "setseed",
-		"state kept by a function", "statement too long to look into"}[r]
+		"state kept by a function", "statement too long to look into",
+		"set_config of a name that is computed"}[r]
 }
 
-// pins tells which state pins. Sequences do not, although currval and lastval may then meet another server: every
-// nextval would cost its client a server for good.
+// pins tells which state keeps a client on its server until DISCARD ALL: no query tells whether it is still there.
 var pins = [...]struct {
 	flag classify.Flags
 	why  pinReason
 }{
-	{classify.StateSet | classify.StateReset, pinSetting},
-	{classify.StatePrepare, pinPrepare},
-	{classify.StateListen, pinListen},
-	{classify.StateTemp, pinTemp},
-	{classify.StateAdvisoryLock, pinAdvisoryLock},
-	{classify.StateCursor, pinCursor},
 	{classify.StateLoad, pinLoad},
-	{classify.StateRole, pinRole},
 	{classify.StateSeed, pinSeed},
 	{classify.StateOther, pinOther},
 }
 
 // changes are the flags of statements behind which the books must be up to date before anything else is sent.
-const changes = classify.StateSet | classify.StateReset | classify.StateDiscard | classify.StateDeallocate
+const changes = classify.StateSet | classify.StateReset | classify.StateRole | classify.StateDiscard | classify.StateDeallocate
 
 // effect notes what running st does beyond its answer: that it may write, and what it leaves in the session. A simple SET
 // outside a transaction comes back as the change it makes to the settings, which follow the client from server to
-// server; any other state pins.
+// server. What else may be left is looked for before the server is given away.
 func (c *client) effect(st *statement) *setChange {
 	if st.class.Class != classify.Read {
 		c.wrote = true
@@ -66,12 +65,15 @@ func (c *client) effect(st *statement) *setChange {
 	if flags.Has(classify.Notifies) {
 		c.notifying()
 	}
-	if !flags.Has(classify.StateMask) {
+	if st.class.Class < classify.Session && !flags.Has(classify.StateMask) {
+		if known := c.group.shared.catalog.Load(); st.class.Class == classify.Read && known != nil && len(known.hazards) > 0 {
+			c.mayLeave(st) // it may read a view
+		}
 		return nil
 	}
 	c.changing = c.changing || flags.Has(changes)
-	if c.status == pgwire.Idle && c.inFlight == 0 {
-		if set := st.settingChange(); set != nil && !c.partial(set) {
+	if flags.Has(classify.StateSet|classify.StateReset) && c.status == pgwire.Idle && c.inFlight == 0 {
+		if set := st.settingChange(); set != nil && !partial(set) {
 			return set
 		}
 	}
@@ -81,20 +83,57 @@ func (c *client) effect(st *statement) *setChange {
 	for _, p := range pins {
 		if flags.Has(p.flag) {
 			c.keep(p.why)
-			return nil
 		}
 	}
+	c.mayLeave(st)
 	return nil
 }
 
-// partial tells whether a SET leaves a part of the value before it, so that its text is not what the session has then:
-// DateStyle is a style and an order of day, month and year in one.
-func (c *client) partial(change *setChange) bool {
-	if change.reset || change.resetAll || change.set.name != "datestyle" || strings.Contains(change.set.value, ",") {
-		return false
+// mayLeave notes what st may leave that its text alone does not settle.
+func (c *client) mayLeave(st *statement) {
+	s, known := c.server, c.group.shared.catalog.Load()
+	if known == nil {
+		s.due.kinds |= traceAll | traceCatalog
+	} else if known.expires.Before(c.w.loop.Now()) {
+		s.due.kinds |= traceCatalog
+	} else if c.held == 0 && len(known.hazards) == 0 && st.class.Class >= classify.CopyIn && st.class.Class <= classify.Write &&
+		!st.class.Flags.Has(classify.StateMask|classify.Defines) {
+		return // rows, and code that is known to leave nothing
 	}
-	_, before := c.set.find("datestyle")
-	return before
+	if st.judged == nil || st.judged != known {
+		st.judged, st.traces = known, tracesOf(string(textOf([]byte(st.body))), known)
+	}
+	t := st.traces
+	if st.class.Flags.Has(classify.StatePrepare) {
+		c.prepares.add(&t)
+	}
+	if st.class.Flags.Has(classify.Executes) {
+		s.due.add(&c.prepares)
+	}
+	if st.class.Flags.Has(classify.StateRole) {
+		t.kinds |= traceSettings
+	}
+	if t.any() {
+		c.suspect = st
+	}
+	s.due.add(&t)
+	s.due.add(&s.later)
+	s.later = traces{}
+}
+
+// doubt has the outcome of a SET looked at that is not the only thing in its unit.
+func (c *client) doubt(set *setChange) {
+	if set.resetAll {
+		c.server.due.kinds |= traceSettings | traceAnySetting
+		return
+	}
+	c.server.due.name(set.set.name)
+}
+
+// partial tells whether the text of a SET depends on the value before it: DateStyle is a style and an order of day, month
+// and year in one, and a SET of one leaves the other.
+func partial(change *setChange) bool {
+	return !change.reset && !change.resetAll && change.set.name == "datestyle" && !strings.Contains(change.set.value, ",")
 }
 
 // settingChange returns the change that a single SET or RESET makes, or nil if st is not just that.

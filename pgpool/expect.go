@@ -25,6 +25,8 @@ const (
 	swallow
 	// synthesise means that nothing was sent: the answer is made here when its turn comes.
 	synthesise
+	// inspect means that a query of ours asks about the session.
+	inspect
 )
 
 // expectation is one answer that a server owes, or that is made here in its place in the order. What the message changes

@@ -54,6 +54,8 @@ type sharedGroup struct {
 	starts      starts
 	credentials atomic.Pointer[auth.Credentials] // of the client, who logs in as himself; nil: the server's own
 	listening   atomic.Int32                     // 1 while its listener is connected
+	catalog     atomic.Pointer[catalog]
+	learnAt     atomic.Int64 // Unix nanoseconds: no look at the catalog before
 }
 
 // dial connects to a server of the group.

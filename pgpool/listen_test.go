@@ -77,6 +77,17 @@ func (p *testPooler) subscriptions(t testing.TB) (heard, hearing int) {
 // pinned counts the clients that keep a server.
 func (p *testPooler) pinned(t testing.TB) (n int) {
 	t.Helper()
+	waitFor(t, "servers to say what was left", func() bool {
+		asking := false
+		for i := range p.workers {
+			p.on(t, i, func(w *worker) {
+				for c := range w.clients {
+					asking = asking || c.server != nil && (c.server.due.any() || c.server.checking())
+				}
+			})
+		}
+		return !asking
+	})
 	for i := range p.workers {
 		p.on(t, i, func(w *worker) { n += w.pins })
 	}

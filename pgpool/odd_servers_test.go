@@ -86,7 +86,7 @@ func (o *oddServer) serve(n int, nc net.Conn) {
 			return
 		}
 		sql := strings.TrimRight(string(body), "\x00")
-		if strings.HasPrefix(sql, "odd") {
+		if strings.HasPrefix(sql, "show odd") {
 			if !o.script(n, nc, sql) {
 				return
 			}
@@ -170,9 +170,9 @@ func TestOddReplies(t *testing.T) {
 			o := startOdd(t, nil, func(_ int, nc net.Conn, _ string) bool { nc.Write(tc.reply); return false })
 			p := o.startBefore(t)
 			victim, other := p.wire(t), p.wire(t)
-			other.asked(t, "before")
+			other.asked(t, "show before")
 			victim.nc.SetDeadline(time.Now().Add(deadline))
-			victim.nc.Write(query("odd").encode())
+			victim.nc.Write(query("show odd").encode())
 			var last message
 			var err error
 			for {
@@ -195,7 +195,7 @@ func TestOddReplies(t *testing.T) {
 			if code != tc.code {
 				t.Errorf("last message %v, want code %q", last, tc.code)
 			}
-			other.asked(t, "after")
+			other.asked(t, "show after")
 			p.settled(t, 1)
 		})
 	}
@@ -267,8 +267,8 @@ func TestOddIdleServers(t *testing.T) {
 				})
 				return n == 0
 			})
-			c.asked(t, "the first query")
-			c.asked(t, "the second")
+			c.asked(t, "show the first query")
+			c.asked(t, "show the second")
 			p.settled(t, 1)
 		})
 	}
@@ -283,11 +283,11 @@ func TestErrorWithoutItsCode(t *testing.T) {
 	})
 	p := o.startBefore(t)
 	c := p.wire(t)
-	replies := c.play(step{query("odd")}, whole)
+	replies := c.play(step{query("show odd")}, whole)
 	if len(replies) != 2 || replies[0].String() != e.String() || replies[1].typ != pgwire.ReadyForQuery {
 		t.Errorf("replies %v", replies)
 	}
-	c.asked(t, "after")
+	c.asked(t, "show after")
 	p.settled(t, 1)
 }
 
@@ -302,7 +302,7 @@ func TestOneByteAtATime(t *testing.T) {
 	})
 	p := o.startBefore(t)
 	c := p.wire(t)
-	for _, sql := range []string{"odd", "odd " + long, "normal"} {
+	for _, sql := range []string{"show odd", "show odd " + long, "show normal"} {
 		c.asked(t, sql)
 	}
 	p.settled(t, 1)

@@ -15,7 +15,7 @@ const (
 // orphaned tells whether a server whose client has left may be kept: all that was sent was whole units that change nothing
 // in the books of sessions.
 func (s *server) orphaned(c *client) bool {
-	if s.owed.n == 0 || c.midUnit || c.body > 0 || c.copyIn || c.waits || c.changing || c.keeps() || s.skipping || s.fatal || s.restoring {
+	if s.owed.n == 0 || c.midUnit || c.body > 0 || c.copyIn || c.waits || c.changing || c.keeps() || s.due.any() || s.skipping || s.fatal || s.restoring {
 		return false
 	}
 	for i := range s.owed.n {

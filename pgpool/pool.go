@@ -85,6 +85,25 @@ func (p *pool) take() *server {
 	return nil
 }
 
+// takeFor returns a free server, if possible the one that the client had last: it has its settings, and what the server
+// has compiled and cached for it.
+func (p *pool) takeFor(c *client) *server {
+	n := len(p.free)
+	if n > 1 && c.last != nil && p.free[n-1] != c.last && !p.w.tuning().RoundRobin {
+		for i := n - 2; i >= max(0, n-lookBack); i-- {
+			if p.free[i] == c.last {
+				copy(p.free[i:], p.free[i+1:])
+				p.free[n-1] = c.last
+				break
+			}
+		}
+	}
+	return p.take()
+}
+
+// lookBack bounds the search for a client's last server among those used last.
+const lookBack = 32
+
 // peekAfter is for how long a server must have been free for its socket to be looked at before it is used.
 const peekAfter = 10 * time.Millisecond
 

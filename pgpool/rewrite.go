@@ -159,8 +159,16 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 	}
 	if st == nil {
 		c.wrote = true
-	} else if set := c.effect(st); set != nil {
-		c.bound = set
+	} else {
+		set := c.effect(st)
+		if set != nil {
+			c.keepUnbooked()
+			c.bound = set
+		}
+		if s.due.inValues {
+			s.due.inValues = false
+			s.due.values(values)
+		}
 	}
 	if !rewritten {
 		s.conn.Write(frame)
@@ -274,6 +282,9 @@ type scan struct {
 	write  bool       // something in it is, or may be, no read
 	parsed *statement // the last Parse
 	name   string     // and its name
+
+	named     bool // it has a Bind of a statement that servers may have prepared long ago
+	renewable bool // and ends with Sync
 }
 
 // scanUnit looks at the unit that starts at b. whole is false while bytes are missing; then the connection gathers them.
@@ -312,6 +323,7 @@ func (c *client) scanUnit(b []byte) (read, whole bool) {
 			sc.parsed, sc.name = c.w.texts.find(text, ""), string(name)
 			c.unit = sc.parsed
 			sc.write = sc.write || !sc.parsed.read()
+			sc.named = sc.named || sc.name != ""
 		case pgwire.Bind:
 			if len(rest) < size && len(rest) < maxNames {
 				c.conn.Expect(sc.pos + min(size, maxNames))
@@ -320,7 +332,9 @@ func (c *client) scanUnit(b []byte) (read, whole bool) {
 			st := c.bindTarget(rest[pgwire.HeaderLen:min(size, len(rest))])
 			c.unit = st
 			sc.write = sc.write || st == nil || !st.read()
+			sc.named = sc.named || st != nil && c.unnamed != st
 		case pgwire.Sync:
+			sc.renewable = sc.named
 			return !sc.write, len(rest) >= size
 		case pgwire.Flush, pgwire.FunctionCall:
 			return false, true // a Flush wants its answers now, and what follows is not known

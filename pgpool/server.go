@@ -22,21 +22,26 @@ type server struct {
 	pool   *pool
 	client *client // who it is lent to
 
-	owed     expectations
-	status   byte // transaction state of the last ReadyForQuery
-	set      *settings
-	stmts    prepared
-	unnamed  *statement // what its unnamed statement is; nil: none, or not known
-	body     int        // bytes still to come of a message that is passed on in pieces
-	bodyDrop bool
-	skipping bool // it has failed in a batch whose Sync is not sent yet, and ignores everything until then
+	owed        expectations
+	status      byte // transaction state of the last ReadyForQuery
+	set         *settings
+	stmts       prepared
+	due         traces      // what the client may have left here since it was last looked at
+	later       traces      // what the last look failed to see
+	inspections []*findings // answers to our own questions that are under way
+	unnamed     *statement  // what its unnamed statement is; nil: none, or not known
+	body        int         // bytes still to come of a message that is passed on in pieces
+	bodyDrop    bool
+	skipping    bool // it has failed in a batch whose Sync is not sent yet, and ignores everything until then
 
-	// A read on a replica can be repeated on the primary as long as the client has seen nothing of it.
-	readOnly  bool   // it was a replica when it was lent
-	tentative bool   // nothing has been passed on yet
-	unit      []byte // the client's bytes, to repeat them
-	early     []byte // answers held back while tentative
-	repeat    bool   // it failed there: drop its answers, then repeat
+	// A read on a replica can be repeated on the primary as long as the client has seen nothing of it; so can a unit that
+	// meets a plan that is out of date, on the same server (replan.go).
+	readOnly  bool       // it was a replica when it was lent
+	tentative bool       // nothing has been passed on yet
+	unit      []byte     // the client's bytes, to repeat them
+	early     []byte     // answers held back while tentative
+	repeat    bool       // it failed there: drop its answers, then repeat
+	outdated  *statement // whose plan was the reason
 
 	wrote     bool // the transaction may have written
 	restoring bool // the client's ReadyForQuery is held back until its settings are back
@@ -108,6 +113,18 @@ func (s *server) restore(to *settings) {
 	s.set = to
 }
 
+// discard wipes the session of a client that has gone before the server is used again.
+func (s *server) discard() {
+	s.inReset = true
+	if query := s.pool.group.shared.policy.Load().ResetQuery; query != "" {
+		s.run(query)
+	}
+	s.run("DISCARD ALL")
+	s.stmts.clear()
+	s.set = nil
+	s.due, s.later = traces{}, traces{}
+}
+
 // Drained resumes the client that was stopped because this server was too slow.
 func (s *server) Drained(*netloop.Conn) {
 	if c := s.client; c != nil {
@@ -133,6 +150,10 @@ func (s *server) settle() {
 		return
 	}
 	if s.repeat && !c.midUnit {
+		if s.outdated != nil {
+			s.replan()
+			return
+		}
 		s.unlink()
 		s.pool.put(s)
 		c.repeat(s.unit)
@@ -145,6 +166,17 @@ func (s *server) settle() {
 	if c.fence != nil {
 		c.resume()
 		return
+	}
+	if s.due.any() && c.policy.Mode != SessionMode {
+		if s.readOnly {
+			s.unlink()
+			s.discard()
+			c.released()
+			return
+		}
+		if s.check() {
+			return
+		}
 	}
 	if c.keeps() && !s.readOnly {
 		c.deliverHeld()
@@ -174,7 +206,7 @@ func (s *server) unlink() {
 	if s.notifier.Load() != 0 {
 		s.notifier.Store(0)
 	}
-	s.repeat, s.tentative, s.wrote = false, false, false
+	s.repeat, s.tentative, s.outdated, s.wrote = false, false, nil, false
 	s.readOn()
 	s.pool.account(s)
 }
@@ -220,7 +252,7 @@ func (s *server) Closed(_ *netloop.Conn, err error) {
 		return
 	}
 	s.client, c.server = nil, nil
-	if s.tentative && len(s.unit) > 0 {
+	if s.tentative && s.readOnly && len(s.unit) > 0 {
 		c.repeat(s.unit) // a read that nobody has seen anything of
 		return
 	}

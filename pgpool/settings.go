@@ -18,7 +18,7 @@ type setting struct {
 type settings struct {
 	list []setting // sorted by name
 	key  string    // equal keys mean equal settings
-	path string    // search_path, which is part of what a statement means
+	path string    // search_path and role, which are part of what a statement means
 }
 
 // newSettings sorts list and keeps the last of equal names.
@@ -45,8 +45,10 @@ func newSettings(list []setting) *settings {
 		key.WriteByte(0)
 	}
 	s := &settings{list: kept, key: key.String()}
-	if v, ok := s.find("search_path"); ok {
-		s.path = v.value
+	for _, v := range kept {
+		if v.name == "search_path" || isIdentity(v.name) {
+			s.path += v.value + "\x01"
+		}
 	}
 	return s
 }
@@ -90,29 +92,51 @@ func (s *settings) equal(o *settings) bool {
 	return s == o || s != nil && o != nil && s.key == o.key
 }
 
-// change returns the SQL that turns a session with settings from into one with settings to.
+// isIdentity tells whether a setting says who the session is. These decide what else may be set, and RESET ALL leaves them.
+func isIdentity(name string) bool { return name == "role" || name == "session_authorization" }
+
+// identity returns the settings that say who the session is, in the order in which they are set.
+func (s *settings) identity() (list []setting) {
+	for _, name := range []string{"session_authorization", "role"} {
+		if v, ok := s.find(name); ok {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// change returns the SQL that turns a session with settings from into one with settings to. Whoever the session was, it
+// is itself again while other settings change.
 func change(from, to *settings) string {
 	var sql strings.Builder
+	if len(from.identity()) > 0 {
+		sql.WriteString("RESET SESSION AUTHORIZATION;RESET ROLE;")
+	}
 	for _, old := range from.all() {
-		if _, kept := to.find(old.name); !kept {
+		if _, kept := to.find(old.name); !kept && !isIdentity(old.name) {
 			sql.WriteString("RESET " + quoteName(old.name) + ";")
 		}
 	}
 	for _, v := range to.all() {
-		if old, ok := from.find(v.name); ok && old == v {
+		if old, ok := from.find(v.name); ok && old == v || isIdentity(v.name) {
 			continue
 		}
-		if v.name == "datestyle" {
-			sql.WriteString(`RESET "datestyle";`) // what the value does not say is the default's, not the last session's
-		}
-		if v.sql {
-			sql.WriteString("SET " + quoteName(v.name) + " TO " + v.value + ";")
-		} else {
-			// Like a startup packet's values, set_config's are not parsed as SQL: a list stays a list.
-			sql.WriteString("SELECT pg_catalog.set_config(" + quoteLiteral(v.name) + "," + quoteLiteral(v.value) + ",false);")
-		}
+		v.write(&sql)
+	}
+	for _, v := range to.identity() {
+		v.write(&sql)
 	}
 	return sql.String()
+}
+
+// write appends the statement that sets v.
+func (v *setting) write(sql *strings.Builder) {
+	if v.sql {
+		sql.WriteString("SET " + quoteName(v.name) + " TO " + v.value + ";")
+		return
+	}
+	// Like a startup packet's values, set_config's are not parsed as SQL: a list stays a list.
+	sql.WriteString("SELECT pg_catalog.set_config(" + quoteLiteral(v.name) + "," + quoteLiteral(v.value) + ",false);")
 }
 
 func quoteName(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
@@ -137,6 +161,9 @@ type setChange struct {
 func (c *setChange) onClient(now, start *settings) *settings {
 	switch {
 	case c.resetAll:
+		if who := now.identity(); who != nil {
+			return newSettings(append(slices.Clone(start.all()), who...))
+		}
 		return start
 	case !c.reset:
 		return now.with(c.set)
@@ -151,7 +178,7 @@ func (c *setChange) onClient(now, start *settings) *settings {
 func (c *setChange) onServer(now *settings) *settings {
 	switch {
 	case c.resetAll:
-		return nil
+		return newSettings(now.identity())
 	case c.reset:
 		return now.without(c.set.name)
 	}

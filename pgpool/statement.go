@@ -19,6 +19,9 @@ type statement struct {
 	// zero byte.
 	body  string
 	class classify.Result
+	// traces is what it may leave in a session by what was known when it was judged.
+	traces traces
+	judged *catalog
 	// primaryOnly: a replica refused it as a write (25006).
 	primaryOnly bool
 	uses        uint64 // times that it was looked up

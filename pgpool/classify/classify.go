@@ -54,6 +54,7 @@ const (
 	Executes                   // EXECUTE: it does what was prepared
 	Pids                       // it may name sessions by process id
 	Notifies                   // NOTIFY, or what it calls
+	Defines                    // CREATE, ALTER, DROP and other commands that are no queries
 
 	StateSet
 	StateReset
@@ -176,9 +177,13 @@ func (s *scanner) statement() Class {
 	case kwNotify:
 		s.flag(Notifies)
 		return s.skip(Write)
-	case kwInsert, kwUpdate, kwDelete, kwMerge, kwWriteVerb:
+	case kwWriteVerb:
+		s.flag(Defines)
+		return s.body(Write)
+	case kwInsert, kwUpdate, kwDelete, kwMerge:
 		return s.body(Write)
 	case kwCreate:
+		s.flag(Defines)
 		return s.create()
 	case kwBegin:
 		s.advance()

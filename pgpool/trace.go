@@ -1,0 +1,332 @@
+package pgpool
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"time"
+)
+
+// traces is what a unit may have left in its session although its text does not settle whether, or what: it ran in a
+// transaction that may have failed, or called a function. Before the server is given away, it is asked (check.go).
+type traces struct {
+	kinds  traceKinds
+	names  []string // settings whose values are asked for
+	resets bool     // some may be back at what the session started with
+	// inValues: the name of a setting is among the values of the Bind.
+	inValues bool
+	// releases are the kinds that the unit may have taken away, as DROP TABLE does with a temporary table.
+	releases traceKinds
+}
+
+type traceKinds uint16
+
+const (
+	traceSettings traceKinds = 1 << iota // those of names; and the role
+	traceAnySetting
+	traceTemp
+	traceLock
+	tracePrepared // by SQL
+	traceCursor
+	traceListen
+	// traceHidden: a custom setting whose name nobody knows.
+	traceHidden
+	// traceCatalog: what is known of the database's functions is out of date.
+	traceCatalog
+
+	traceObjects = tracePrepared | traceCursor | traceListen
+	// traceAll is what code may leave that is not known.
+	traceAll = traceSettings | traceAnySetting | traceTemp | traceLock | traceObjects
+)
+
+// any tells whether there is something to look for.
+func (t *traces) any() bool { return t.kinds|t.releases != 0 }
+
+// maxTraceNames bounds the settings that are asked for by name; with more, all are looked through.
+const maxTraceNames = 32
+
+// add adds what other may have left.
+func (t *traces) add(other *traces) {
+	t.kinds |= other.kinds
+	t.releases |= other.releases
+	t.resets = t.resets || other.resets
+	t.inValues = t.inValues || other.inValues
+	for _, name := range other.names {
+		t.name(name)
+	}
+}
+
+// name adds a setting.
+func (t *traces) name(name string) {
+	t.kinds |= traceSettings
+	switch {
+	case slices.Contains(t.names, name):
+	case len(t.names) < maxTraceNames:
+		t.names = append(t.names, name)
+	default:
+		t.kinds |= traceAnySetting
+	}
+}
+
+// catalog is what is known of a database's code. It never changes: a new look makes a new one.
+type catalog struct {
+	// defaults are all settings, with what they are in a fresh session of the group.
+	defaults map[string]initial
+	// hazards are the functions that may leave something in the session, and the tables and views that call them, by name
+	// in lower case without schema.
+	hazards map[string]*traces
+	expires time.Time
+}
+
+// initial is the value of a setting in a fresh session. It is not known of what the session that was asked had changed.
+type initial struct {
+	value string
+	known bool
+}
+
+// isSetting tells whether a word after SET can be the name of a setting.
+func (k *catalog) isSetting(name string) bool {
+	if k == nil || k.defaults == nil || strings.Contains(name, ".") {
+		return true
+	}
+	_, ok := k.defaults[name]
+	return ok || name == "role" || name == "session_authorization"
+}
+
+// tracesOf looks for words, in a statement or in the source of a function, whatever the language: what dynamic SQL is
+// put together from stands in its strings. Too much found costs a question; too little would leak.
+func tracesOf(text string, known *catalog) traces {
+	var t traces
+	for w := (words{text: text}); w.next(); {
+		switch w.word {
+		case "set_config":
+			w.setConfig(&t)
+		case "set":
+			w.set(&t, known)
+		case "reset":
+			t.resets = true
+			w.reset(&t, known)
+		case "default":
+			t.resets = true
+		case "temp", "temporary", "pg_temp":
+			t.kinds |= traceTemp
+		case "pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared",
+			"pg_advisory_unlock", "pg_advisory_unlock_shared", "pg_advisory_unlock_all":
+			t.kinds |= traceLock
+		case "prepare":
+			t.kinds |= tracePrepared
+		case "hold":
+			t.kinds |= traceCursor
+		case "listen":
+			t.kinds |= traceListen
+		case "drop":
+			t.releases |= traceTemp
+		case "close":
+			t.releases |= traceCursor
+		case "deallocate":
+			t.releases |= tracePrepared
+		case "unlisten":
+			t.releases |= traceListen
+		case "discard":
+			t.releases |= traceAll
+		case "execute":
+			if w.dynamic() {
+				t.kinds |= traceAll
+			}
+		case "function", "procedure", "trigger", "extension", "routine", "view", "rule", "rename":
+			switch w.first {
+			case "create", "alter", "drop", "do", "call":
+				t.kinds |= traceCatalog
+			}
+		default:
+			if known != nil {
+				if h := known.hazards[w.word]; h != nil {
+					t.add(h)
+				}
+			}
+		}
+	}
+	return t
+}
+
+// words walks over the words of a text: in code, comments and strings alike.
+type words struct {
+	text  string
+	start int    // of the word
+	pos   int    // behind the word
+	word  string // in lower case
+	first string // the first of the text
+}
+
+func (w *words) next() bool {
+	start := w.pos
+	for start < len(w.text) && !startsWord(w.text[start]) {
+		start++
+	}
+	end := start
+	for end < len(w.text) && (startsWord(w.text[end]) || isDigit(w.text[end]) || w.text[end] == '$') {
+		end++
+	}
+	w.start, w.pos, w.word = start, end, strings.ToLower(w.text[start:end])
+	if w.first == "" {
+		w.first = w.word
+	}
+	return end > start
+}
+
+func startsWord(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' || b == '_' || b >= 0x80 }
+
+// peek returns the next word, and what stands between.
+func (w *words) peek() (between, word string) {
+	ahead := *w
+	ahead.next()
+	return w.text[w.pos:ahead.start], ahead.word
+}
+
+// set looks at what follows SET: a name and = or TO. UPDATE … SET looks the same, but its columns are no settings.
+func (w *words) set(t *traces, known *catalog) {
+	ahead := *w
+	ahead.next()
+	if ahead.word == "session" || ahead.word == "local" {
+		local := ahead.word == "local"
+		ahead.next()
+		switch {
+		case ahead.word == "characteristics":
+			for _, name := range []string{"default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable"} {
+				t.name(name)
+			}
+			return
+		case local:
+			return
+		}
+	}
+	switch ahead.word {
+	case "role", "authorization":
+		t.kinds |= traceSettings
+		return
+	case "time":
+		t.name("timezone")
+		return
+	case "names":
+		t.name("client_encoding")
+		return
+	case "schema":
+		t.name("search_path")
+		return
+	case "xml":
+		t.name("xmloption")
+		return
+	}
+	name := ahead.word
+	for ahead.pos < len(ahead.text) && ahead.text[ahead.pos] == '.' {
+		ahead.next()
+		name += "." + ahead.word
+	}
+	between, to := ahead.peek()
+	between = strings.TrimLeft(between, "\" \t\r\n")
+	if (strings.HasPrefix(between, "=") || between == "" && to == "to" || strings.HasPrefix(between, "'")) && known.isSetting(name) {
+		t.name(name)
+	}
+}
+
+func (w *words) reset(t *traces, known *catalog) {
+	ahead := *w
+	ahead.next()
+	name := ahead.word
+	for ahead.pos < len(ahead.text) && ahead.text[ahead.pos] == '.' {
+		ahead.next()
+		name += "." + ahead.word
+	}
+	switch {
+	case name == "all":
+		t.kinds |= traceSettings | traceAnySetting
+	case name == "role", name == "session":
+		t.kinds |= traceSettings
+	case name == "time":
+		t.name("timezone")
+	case known.isSetting(name):
+		t.name(name)
+	}
+}
+
+// setConfig looks at the arguments of set_config: a literal name is asked for, any other means all settings.
+func (w *words) setConfig(t *traces) {
+	args := callArguments(w.text[w.pos:])
+	if len(args) < 3 {
+		t.kinds |= traceSettings | traceAnySetting | traceHidden
+		return
+	}
+	switch strings.ToLower(strings.Trim(args[2], "' ")) {
+	case "true", "t", "yes", "on", "1":
+		return // until the end of the transaction
+	}
+	name := args[0]
+	switch {
+	case isLiteral(name):
+		t.name(strings.ToLower(strings.Trim(name, "'")))
+	case strings.HasPrefix(name, "$"):
+		t.inValues = true
+		t.kinds |= traceSettings | traceAnySetting
+	default:
+		t.kinds |= traceSettings | traceAnySetting | traceHidden
+	}
+}
+
+// isLiteral tells whether s is a string and nothing else. Inside of a string its quotes are doubled.
+func isLiteral(s string) bool {
+	inner := strings.Trim(s, "'")
+	return strings.HasPrefix(s, "'") && strings.HasSuffix(s, "'") && inner != "" && !strings.Contains(inner, "'")
+}
+
+// values adds what may be the name of a setting that pg_settings does not list (custom ones, a.b) among the values of a
+// Bind; b is the message from the formats on.
+func (t *traces) values(b []byte) {
+	for _, f := range bytes.FieldsFunc(b, func(r rune) bool { return r < ' ' }) {
+		name := strings.ToLower(string(f))
+		if len(name) <= 2*64 && strings.Contains(name, ".") && strings.IndexFunc(name, func(r rune) bool {
+			return !(r == '.' || r == '_' || r == '$' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r >= 0x80)
+		}) < 0 {
+			t.name(name)
+		}
+	}
+}
+
+// dynamic tells whether an EXECUTE runs what is not in the text. GRANT EXECUTE and EXECUTE FUNCTION run nothing; SQL's
+// own EXECUTE runs what a PREPARE has in its text.
+func (w *words) dynamic() bool {
+	if w.first == "execute" {
+		return false
+	}
+	between, word := w.peek()
+	switch word {
+	case "function", "procedure", "on", "format", "immediate":
+		return false
+	}
+	return !strings.Contains(between, "'")
+}
+
+// callArguments splits the arguments of a call, which begin at the parenthesis. It returns nothing for what is cut off.
+func callArguments(s string) (args []string) {
+	open := strings.IndexByte(s, '(')
+	if open < 0 || strings.TrimSpace(s[:open]) != "" {
+		return nil
+	}
+	depth, quoted, from := 0, false, open+1
+	for i := open; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\'':
+			quoted = !quoted
+		case quoted:
+		case c == '(':
+			depth++
+		case c == ')':
+			if depth--; depth == 0 {
+				return append(args, strings.TrimSpace(s[from:i]))
+			}
+		case c == ',' && depth == 1:
+			args = append(args, strings.TrimSpace(s[from:i]))
+			from = i + 1
+		}
+	}
+	return nil
+}
