@@ -241,7 +241,7 @@ func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
 	case pgwire.CopyInResponse:
 		s.copyIn(e)
 	case pgwire.NoticeResponse:
-		pass = true
+		pass = pass || e.kind != kindQuery // those of our own queries, which the client's settings may ask for, are not its
 	case pgwire.NotificationResponse:
 		pass = !s.client.hears(frame)
 	case pgwire.ParameterStatus:

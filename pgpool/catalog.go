@@ -27,7 +27,7 @@ const learnSQL = `SET LOCAL statement_timeout = 0; WITH RECURSIVE code AS (
  WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND l.lanname NOT IN ('c', 'internal')
 ), hazard AS (
  SELECT oid, name, text FROM code WHERE text OPERATOR(pg_catalog.~*)
-  '\m(set_config|set|reset|temp|temporary|pg_temp|pg_(try_)?advisory_(un)?lock(_all|_shared)?|prepare|hold|listen|execute)\M'
+  E'\\m(set_config|set|reset|temp|temporary|pg_temp|pg_(try_)?advisory_(un)?lock(_all|_shared)?|prepare|hold|listen|execute)\\M'
  UNION
  SELECT c.oid, c.name, c.text FROM hazard h JOIN code c ON pg_catalog.strpos(pg_catalog.lower(c.text), h.name) OPERATOR(pg_catalog.>) 0
 )

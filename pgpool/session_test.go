@@ -84,6 +84,8 @@ var sessions = []session{
 	{name: "cursor", steps: []step{{query("begin; declare c cursor with hold for select 1")}, {query("commit")}}, stays: true},
 	{name: "cursor closed", steps: []step{{query("begin; declare c cursor with hold for select 1")}, {query("commit")}, {query("fetch c")}, {query("close c")}}},
 	{name: "cursor of a transaction", steps: []step{{query("begin; declare c cursor for select 1")}, {query("commit")}}},
+	{name: "a function made where strings are not standard", steps: []step{{query("set standard_conforming_strings = off")}, {query("create function strings() returns void language sql as $$ set work_mem = '6MB' $$")}, {query("select strings()")}, {query("drop function strings()")}}},
+	{name: "log shown", steps: []step{{query("set client_min_messages = log")}, {query("set log_statement = 'all'")}, {query("begin; set work_mem = '6MB'")}, {query("commit")}, {query("create function logged() returns void language sql as ''; drop function logged()")}}},
 	{name: "load", steps: []step{{query("load 'plpgsql'")}}, stays: true},
 	{name: "backend pid", steps: []step{{query("select pg_backend_pid() > 0")}}, stays: true},
 }
