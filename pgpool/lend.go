@@ -42,7 +42,7 @@ func (w *worker) lendIdle(g *sharedGroup, index int) {
 // waits here, or because it has more than its share.
 func (p *pool) lendAway(s *server) bool {
 	mask := p.slots.starving.Load() &^ (uint64(1) << p.w.number)
-	if mask == 0 {
+	if mask == 0 || s.unsettled { // this worker will look at it once more
 		return false
 	}
 	workers := p.w.pooler.workers

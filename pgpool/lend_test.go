@@ -38,3 +38,35 @@ func TestNoWorkerKeepsTheOnlyServer(t *testing.T) {
 		<-ended
 	}
 }
+
+// A server that its worker is to look at again in this tick stays there: on another worker it may be a client's by then.
+func TestServerToBeSettledStays(t *testing.T) {
+	p := start(t, 2, nil)
+	c := p.connect(t, simple)
+	if _, err := c.Exec(context.Background(), "select 1"); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for i := range p.workers {
+		p.on(t, i, func(w *worker) {
+			for _, g := range w.groups {
+				for s := range g.pools[0].all {
+					found = true
+					g.pools[0].slots.starving.Store(1 << (1 - w.number))
+					w.settleLater(s)
+					if g.pools[0].lendAway(s) {
+						t.Error("it is lent away")
+					}
+					w.dispatch()
+					if s.unsettled || len(w.toSettle) > 0 {
+						t.Error("it is not settled")
+					}
+					g.pools[0].slots.starving.Store(0)
+				}
+			}
+		})
+	}
+	if !found {
+		t.Fatal("no server")
+	}
+}

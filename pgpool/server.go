@@ -48,6 +48,7 @@ type server struct {
 	failed    bool // the unit has had an error
 	fatal     bool // the server has said that it will close
 	retired   bool // closed by us, with nothing wrong
+	unsettled bool // is in the worker's toSettle
 	borrowed  bool // from another worker, for clients that wait here, and not used yet
 	inReset   bool // it runs a query of ours between clients: to clean it, check it, or prepare it for use
 	leaving   bool // counted in slots.leaving

@@ -95,12 +95,18 @@ func (w *worker) markDirty(p *pool) {
 }
 
 // settleLater has the server looked at in this tick's dispatch, when its client is not in the middle of something.
-func (w *worker) settleLater(s *server) { w.toSettle = append(w.toSettle, s) }
+func (w *worker) settleLater(s *server) {
+	if !s.unsettled {
+		s.unsettled = true
+		w.toSettle = append(w.toSettle, s)
+	}
+}
 
 // dispatch is the loop's hook at the end of a tick.
 func (w *worker) dispatch() {
 	for i := 0; i < len(w.toSettle); i++ { // settling may ask for more
 		s := w.toSettle[i]
+		s.unsettled = false
 		if s.owed.n == 0 && s.body == 0 && s.client != nil {
 			s.settle()
 		}
