@@ -72,15 +72,15 @@ func (c *client) cancelled(done func()) {
 }
 
 // cancelServer cancels what a server does and then calls done, in whatever goroutine. Until the request is through, the
-// server keeps its client (settle), so that the signal cannot hit anybody else's query, and gets no new unit of its
-// client's either (begin): PostgreSQL may signal twice for one request (signal_child in postmaster.c).
+// server keeps its client (settle), so that the signal cannot hit anybody else's query, and gets nothing new of its
+// client's either (heldByCancel): PostgreSQL may signal twice for one request (signal_child in postmaster.c).
 func (p *Pooler) cancelServer(s *server, done func()) {
 	server, loop, pid, key := s.pool.group.shared.up.server(s.pool.index), s.pool.w.loop, s.pid, s.key
 	if s.cancels > 0 { // one is under way
 		done()
 		return
 	}
-	wait := s.pool.group.shared.policy.Load().CancelWait
+	wait, unit := s.pool.group.shared.policy.Load().CancelWait, s.queries
 	started := p.task(func(ctx context.Context) {
 		defer done()
 		ctx, stop := context.WithTimeout(ctx, wait)
@@ -88,7 +88,7 @@ func (p *Pooler) cancelServer(s *server, done func()) {
 		// A query that ends while its cancel request waits for a turn needs none.
 		running := func() bool {
 			answer := make(chan bool, 1)
-			if !loop.Post(func() { answer <- s.owed.n > 0 }) {
+			if !loop.Post(func() { answer <- s.owed.n > 0 && s.queries == unit }) {
 				return false
 			}
 			select {
@@ -111,13 +111,22 @@ func (p *Pooler) cancelServer(s *server, done func()) {
 	s.cancels++
 }
 
+// heldByCancel tells whether what the client sends waits until a cancel request is through. What is left of a unit whose
+// messages the server has not all answered goes out: the server may need it, as it does a Sync.
+func (c *client) heldByCancel() bool {
+	s := c.server
+	return s != nil && s.cancels > 0 && (s.owed.n == 0 || !c.midUnit)
+}
+
 // cancelOver is called when a cancel request is through: client and server go on.
 func (s *server) cancelOver() {
 	s.cancels--
-	if s.owed.n > 0 || s.body > 0 || s.conn.Closing() {
+	if s.conn.Closing() {
 		return
 	}
-	s.settle()
+	if s.owed.n == 0 && s.body == 0 {
+		s.settle()
+	}
 	if c := s.client; c != nil && !c.closing {
 		c.pump()
 	}

@@ -248,3 +248,78 @@ func TestNextUnitWaitsForTheCancelRequest(t *testing.T) {
 		p.settled(t, 0)
 	}
 }
+
+// A cancel request of query_timeout that comes late hits nothing: neither what the client sends next in the same unit, nor
+// a unit that was behind it already.
+func TestQueryTimeoutSparesWhatComesNext(t *testing.T) {
+	for name, next := range map[string]step{"same unit": nil, "pipelined": {query("select pg_sleep(0.4)")}} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, 1, func(c *Config) {
+				c.Tuning.Defaults.PoolSize = 1
+				c.Tuning.Defaults.QueryTimeout = time.Second
+				c.Tuning.Policy = func(string, string) Policy { return c.Tuning.Defaults }
+			})
+			w, err := wireTo(p.addr, "postgres")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.nc.Close()
+			w.play(step{query("begin")}, whole)
+			w.nc.SetDeadline(time.Now().Add(deadline))
+			for range maxCancels {
+				p.cancels <- struct{}{}
+			}
+			send := func(s step) {
+				for _, m := range s {
+					if _, err := w.nc.Write(m.encode()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			until := func(typ byte) {
+				t.Helper()
+				for {
+					m, err := w.read()
+					if err != nil || m.typ == pgwire.ErrorResponse {
+						t.Fatalf("waiting for %c: %v, %v", typ, m, err)
+					}
+					if m.typ == typ {
+						return
+					}
+				}
+			}
+			var s *server
+			cancelling := func() (yes bool) {
+				p.on(t, 0, func(wk *worker) {
+					for c := range wk.clients {
+						if s = c.server; s != nil {
+							yes = s.cancels > 0
+						}
+					}
+				})
+				return yes
+			}
+			flush := message{pgwire.Flush, nil}
+			send(step{parse("", "select pg_sleep(1.4)"), bind("", ""), execute("", 0)})
+			if next != nil {
+				send(append(step{syncs}, next...))
+			} else {
+				send(step{flush})
+			}
+			waitFor(t, "query_timeout", cancelling)
+			until(pgwire.CommandComplete)
+			if next == nil {
+				send(step{parse("", "select pg_sleep(0.4)"), bind("", ""), execute("", 0), syncs})
+				waitFor(t, "the next statement to arrive", func() (held bool) {
+					p.on(t, 0, func(*worker) { held = len(s.client.conn.Held()) > 0 && s.owed.n == 0 })
+					return held
+				})
+			} else {
+				until(pgwire.ReadyForQuery)
+			}
+			<-p.cancels // its turn has come
+			until(pgwire.CommandComplete)
+			until(pgwire.ReadyForQuery)
+		})
+	}
+}

@@ -107,7 +107,7 @@ func (c *client) step(b []byte) int {
 	if c.body > 0 {
 		return c.piece(b)
 	}
-	if c.pool != nil || c.stalled || c.waits || c.listening() || c.fence.holds() || len(b) < pgwire.HeaderLen {
+	if c.pool != nil || c.stalled || c.waits || c.listening() || c.fence.holds() || c.heldByCancel() || len(b) < pgwire.HeaderLen {
 		return 0
 	}
 	typ, size, ok := pgwire.Header(b)
@@ -173,9 +173,6 @@ func (c *client) withoutServer(typ byte, size int, b []byte) (n int, handled boo
 // the rest of the unit, or for a server.
 func (c *client) begin(b []byte) bool {
 	if s := c.server; s != nil {
-		if s.cancels > 0 && s.owed.n == 0 {
-			return false // the signal for the last unit may be on its way (cancelOver)
-		}
 		// Only the unit it was given for runs on a replica: the next one is routed anew.
 		return !s.readOnly || c.granted
 	}
