@@ -19,7 +19,7 @@ func (p *Pooler) cancel(ctx context.Context, pid uint32, secret []byte) {
 	}
 }
 
-func (c *client) process() uint32 { return c.runsOn.Load() }
+func (c *client) process() *process { return c.runsOn.Load() }
 
 // cancelQuery cancels what the client waits for.
 func (c *client) cancelQuery(ctx context.Context) {

@@ -80,7 +80,7 @@ func (p *testPooler) cancelRaw(t *testing.T, pid uint32, key []byte) {
 type nobody struct{ n int }
 
 func (*nobody) cancelQuery(context.Context) {}
-func (*nobody) process() uint32             { return 0 }
+func (*nobody) process() *process           { return nil }
 
 // When process ids run out they are shared, and the secret tells whose the key is.
 func TestMoreClientsThanProcessIDs(t *testing.T) {

@@ -35,8 +35,8 @@ type cancelKey struct {
 type keyHolder interface {
 	// cancelQuery returns when it has had its effect, or when ctx ends.
 	cancelQuery(ctx context.Context)
-	// process is the server process that works for it, 0 if there is none now.
-	process() uint32
+	// process is the server process that works for it, nil if there is none now.
+	process() *process
 }
 
 // register gives k to owner, for a client of the given protocol version. Process ids repeat only when a node has more

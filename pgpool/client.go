@@ -26,12 +26,12 @@ type client struct {
 	startSet    *settings
 	connectedAt int64 // Unix seconds
 
-	home   atomic.Pointer[worker] // w, for cancel requests
-	runsOn atomic.Uint32          // process id of server, for statements that name sessions (pids.go)
-	server *server                // who it has, or
-	last   *server                // who it had last
-	pool   *pool                  // where it waits for one, or neither
-	prev   *client                // neighbours in pool.waiting
+	home   atomic.Pointer[worker]  // w, for cancel requests
+	runsOn atomic.Pointer[process] // of server, for statements that name sessions (pids.go)
+	server *server                 // who it has, or
+	last   *server                 // who it had last
+	pool   *pool                   // where it waits for one, or neither
+	prev   *client                 // neighbours in pool.waiting
 	next   *client
 	since  time.Time // when it began to wait, or to idle
 
@@ -223,7 +223,7 @@ func (c *client) move() {
 // link gives the client a server, in the state that its session expects.
 func (c *client) link(s *server) {
 	c.server, s.client, c.last = s, c, s
-	c.runsOn.Store(s.pid)
+	c.runsOn.Store(&s.process)
 	s.served.Store(c.pid)
 	c.granted, c.notified = true, false
 	s.lentAt, s.borrowed = c.w.loop.Now(), false

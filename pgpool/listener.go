@@ -226,7 +226,7 @@ func (l *listener) Data(c *netloop.Conn, b []byte) int {
 
 // spread copies a notification for the workers whose clients hear its channel.
 func (l *listener) spread(frame []byte) {
-	l.w.pooler.nameNotifier(frame)
+	l.w.pooler.nameNotifier(frame, l.shared.up.server(l.server).Addr)
 	for worker, clients := range l.channels[string(channelOf(frame))] {
 		if clients > 0 {
 			l.out[worker] = append(l.out[worker], frame...)

@@ -76,14 +76,14 @@ func (f *fence) through() {
 	}
 }
 
-// nameNotifier puts the client's id into a notification that is known to be from one.
-func (p *Pooler) nameNotifier(frame []byte) {
+// nameNotifier puts the client's id into a notification, heard at addr, that is known to be from one.
+func (p *Pooler) nameNotifier(frame []byte, addr string) {
 	if len(frame) < pgwire.HeaderLen+4 {
 		return
 	}
 	pid := frame[pgwire.HeaderLen : pgwire.HeaderLen+4]
 	p.mu.Lock()
-	s := p.backends[binary.BigEndian.Uint32(pid)]
+	s := p.backends[process{addr, binary.BigEndian.Uint32(pid)}]
 	p.mu.Unlock()
 	if s == nil {
 		return

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // What a client learned of its process id at login names it to others, in text and in values of both formats.
@@ -85,7 +87,7 @@ func TestServerPIDs(t *testing.T) {
 	for _, id := range []uint32{firstPID + 1, firstPID + 2} {
 		p.keys[id] = &cancelKey{owner: &client{}}
 	}
-	p.keys[firstPID+1].owner.(*client).runsOn.Store(321)
+	p.keys[firstPID+1].owner.(*client).runsOn.Store(&process{"here", 321})
 	for _, tc := range []struct{ in, want string }{
 		{"select 1073741825", "select 321"},
 		{"1073741825", "321"},
@@ -94,23 +96,50 @@ func TestServerPIDs(t *testing.T) {
 		{"10737418251 11073741825 0 4294967295 9999999999", "10737418251 11073741825 0 4294967295 9999999999"},
 		{"", ""},
 	} {
-		got, changed := p.serverPIDs([]byte(tc.in))
+		got, changed := p.serverPIDs([]byte(tc.in), "here")
 		if string(got) != tc.want || changed != (tc.in != tc.want) {
 			t.Errorf("%q: got %q, %v, want %q", tc.in, got, changed, tc.want)
 		}
 	}
 }
 
+// Two servers may have processes with the same id: neither a statement nor a notification takes one for the other.
+func TestProcessIDsOfTwoServers(t *testing.T) {
+	here, there := process{"here", 321}, process{"there", 321}
+	c := &client{}
+	p := &Pooler{keys: map[uint32]*cancelKey{firstPID + 1: {owner: c}}, backends: make(map[process]*server)}
+	c.runsOn.Store(&here)
+	if got, changed := p.serverPIDs([]byte("1073741825"), "there"); changed {
+		t.Errorf("the id becomes %s on a server where the client has no process", got)
+	}
+	for i, at := range []process{here, there} {
+		s := &server{process: at}
+		s.served.Store(firstPID + uint32(i))
+		s.notifier.Store(firstPID + uint32(i))
+		p.addBackend(s)
+	}
+	for i, at := range []process{here, there} {
+		if got := p.clientPID(at); got != firstPID+uint32(i) {
+			t.Errorf("%v served %d", at, got)
+		}
+		frame := append(pgwire.AppendHeader(nil, pgwire.NotificationResponse, 6), 0, 0, 1, 65, 'c', 0)
+		p.nameNotifier(frame, at.addr)
+		if got := binary.BigEndian.Uint32(frame[pgwire.HeaderLen:]); got != firstPID+uint32(i) {
+			t.Errorf("%v has notified for %d", at, got)
+		}
+	}
+}
+
 func FuzzBoundPIDs(f *testing.F) {
 	p := &Pooler{keys: map[uint32]*cancelKey{firstPID + 1: {owner: &client{}}}}
-	p.keys[firstPID+1].owner.(*client).runsOn.Store(321)
+	p.keys[firstPID+1].owner.(*client).runsOn.Store(&process{"here", 321})
 	id := binary.BigEndian.AppendUint32(nil, firstPID+1)
 	f.Add([]byte{0, 1, 0, 1, 0, 1, 0, 0, 0, 4, id[0], id[1], id[2], id[3], 0, 0})
 	f.Add(append([]byte{0, 0, 0, 1, 0, 0, 0, 10}, "1073741825\x00\x00"...))
 	f.Add([]byte{0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := string(b)
-		out, changed := p.boundPIDs(b)
+		out, changed := p.boundPIDs(b, "here")
 		if string(b) != before {
 			t.Error("the message itself was changed")
 		}

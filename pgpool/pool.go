@@ -248,7 +248,7 @@ func (p *pool) grow() {
 // arrived gives the pool a connection that is reserved already. epoch is the group's when it was dialled.
 func (p *pool) arrived(c *netloop.Conn, login auth.Session, epoch int32) *server {
 	now := p.w.loop.Now()
-	s := &server{conn: c, pool: p, status: pgwire.Idle, pid: login.PID, key: login.Key, born: now, lastUsed: now,
+	s := &server{conn: c, pool: p, status: pgwire.Idle, process: process{p.group.shared.up.server(p.index).Addr, login.PID}, key: login.Key, born: now, lastUsed: now,
 		id: p.slots.dials.Add(1), epoch: epoch, expires: now.Add(jitter(p.group.shared.policy.Load().ServerLifetime))}
 	p.all[s] = struct{}{}
 	p.w.pooler.addBackend(s)

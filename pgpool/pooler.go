@@ -72,7 +72,7 @@ type Pooler struct {
 	clients   headcount                 // under mu
 	switches  map[string]switches       // under mu, by database; "" is for all
 	policies  map[groupKey]*Policy      // under mu, of clients; emptied by Reload
-	backends  map[uint32]*server        // under mu, by process id
+	backends  map[process]*server       // under mu
 	keys      map[uint32]*cancelKey     // under mu, by process id
 	interned  map[string]*settings      // under mu, by their key
 	last      uint32                    // under mu
@@ -103,7 +103,7 @@ func New(cfg Config) (*Pooler, error) {
 	p := &Pooler{cfg: cfg, log: cfg.Logger, started: time.Now(), groups: make(map[groupKey]*sharedGroup),
 		arriving: make(map[*sharedGroup]bool), upstreams: make(map[string]*upstream), clients: newHeadcount(),
 		switches: make(map[string]switches), policies: make(map[groupKey]*Policy), keys: make(map[uint32]*cancelKey), cancels: make(chan struct{}, maxCancels),
-		backends: make(map[uint32]*server), interned: make(map[string]*settings)}
+		backends: make(map[process]*server), interned: make(map[string]*settings)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	for i, l := range cfg.Loops {
 		p.workers = append(p.workers, newWorker(p, i, l))

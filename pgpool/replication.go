@@ -135,7 +135,7 @@ func (r *relay) run(ctx context.Context, limit int64) error {
 	return io.EOF
 }
 
-func (r *relay) process() uint32 { return r.session.PID }
+func (r *relay) process() *process { return &process{r.to.Addr, r.session.PID} }
 
 // cancelQuery cancels what the server does for the client.
 func (r *relay) cancelQuery(ctx context.Context) {

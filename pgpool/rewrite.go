@@ -35,7 +35,7 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 			frame = c.deallocate(s, &e, name, frame)
 		}
 		if st.class.Flags.Has(classify.Pids) {
-			if sql, changed := c.w.pooler.serverPIDs(textOf([]byte(st.body))); changed {
+			if sql, changed := c.w.pooler.serverPIDs(textOf([]byte(st.body)), s.addr); changed {
 				frame = pgwire.AppendQuery(nil, string(sql))
 			}
 		}
@@ -140,11 +140,11 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 	e := expectation{kind: kindBind}
 	rewritten := to != string(name)
 	if st != nil && st.class.Flags.Has(classify.Pids) && len(frame) == size {
-		if other := c.withServerPIDs(st); other != st {
+		if other := c.withServerPIDs(st, s.addr); other != st {
 			s.prepare(other)
 			st, to, e.name, rewritten = other, other.name, string(name), true
 		}
-		if own, changed := c.w.pooler.boundPIDs(values); changed {
+		if own, changed := c.w.pooler.boundPIDs(values, s.addr); changed {
 			size += len(own) - len(values)
 			values, rewritten = own, true
 		}

@@ -18,9 +18,10 @@ import (
 // message (settle). In any other state it is closed, never reused: a row that reaches the wrong client is the one
 // unforgivable bug.
 type server struct {
-	conn   *netloop.Conn
-	pool   *pool
-	client *client // who it is lent to
+	process // constant
+	conn    *netloop.Conn
+	pool    *pool
+	client  *client // who it is lent to
 
 	owed        expectations
 	status      byte // transaction state of the last ReadyForQuery
@@ -43,21 +44,20 @@ type server struct {
 	repeat    bool       // it failed there: drop its answers, then repeat
 	outdated  *statement // whose plan was the reason
 
-	wrote     bool // the transaction may have written
-	restoring bool // the client's ReadyForQuery is held back until its settings are back
-	failed    bool // the unit has had an error
-	fatal     bool // the server has said that it will close
-	retired   bool // closed by us, with nothing wrong
-	unsettled bool // is in the worker's toSettle
-	borrowed  bool // from another worker, for clients that wait here, and not used yet
-	inReset   bool // it runs a query of ours between clients: to clean it, check it, or prepare it for use
-	leaving   bool // counted in slots.leaving
-	orphan    bool // its client has left; what it still says is for nobody
-	timedOut  bool // query_timeout has cancelled its query
-	leftover  int  // bytes read for nobody
-	paused    bool // not read because the client reads too slowly
-	cancels   int  // cancel requests under way: their target must not change
-	pid       uint32
+	wrote     bool          // the transaction may have written
+	restoring bool          // the client's ReadyForQuery is held back until its settings are back
+	failed    bool          // the unit has had an error
+	fatal     bool          // the server has said that it will close
+	retired   bool          // closed by us, with nothing wrong
+	unsettled bool          // is in the worker's toSettle
+	borrowed  bool          // from another worker, for clients that wait here, and not used yet
+	inReset   bool          // it runs a query of ours between clients: to clean it, check it, or prepare it for use
+	leaving   bool          // counted in slots.leaving
+	orphan    bool          // its client has left; what it still says is for nobody
+	timedOut  bool          // query_timeout has cancelled its query
+	leftover  int           // bytes read for nobody
+	paused    bool          // not read because the client reads too slowly
+	cancels   int           // cancel requests under way: their target must not change
 	served    atomic.Uint32 // process id of the last client, as clients know it (pids.go)
 	notifier  atomic.Uint32 // the same, while what it notifies is that client's (notify.go)
 	key       []byte
@@ -202,7 +202,7 @@ func (s *server) idle() bool {
 func (s *server) unlink() {
 	c := s.client
 	s.client, c.server = nil, nil
-	c.runsOn.Store(0)
+	c.runsOn.Store(nil)
 	c.fence = nil
 	if s.notifier.Load() != 0 {
 		s.notifier.Store(0)
