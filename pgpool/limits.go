@@ -1,8 +1,10 @@
 package pgpool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -84,11 +86,25 @@ func (p *pool) reserve() bool {
 }
 
 // reserveWithin takes a slot unless the database's or the user's connections to the same server have reached a limit. When
-// they have, other pools are asked to give up a free one, but not for min_pool_size: theirs counts as much.
+// they have, another pool is asked to give up a free one, but not for min_pool_size: its own counts as much.
 func (p *Pooler) reserveWithin(g *sharedGroup, index, size int, limits *Policy, filling bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ofDatabase, ofUser := 0, 0
+	ofDatabase, ofUser := p.countServers(g, index)
+	full := want{group: g, index: index, ofDatabase: limits.MaxDBServers > 0 && ofDatabase >= limits.MaxDBServers,
+		ofUser: limits.MaxUserServers > 0 && ofUser >= limits.MaxUserServers}
+	slots := g.slots[index]
+	if !full.ofDatabase && !full.ofUser {
+		return slots.take(size)
+	}
+	if int(slots.used.Load()) < size && !filling && slots.asking.CompareAndSwap(false, true) {
+		p.askFrom(0, full)
+	}
+	return false
+}
+
+// countServers counts the connections to a server of g that belong to its database, and to its user. p.mu is held.
+func (p *Pooler) countServers(g *sharedGroup, index int) (ofDatabase, ofUser int) {
 	count := func(other *sharedGroup) {
 		if other.up != g.up {
 			return
@@ -110,16 +126,49 @@ func (p *Pooler) reserveWithin(g *sharedGroup, index, size int, limits *Policy, 
 	for other := range p.arriving {
 		count(other)
 	}
-	full := limits.MaxDBServers > 0 && ofDatabase >= limits.MaxDBServers || limits.MaxUserServers > 0 && ofUser >= limits.MaxUserServers
-	if !full {
-		return g.slots[index].take(size)
-	}
-	if int(g.slots[index].used.Load()) < size && !filling {
-		for _, w := range p.workers {
-			w.loop.Post(func() { w.giveUp(g, index) })
+	return ofDatabase, ofUser
+}
+
+// shedExcess has connections leave that are beyond the limits, which a reload may have lowered: of each database and user
+// those of the pools that have most. They leave as they become free. p.mu is held.
+func (p *Pooler) shedExcess() {
+	for _, g := range p.groups {
+		for _, s := range g.slots {
+			s.excess.Store(0)
 		}
 	}
-	return false
+	for _, g := range p.groups {
+		limits := g.policy.Load()
+		for index := range g.slots {
+			ofDatabase, ofUser := p.countServers(g, index)
+			if limits.MaxDBServers > 0 {
+				p.shedFrom(index, ofDatabase-limits.MaxDBServers, func(o *sharedGroup) bool { return o.up == g.up && o.key.database == g.key.database })
+			}
+			if limits.MaxUserServers > 0 {
+				p.shedFrom(index, ofUser-limits.MaxUserServers, func(o *sharedGroup) bool { return o.up == g.up && o.key.user == g.key.user })
+			}
+		}
+	}
+}
+
+// shedFrom has n of the connections leave that the chosen groups have to the server, those that are to leave already
+// included.
+func (p *Pooler) shedFrom(index, n int, chosen func(*sharedGroup) bool) {
+	var from []*slots
+	for _, g := range p.groups {
+		if chosen(g) {
+			from = append(from, g.slots[index])
+			n -= int(g.slots[index].excess.Load() + g.slots[index].leaving.Load())
+		}
+	}
+	stay := func(s *slots) int32 { return s.used.Load() - s.leaving.Load() - s.excess.Load() }
+	for ; n > 0; n-- {
+		most := slices.MaxFunc(from, func(a, b *slots) int { return cmp.Compare(stay(a), stay(b)) })
+		if stay(most) <= 0 {
+			return
+		}
+		most.excess.Add(1)
+	}
 }
 
 // reserveFirst takes the slot for a group's first connection, and waits for it if a limit is reached.
@@ -148,30 +197,55 @@ func (p *Pooler) arrivedFirst(g *sharedGroup) {
 	p.mu.Unlock()
 }
 
-// giveUp closes the free server of another pool that was free for longest, so that g may have one more within the limits
-// of its database and user.
-func (w *worker) giveUp(g *sharedGroup, index int) {
+// want says for whom another pool is to give up a connection, and which limits are in the way.
+type want struct {
+	group              *sharedGroup
+	index              int
+	ofDatabase, ofUser bool
+}
+
+// askFrom asks one worker after the other, from a number on, until one gives up a connection. There is one request at a
+// time for each pool that wants: more would close more than it needs.
+func (p *Pooler) askFrom(number int, to want) {
+	if number == len(p.workers) {
+		to.group.slots[to.index].asking.Store(false)
+		return
+	}
+	w := p.workers[number]
+	w.loop.Post(func() {
+		if !w.giveUp(to) {
+			p.askFrom(number+1, to)
+		}
+	})
+}
+
+// giveUp closes the free server of another pool that was free for longest, so that the group that wants one stays within
+// the limits. It reports whether there is one.
+func (w *worker) giveUp(to want) bool {
 	var from *pool
 	for other, group := range w.groups {
-		if other == g || other.up != g.up || other.key.database != g.key.database && other.key.user != g.key.user {
+		helps := to.ofDatabase && other.key.database == to.group.key.database || to.ofUser && other.key.user == to.group.key.user
+		if other == to.group || other.up != to.group.up || !helps {
 			continue
 		}
-		p := group.pools[index]
+		p := group.pools[to.index]
 		if len(p.free) > 0 && p.waiting.n == 0 && (from == nil || p.free[0].lastUsed.Before(from.free[0].lastUsed)) {
 			from = p
 		}
 	}
 	if from == nil {
-		return
+		return false
 	}
 	s := from.free[0]
 	from.free = append(from.free[:0], from.free[1:]...)
-	s.successor = g
+	s.successor = to.group
 	s.retire()
+	return true
 }
 
 // freed is told that a connection which was given up for g is closed.
 func (p *Pooler) freed(g *sharedGroup, index int) {
+	g.slots[index].asking.Store(false)
 	for _, w := range p.workers {
 		w.loop.Post(func() {
 			if group := w.groups[g]; group != nil && group.pools[index].waiting.n > 0 {

@@ -38,6 +38,8 @@ type pool struct {
 type slots struct {
 	used     atomic.Int32
 	leaving  atomic.Int32  // those of used that are being closed because fewer are needed
+	excess   atomic.Int32  // how many are to leave as they become free, because a reload has lowered a limit
+	asking   atomic.Bool   // other pools are being asked to give up a connection, or one does
 	starving atomic.Uint64 // a bit for each worker
 	dials    atomic.Uint64
 }
@@ -50,6 +52,19 @@ func (s *slots) take(size int) bool {
 			return false
 		}
 		if s.used.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// shed tells whether a connection that is free has to leave for a limit that was lowered.
+func (s *slots) shed() bool {
+	for {
+		n := s.excess.Load()
+		if n <= 0 {
+			return false
+		}
+		if s.excess.CompareAndSwap(n, n-1) {
 			return true
 		}
 	}
@@ -144,7 +159,7 @@ func (p *pool) put(s *server) {
 		s.retire()
 		return
 	}
-	if p.tooMany() {
+	if p.tooMany() || p.slots.shed() {
 		s.leave()
 		return
 	}

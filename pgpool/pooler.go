@@ -139,6 +139,7 @@ func (p *Pooler) Reload(tuning Tuning) error {
 			delete(p.groups, key)
 		}
 	}
+	p.shedExcess()
 	watching := p.watching
 	p.mu.Unlock()
 	for _, w := range p.workers {

@@ -210,7 +210,7 @@ func (p *pool) expire(now time.Time) {
 	for i := 0; i < len(p.free); {
 		s := p.free[i]
 		idle := limits.ServerIdle > 0 && now.Sub(s.lastUsed) > limits.ServerIdle && int(p.slots.used.Load()-p.slots.leaving.Load()) > limits.MinPoolSize
-		excess := p.tooMany()
+		excess := p.tooMany() || p.slots.shed()
 		if p.outlived(s, now) || idle || excess {
 			p.free = append(p.free[:i], p.free[i+1:]...)
 			if excess || idle {
