@@ -394,6 +394,7 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 	}
 	c := s.client
 	if c != nil {
+		s.spoils(e, frame)
 		replaced = renameStatement(frame, c, e)
 		if s.timedOut && bytes.Contains(frame, queryCancelled) {
 			replaced = pgwire.AppendErrorResponse(nil, queryTooLong.with("query_timeout", c.policy.QueryTimeout))
@@ -522,6 +523,9 @@ func (s *server) copyIn(e *expectation) {
 
 // renameStatement replaces our name of a statement in an error by the client's. It returns nil if it is not there.
 func renameStatement(frame []byte, c *client, e *expectation) []byte {
+	if bytes.Contains(frame, []byte(`"`+outdated+`"`)) {
+		return append(pgwire.AppendHeader(nil, pgwire.ErrorResponse, len(outdatedError)), outdatedError...)
+	}
 	ours, theirs := absent, e.name
 	if e.stmt != nil {
 		ours = e.stmt.name

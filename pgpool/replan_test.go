@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // A change of a table's columns is not seen by those who use statements, named ones or not, through the pooler.
@@ -87,4 +89,59 @@ func TestPlansOutOfDateMessageByMessage(t *testing.T) {
 	play("in a transaction", use, "EZ")
 	play("in a transaction", step{query("rollback")}, "CZ")
 	play("afterwards", use, "2TDCZ")
+}
+
+// Drivers that know the type of the result, and do not ask for it again, have to be told: they would read the rows by the
+// old one. They are told by servers that have the statement and by those that do not.
+func TestPlansOutOfDateAreToldToThoseWhoKnowTheType(t *testing.T) {
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize, c.Tuning.Defaults.MaxPrepared = 1, 2 })
+	admin := direct(t, 0)
+	if _, err := admin.Exec(t.Context(), "drop table if exists changes; create table changes(a int); insert into changes values (1)"); err != nil {
+		t.Fatal(err)
+	}
+	var clients [2]*wire
+	for i := range clients {
+		w, err := wireTo(p.addr, "postgres")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.nc.Close()
+		clients[i] = w
+	}
+	old, other := clients[0], clients[1]
+	play := func(w *wire, what string, s step, want string) {
+		t.Helper()
+		got := ""
+		for _, m := range w.play(s, whole) {
+			got += string(m.typ)
+			if m.typ == pgwire.ErrorResponse {
+				got += " " + pgwire.ParseError(m.body).Code + " "
+			}
+		}
+		if got != want {
+			t.Errorf("%s: answers %s, want %s", what, got, want)
+		}
+	}
+	const sql = "select * from changes"
+	use := step{bind("", "s"), execute("", 0), syncs}
+	evict := step{parse("", "select 1"), syncs, parse("x", "select 2"), syncs, parse("y", "select 3"), syncs, closing('S', "x"), closing('S', "y"), syncs}
+	play(old, "first", step{parse("s", sql), describe('S', "s"), bind("", "s"), execute("", 0), syncs}, "1tT2DCZ")
+	if _, err := admin.Exec(t.Context(), "alter table changes add b int"); err != nil {
+		t.Fatal(err)
+	}
+	play(old, "after the change", use, "E 0A000 Z")
+	play(other, "who parses now", step{parse("s", sql), describe('S', "s"), syncs}, "1tTZ")
+	play(other, "who parses now", use, "2DCZ")
+	play(old, "again", use, "E 0A000 Z")
+	play(other, "others go on", use, "2DCZ")
+	play(other, "many statements", evict, "1Z1Z1Z33Z")
+	play(old, "on a server that has it no more", use, "E 0A000 Z")
+	play(old, "on a server that has it no more", step{describe('S', "s"), syncs}, "E 0A000 Z")
+	play(old, "anew", step{closing('S', "s"), parse("s", sql), describe('S', "s"), bind("", "s"), execute("", 0), syncs}, "31tT2DCZ")
+	play(old, "anew", use, "2DCZ")
+
+	play(old, "in a transaction", step{query("begin; alter table changes add c int")}, "CCZ")
+	play(old, "in a transaction", use, "E 0A000 Z")
+	play(old, "in a transaction", step{query("rollback")}, "CZ")
+	play(old, "rolled back", use, "2DCZ")
 }

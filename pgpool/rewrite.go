@@ -209,6 +209,8 @@ func (c *client) target(s *server, name []byte) (*statement, string) {
 	}
 	st := c.stmts[string(name)]
 	switch {
+	case st != nil && st.outdated && !s.stmts.has(st):
+		return st, outdated
 	case st != nil:
 		s.prepare(st)
 		return st, st.name

@@ -11,7 +11,8 @@ import (
 )
 
 // statement is an SQL text as clients sent it, with the parameter types of its Parse, and what is known of it. All
-// clients of a worker that send the same share one. It does not change but for primaryOnly.
+// clients of a worker that send the same share one. It does not change but for what is
+// learned of it.
 type statement struct {
 	// name is what servers know it by once it is prepared there. It is unique in the process, and empty for a simple Query.
 	name string
@@ -24,7 +25,9 @@ type statement struct {
 	judged *catalog
 	// primaryOnly: a replica refused it as a write (25006).
 	primaryOnly bool
-	uses        uint64 // times that it was looked up
+	// outdated: its result is no longer what those who have prepared it know (replan.go).
+	outdated bool
+	uses     uint64 // times that it was looked up
 	// recent is the second chance in the table's eviction.
 	recent bool
 }
@@ -128,6 +131,16 @@ func (t *statements) insert(key string, s *statement) *statement {
 	return s
 }
 
+// forget has the next Parse of the same text make another statement.
+func (t *statements) forget(s *statement) {
+	for key, known := range t.byKey {
+		if known == s {
+			t.bytes -= len(key) + entryOverhead
+			delete(t.byKey, key)
+		}
+	}
+}
+
 // prepared is the set of statements that one server has, the least recently used going first.
 type prepared struct {
 	last map[*statement]uint64 // when it was last used, in uses
@@ -142,6 +155,11 @@ func (p *prepared) use(s *statement) bool {
 	p.uses++
 	p.last[s] = p.uses
 	return true
+}
+
+func (p *prepared) has(s *statement) bool {
+	_, ok := p.last[s]
+	return ok
 }
 
 func (p *prepared) add(s *statement) {

@@ -100,6 +100,29 @@ public class Jdbc {
         }
         c.setAutoCommit(true);
         c.unwrap(PGConnection.class).setPrepareThreshold(1);
+        run(c, "create table plan (a int)");
+        run(c, "insert into plan values (1)");
+        try (PreparedStatement s = c.prepareStatement("select * from plan for update")) { // on the primary
+            for (String change : new String[] {"select 1", "alter table plan add b text default 'new'", "alter table plan alter a type text", "alter table plan drop b"}) {
+                run(c, change);
+                for (int i = 0; i < 3; i++) // a plan of the server's that is out of date
+                    try (ResultSet r = s.executeQuery()) {
+                        r.next();
+                        System.out.println(r.getMetaData().getColumnCount() + " " + r.getMetaData().getColumnTypeName(1) + " " + r.getString(1));
+                    }
+            }
+            c.setAutoCommit(false);
+            s.executeQuery().close();
+            run(c, "alter table plan add b text");
+            try { // in a transaction the driver has to be told
+                s.executeQuery().close();
+                System.out.println("goes on");
+            } catch (SQLException e) {
+                System.out.println(e.getSQLState() + " " + e.getMessage());
+            }
+            c.rollback();
+            c.setAutoCommit(true);
+        }
         for (int turn = 0; turn < 3; turn++)
             for (int n = 0; n < 50; n++) // more than the pooler keeps on a server, when the test says so
                 if (!rows(c, "select ?::int + " + n, turn).equals("[[" + (turn + n) + "]]")) throw new AssertionError(n);
