@@ -107,7 +107,7 @@ func (c *client) step(b []byte) int {
 	if c.body > 0 {
 		return c.piece(b)
 	}
-	if c.pool != nil || c.stalled || c.waits || c.listening() || c.fence.holds() || c.heldByCancel() || len(b) < pgwire.HeaderLen {
+	if c.pool != nil || c.stalled || c.waits || c.listening() || c.fence != nil || c.heldByCancel() || len(b) < pgwire.HeaderLen {
 		return 0
 	}
 	typ, size, ok := pgwire.Header(b)

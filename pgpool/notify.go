@@ -6,19 +6,14 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
-// A client that listens to what it notifies itself is told before the ReadyForQuery of its transaction, and a notification
-// carries the id of the session that sent it. Both are so with a direct connection, and both need to know that the
-// listener has heard what a transaction has sent: a fence goes through the listener, behind it, while the client keeps its
-// server. Only transactions with NOTIFY or pg_notify in their text have one, and only while somebody listens; what a
-// trigger notifies comes when it comes, with the id of its server process.
+// Once a transaction that notifies is answered, everybody who listens hears of it before the answer to whatever they ask
+// next, and a notification carries the id of the session that sent it. Both are so with a direct connection, and both need
+// to know that the listener has heard what a transaction has sent: a fence goes through the listener, behind it, while the
+// client keeps its server and waits for ReadyForQuery. Only transactions with NOTIFY or pg_notify in their text have one,
+// and only while somebody listens; what a trigger notifies comes when it comes, with the id of its server process.
 
 // fence is an empty query on its way through the listener.
-type fence struct {
-	client *client
-	hold   bool // the client's ReadyForQuery waits for it
-}
-
-func (f *fence) holds() bool { return f != nil && f.hold }
+type fence struct{ client *client }
 
 // notifying is called when the client sends something that may notify.
 func (c *client) notifying() {
@@ -26,20 +21,20 @@ func (c *client) notifying() {
 	c.server.notifier.Store(c.pid)
 }
 
-// fenceOff sends a fence after a transaction that may have notified. It reports whether ReadyForQuery must wait.
+// fenceOff sends a fence after a transaction that may have notified. It reports whether ReadyForQuery waits for it.
 func (s *server) fenceOff(c *client) bool {
 	c.notifies = false
 	shared := s.pool.group.shared
 	if shared.listening.Load() == 0 {
 		return false
 	}
-	f := &fence{client: c, hold: c.inbox != nil && len(c.inbox.channels) > 0}
+	f := &fence{client: c}
 	home := c.w.pooler.workers[0]
 	if !home.loop.Post(func() { home.passFence(shared, f) }) {
 		return false
 	}
 	c.fence = f
-	return f.hold
+	return true
 }
 
 // passFence sends a fence through the group's listener, if there still is one.
@@ -65,13 +60,11 @@ func (f *fence) through() {
 	if c.closing || s == nil || s.conn.Closing() {
 		return
 	}
-	if f.hold {
-		c.conn.Write(c.readyIdle())
-	}
+	c.conn.Write(c.readyIdle())
 	if s.owed.n == 0 && s.body == 0 {
 		s.settle()
 	}
-	if f.hold && c.server == s {
+	if c.server == s {
 		c.pump()
 	}
 }

@@ -43,6 +43,32 @@ func TestOwnNotificationsComeBeforeReadyForQuery(t *testing.T) {
 	}
 }
 
+// Who listens hears of a transaction before the answer to what it asks behind it, by whatever session that was notified.
+func TestNotificationsComeBeforeTheNextAnswer(t *testing.T) {
+	p := start(t, 2, func(c *Config) { c.Tuning.Defaults.PoolSize = 2 })
+	var clients [2]*wire
+	for i := range clients {
+		w, err := wireTo(p.addr, "postgres")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.nc.Close()
+		clients[i] = w
+	}
+	listener, notifier := clients[0], clients[1]
+	listener.play(step{query("listen order_of_things")}, whole)
+	for round := range 500 {
+		notifier.play(step{query("notify order_of_things")}, whole)
+		seen := ""
+		for _, m := range listener.play(step{query("")}, whole) {
+			seen += string(m.typ)
+		}
+		if seen != "AIZ" && seen != "IAZ" { // before the answer, or before ReadyForQuery
+			t.Fatalf("round %d: %s, want a notification in it", round, seen)
+		}
+	}
+}
+
 // A notification carries the id of the session that sent it, although sessions share servers.
 func TestNotificationsNameTheirSender(t *testing.T) {
 	p := start(t, 2, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
