@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,7 +111,7 @@ func TestAbstractSocket(t *testing.T) {
 
 func TestServersOverUnixSockets(t *testing.T) {
 	_, port, _ := net.SplitHostPort(pg.Addr(0))
-	server, err := ParseURL(fmt.Sprintf("postgres://postgres@/postgres?host=%s&port=%s", pg.SocketDir(), port))
+	server, err := ParseURL(fmt.Sprintf("postgres://postgres@%s:%s/postgres", url.PathEscape(pg.SocketDir()), port))
 	if err != nil {
 		t.Fatal(err)
 	}

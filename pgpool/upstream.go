@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"strings"
 
@@ -28,7 +27,7 @@ type Server struct {
 // ParseURL reads a Postgres URL: postgres://user:password@host:port/database?sslmode=… (PostgreSQL documentation,
 // "Connection URIs"). Errors never quote the password.
 func ParseURL(s string) (Server, error) {
-	u, err := url.Parse(s)
+	u, err := pgwire.ParseURL(s)
 	if err != nil {
 		return Server{}, errors.New("malformed URL: want postgres://user:password@host:port/database")
 	}

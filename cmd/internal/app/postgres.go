@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 	"github.com/outrigger-proxy/outrigger/pgpool"
 	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // planPostgres is what the configuration says about the Postgres half, with all files read. previous lets clients in
@@ -145,17 +145,17 @@ func urlSetting(cfg *config.Config, database string, i int) string {
 
 // namesSSLMode tells whether a URL says for itself how its server is to be reached.
 func namesSSLMode(s string) bool {
-	u, err := url.Parse(s)
+	u, err := pgwire.ParseURL(s)
 	return err == nil && u.Query().Has("sslmode")
 }
 
 func namesPassword(s string) bool {
-	u, err := url.Parse(s)
+	u, err := pgwire.ParseURL(s)
 	if err != nil {
 		return false
 	}
 	_, ok := u.User.Password()
-	return ok
+	return ok || u.Query().Has("password")
 }
 
 func newAuthenticator(cfg *config.Config, users auth.Users, databases map[string]pgpool.Database, previous *auth.Authenticator) (clients *auth.Authenticator, problems config.Problems) {
@@ -245,7 +245,7 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 		return pooler.Drain(ctx)
 	}
 	a.parts = append(a.parts, p)
-	sources.Pooler = poolerSource{pooler: pooler, maxClients: a.config.MaxClientConn}
+	sources.Pooler = poolerSource{pooler: pooler, maxClients: func() int { return shown.Load().MaxClientConn }}
 	a.reloads = append(a.reloads, func(cfg *config.Config) error {
 		tuning, problems := planPostgres(cfg, a.clients)
 		if len(problems) > 0 {
@@ -264,14 +264,14 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 // poolerSource shows the pooler to the operator's listener.
 type poolerSource struct {
 	pooler     *pgpool.Pooler
-	maxClients int
+	maxClients func() int
 }
 
 // PoolStats implements ops.Pooler.
 func (s poolerSource) PoolStats() ops.PoolStats {
 	console := s.pooler.Console()
 	state := console.State()
-	stats := ops.PoolStats{MaxClients: s.maxClients, Clients: s.pooler.ClientCount() - state.LoginClients, Logins: state.LoginClients,
+	stats := ops.PoolStats{MaxClients: s.maxClients(), Clients: s.pooler.ClientCount() - state.LoginClients, Logins: state.LoginClients,
 		Pinned: len(console.Pins()), AcceptFailures: s.pooler.AcceptFailures(), Servers: upstreams(s.pooler.Watchers())}
 	for _, p := range console.Pools() {
 		stats.Pools = append(stats.Pools, ops.Pool{

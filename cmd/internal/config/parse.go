@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 const defaultGossipPort = "7946"
@@ -199,7 +201,7 @@ var errURL = errors.New("is not a Postgres URL")
 const hintURL = "such as postgres://user:password@host:5432/database; in the password, write @ : / ? # % , as %40 %3A %2F %3F %23 %25 %2C"
 
 func parsePostgresURL(s string) (string, error) {
-	u, err := url.Parse(s)
+	u, err := pgwire.ParseURL(s)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Opaque != "" || u.Fragment != "" {
 		return "", errURL
 	}
@@ -224,7 +226,7 @@ func parsePostgresURL(s string) (string, error) {
 
 // databaseOf is the database that a URL names; empty for none.
 func databaseOf(s string) string {
-	u, err := url.Parse(s)
+	u, err := pgwire.ParseURL(s)
 	if err != nil {
 		return ""
 	}
@@ -236,7 +238,7 @@ func databaseOf(s string) string {
 
 // maskURL hides the password of a URL that parsePostgresURL accepted.
 func maskURL(s string) string {
-	u, err := url.Parse(s)
+	u, err := pgwire.ParseURL(s)
 	if err != nil {
 		return "***"
 	}
