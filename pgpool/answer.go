@@ -294,6 +294,9 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	if status == pgwire.Idle {
 		s.began = now // of a transaction that is sent already
 	}
+	if s.cancelNext != nil && !s.ours() && !s.inspecting() {
+		s.cancelDue()
+	}
 	c := s.client
 	switch {
 	case inspected:

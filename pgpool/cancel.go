@@ -40,8 +40,15 @@ func (c *client) cancelQuery(ctx context.Context) {
 // cancelled handles a cancel request for c: a unit that waits is answered here, one that runs is cancelled on its server.
 // done is called once, when it is over.
 func (c *client) cancelled(done func()) {
-	if s := c.server; s != nil && s.owed.n > 0 && !c.closing {
+	s := c.server
+	begun := c.inFlight > 0 || c.midUnit
+	switch {
+	case s == nil || s.owed.n == 0 || c.closing:
+	case !s.ours() && !s.inspecting():
 		c.w.pooler.cancelServer(s, done)
+		return
+	case begun: // the client's unit is behind a query of ours, which is not to be hit in its place
+		s.cancelNext = append(s.cancelNext, done)
 		return
 	}
 	defer done()
@@ -52,11 +59,14 @@ func (c *client) cancelled(done func()) {
 	case c.listening():
 		c.abandonListen(e)
 		return
-	case c.pool == nil:
+	case c.pool != nil:
+		c.pool.waiting.remove(c)
+		c.pool = nil
+	case s == nil || begun || s.owed.n == 0 || s.restoring || len(c.conn.Held()) == 0:
 		return
+	default: // it waits for the answer to a query of ours
+		c.waits, c.granted = false, false
 	}
-	c.pool.waiting.remove(c)
-	c.pool = nil
 	if len(c.replay) == 0 {
 		n, whole := unitLen(c.conn.Held())
 		if !whole { // the rest of it would be taken for messages
@@ -69,6 +79,22 @@ func (c *client) cancelled(done func()) {
 	c.replay = nil
 	c.conn.SetBuffer(pgwire.AppendReadyForQuery(pgwire.AppendErrorResponse(c.conn.Buffer(256), e), pgwire.Idle))
 	c.conn.Redeliver()
+}
+
+// cancelDue does what was put off until the answers to queries of ours are in.
+func (s *server) cancelDue() {
+	all := s.cancelNext
+	s.cancelNext = nil
+	done := func() {
+		for _, done := range all {
+			done()
+		}
+	}
+	if s.client == nil || s.owed.n == 0 || s.conn.Closing() {
+		done()
+		return
+	}
+	s.pool.w.pooler.cancelServer(s, done)
 }
 
 // cancelServer cancels what a server does and then calls done, in whatever goroutine. Until the request is through, the

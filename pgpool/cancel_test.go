@@ -323,3 +323,52 @@ func TestQueryTimeoutSparesWhatComesNext(t *testing.T) {
 		})
 	}
 }
+
+// A cancel request never hits a query of the pooler's own: a client's unit behind one is cancelled in its turn, one that
+// has not gone out is answered here.
+func TestCancelSparesThePoolersOwnQueries(t *testing.T) {
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
+	w, err := wireTo(p.addr, "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.nc.Close()
+	w.play(step{query("select 1")}, whole)
+	p.settled(t, 1)
+	w.nc.SetDeadline(time.Now().Add(deadline))
+	var c *client
+	for _, sent := range []bool{true, false} {
+		done := make(chan struct{})
+		p.on(t, 0, func(wk *worker) {
+			for c = range wk.clients {
+			}
+			s := c.group.pools[0].take()
+			c.link(s)
+			s.run("select pg_sleep(0.3)")
+			if !sent {
+				c.waits = true // as mustWait has it
+			}
+		})
+		if _, err := w.nc.Write(query("select pg_sleep(60)").encode()); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the query to arrive", func() (there bool) {
+			p.on(t, 0, func(*worker) { there = sent && c.inFlight > 0 || !sent && len(c.conn.Held()) > 0 })
+			return there
+		})
+		p.on(t, 0, func(*worker) { c.cancelled(func() { close(done) }) })
+		m, err := w.read()
+		if err == nil && m.typ == pgwire.RowDescription {
+			m, err = w.read()
+		}
+		if err != nil || m.typ != pgwire.ErrorResponse || pgwire.ParseError(m.body).Code != "57014" {
+			t.Fatalf("sent %v: %v, %v", sent, m, err)
+		}
+		if m, err := w.read(); err != nil || m.typ != pgwire.ReadyForQuery {
+			t.Fatalf("sent %v: %v, %v", sent, m, err)
+		}
+		<-done
+		p.settled(t, 1)
+	}
+	w.play(step{query("select 1")}, whole)
+}

@@ -69,7 +69,7 @@ func (p *pool) enforce(now time.Time) {
 // overdue cancels a query that has run for too long; a server that does not obey is given up.
 func (s *server) overdue(c *client, now time.Time) {
 	switch {
-	case s.cancels > 0: // it may be for an earlier query
+	case s.cancels > 0 || s.ours() || s.inspecting(): // it would be, or may be, for another query
 	case !s.timedOut:
 		s.timedOut = true
 		s.pool.w.pooler.cancelServer(s, func() {})

@@ -44,34 +44,35 @@ type server struct {
 	repeat    bool       // it failed there: drop its answers, then repeat
 	outdated  *statement // whose plan was the reason
 
-	wrote     bool          // the transaction may have written
-	restoring bool          // the client's ReadyForQuery is held back until its settings are back
-	failed    bool          // the unit has had an error
-	fatal     bool          // the server has said that it will close
-	retired   bool          // closed by us, with nothing wrong
-	unsettled bool          // is in the worker's toSettle
-	borrowed  bool          // from another worker, for clients that wait here, and not used yet
-	inReset   bool          // it runs a query of ours between clients: to clean it, check it, or prepare it for use
-	leaving   bool          // counted in slots.leaving
-	orphan    bool          // its client has left; what it still says is for nobody
-	timedOut  bool          // query_timeout has cancelled its query
-	leftover  int           // bytes read for nobody
-	paused    bool          // not read because the client reads too slowly
-	cancels   int           // cancel requests under way: their target must not change
-	served    atomic.Uint32 // process id of the last client, as clients know it (pids.go)
-	notifier  atomic.Uint32 // the same, while what it notifies is that client's (notify.go)
-	key       []byte
-	id        uint64
-	epoch     int32        // the group's when it was dialled
-	successor *sharedGroup // it was given up for a pool of this group
-	born      time.Time
-	expires   time.Time // server_lifetime, with jitter
-	lastUsed  time.Time
-	lentAt    time.Time
-	since     time.Time // when it began to owe something, answered the last unit, or had answered all
-	began     time.Time // when the transaction began
-	xacts     uint64
-	queries   uint64
+	wrote      bool          // the transaction may have written
+	restoring  bool          // the client's ReadyForQuery is held back until its settings are back
+	failed     bool          // the unit has had an error
+	fatal      bool          // the server has said that it will close
+	retired    bool          // closed by us, with nothing wrong
+	unsettled  bool          // is in the worker's toSettle
+	borrowed   bool          // from another worker, for clients that wait here, and not used yet
+	inReset    bool          // it runs a query of ours between clients: to clean it, check it, or prepare it for use
+	leaving    bool          // counted in slots.leaving
+	orphan     bool          // its client has left; what it still says is for nobody
+	timedOut   bool          // query_timeout has cancelled its query
+	leftover   int           // bytes read for nobody
+	paused     bool          // not read because the client reads too slowly
+	cancels    int           // cancel requests under way: their target must not change
+	cancelNext []func()      // cancel requests for what is behind a query of ours
+	served     atomic.Uint32 // process id of the last client, as clients know it (pids.go)
+	notifier   atomic.Uint32 // the same, while what it notifies is that client's (notify.go)
+	key        []byte
+	id         uint64
+	epoch      int32        // the group's when it was dialled
+	successor  *sharedGroup // it was given up for a pool of this group
+	born       time.Time
+	expires    time.Time // server_lifetime, with jitter
+	lastUsed   time.Time
+	lentAt     time.Time
+	since      time.Time // when it began to owe something, answered the last unit, or had answered all
+	began      time.Time // when the transaction began
+	xacts      uint64
+	queries    uint64
 }
 
 // expect notes an answer that the server owes for a message written to it just now.
@@ -202,6 +203,9 @@ func (s *server) idle() bool {
 func (s *server) unlink() {
 	c := s.client
 	s.client, c.server = nil, nil
+	if s.cancelNext != nil {
+		s.cancelDue()
+	}
 	c.runsOn.Store(nil)
 	c.fence = nil
 	if s.notifier.Load() != 0 {
@@ -253,6 +257,9 @@ func (s *server) Closed(_ *netloop.Conn, err error) {
 		return
 	}
 	s.client, c.server = nil, nil
+	if s.cancelNext != nil {
+		s.cancelDue()
+	}
 	if s.tentative && s.readOnly && len(s.unit) > 0 {
 		c.repeat(s.unit) // a read that nobody has seen anything of
 		return
