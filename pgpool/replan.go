@@ -57,8 +57,11 @@ func (s *server) outdatedPlan(frame []byte) bool {
 // learns tells whether a unit parses st, or asks for the type of all results of st in it.
 func (c *client) learns(st *statement, unit []byte) bool {
 	undescribed := false // the last Bind is of st
-	for len(unit) > 0 {
-		typ, size, _ := pgwire.Header(unit)
+	for len(unit) >= pgwire.HeaderLen {
+		typ, size, ok := pgwire.Header(unit)
+		if !ok || size > len(unit) {
+			return false
+		}
 		frame := unit[:size]
 		unit = unit[size:]
 		switch typ {
