@@ -35,7 +35,10 @@ func (s *server) answerHere() {
 var (
 	parseComplete = []byte{pgwire.ParseComplete, 0, 0, 0, 4}
 	closeComplete = []byte{pgwire.CloseComplete, 0, 0, 0, 4}
+	deallocated   = append(pgwire.AppendHeader(nil, pgwire.CommandComplete, len(deallocatedTag)), deallocatedTag...)
 )
+
+const deallocatedTag = "DEALLOCATE\x00"
 
 // deliver passes answers on to the client.
 func (s *server) deliver(b []byte) {
@@ -229,6 +232,8 @@ func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
 		}
 		if e.kind == kindExecute {
 			s.owed.pop()
+		} else if e.kind == kindQuery && e.stmt != nil {
+			return false, deallocated
 		}
 	case pgwire.ReadyForQuery:
 		if len(frame) != 6 || !e.endsUnit() {
@@ -285,6 +290,9 @@ func (s *server) unasked(typ byte, frame []byte) (pass bool) {
 func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte) {
 	ours, inspected, set, wrote := e.action == swallow, e.action == inspect, e.set, e.wrote
 	s.owed.pop()
+	if s.owed.n == 0 {
+		clear(s.stmts.unsure)
+	}
 	s.status = status
 	failed := s.failed
 	s.failed, s.timedOut = false, false
@@ -301,9 +309,9 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	switch {
 	case inspected:
 		s.inspected(failed)
-		if s.restoring && s.owed.n == 0 {
+		if s.restoring && len(s.inspections) == 0 && !s.restores() {
 			s.restoring = false
-			return false, readyIdle
+			return false, c.readyIdle()
 		}
 		return false, nil
 	case c == nil || ours && !s.restoring:
@@ -356,6 +364,16 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	return false, nil
 }
 
+// restores tells whether the last thing that the server was sent is a change of settings. The client may have sent a Sync
+// before it, which waits for nothing.
+func (s *server) restores() bool {
+	if s.owed.n == 0 {
+		return false
+	}
+	last := s.owed.at(s.owed.n - 1)
+	return last.kind == kindQuery && last.action == swallow
+}
+
 var readyIdle = pgwire.AppendReadyForQuery(nil, pgwire.Idle)
 
 // command looks at a command tag for what wipes a session's state. Nothing that the client sent behind such a command
@@ -403,30 +421,16 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 			replaced = pgwire.AppendErrorResponse(nil, queryTooLong.with("query_timeout", c.policy.QueryTimeout))
 		}
 		c.copyIn = false
+		if e.kind == kindQuery && e.stmt != nil {
+			c.stmts[e.name] = e.stmt // it was not deallocated
+		}
 	}
 	if !e.endsUnit() {
 		n := 1
 		for n < s.owed.n && s.owed.at(n).kind != kindSync {
 			n++
 		}
-		var unnamed *statement
-		unnamedOf := s.unnamed
-		if c != nil {
-			unnamed = c.unnamed
-		}
-		for i := n - 1; i >= 0; i-- {
-			s.undo(s.owed.at(i), i > 0)
-		}
-		// What a later unit, sent already, has made of the unnamed statement stands; only what was before it has changed.
-		for i := n; i < s.owed.n; i++ {
-			if later := s.owed.at(i); later.unnamed || later.kind == kindQuery && later.action == forward {
-				later.prevOf, s.unnamed = s.unnamed, unnamedOf
-				if c != nil {
-					later.prev, c.unnamed = c.unnamed, unnamed
-				}
-				break
-			}
-		}
+		s.undoUnit(n)
 		for range n {
 			s.owed.pop()
 		}
@@ -449,6 +453,41 @@ func (s *server) rejected(frame []byte) {
 		told := serverRestore.with(err.Message, err.Detail)
 		told.Code, told.Hint = err.Code, err.Hint
 		c.refuse(told)
+	}
+}
+
+// undoUnit takes back what the first n of the owed changed in our books. What a later unit, sent already, has made of the
+// unnamed statement stands; what was there before it is the outcome of this.
+func (s *server) undoUnit(n int) {
+	var laterClient, laterServer *expectation
+	for i := n; i < s.owed.n && laterClient == nil; i++ {
+		e := s.owed.at(i)
+		if !e.unnamed && (e.kind != kindQuery || e.action != forward) {
+			continue
+		}
+		if laterServer == nil {
+			laterServer = e
+		}
+		if e.action == forward {
+			laterClient = e
+		}
+	}
+	c := s.client
+	ofServer, ofClient := s.unnamed, (*statement)(nil)
+	if laterServer != nil {
+		s.unnamed = laterServer.prevOf
+	}
+	if c != nil && laterClient != nil {
+		ofClient, c.unnamed = c.unnamed, laterClient.prev
+	}
+	for i := n - 1; i >= 0; i-- {
+		s.undo(s.owed.at(i), i > 0)
+	}
+	if laterServer != nil {
+		laterServer.prevOf, s.unnamed = s.unnamed, ofServer
+	}
+	if c != nil && laterClient != nil {
+		laterClient.prev, c.unnamed = c.unnamed, ofClient
 	}
 }
 
@@ -484,6 +523,9 @@ func (s *server) undo(e *expectation, skipped bool) {
 			c.inFlight--
 			if e.kind == kindQuery {
 				c.unnamed, s.unnamed = e.prev, e.prevOf
+				if e.stmt != nil {
+					c.stmts[e.name] = e.stmt
+				}
 			}
 		}
 	case kindClose:

@@ -50,7 +50,7 @@ func TestCancelByKey(t *testing.T) {
 				t.Fatalf("%d queries run after cancels with wrong keys", n)
 			}
 			p.cancelRaw(t, pid, key)
-			w := &wire{nc: nc, params: map[string]string{}}
+			w := &wire{nc: nc, params: map[string]string{}, me: -1, patience: patience}
 			m, err := w.read()
 			for err == nil && m.typ != pgwire.ErrorResponse {
 				m, err = w.read()

@@ -65,7 +65,7 @@ type client struct {
 	reads     bool   // that unit was sent to a replica
 	renewable bool   // the unit at hand can be sent again if a plan of the server is out of date
 	copyIn    bool   // the server reads CopyData
-	stalled   bool   // the server is too slow, or owes too much: nothing more is sent
+	stalled   bool   // the server is too slow or owes too much, or the client does not read: nothing more is sent
 	closing   bool
 	notified  bool       // it has been told that it waits
 	drop      int        // bytes of a cancelled unit, to be skipped
@@ -108,6 +108,10 @@ func (c *client) step(b []byte) int {
 		return c.piece(b)
 	}
 	if c.pool != nil || c.stalled || c.waits || c.listening() || c.fence != nil || c.heldByCancel() || len(b) < pgwire.HeaderLen {
+		return 0
+	}
+	if c.conn.Congested() { // it does not read: answers that are made here must not pile up
+		c.stall()
 		return 0
 	}
 	typ, size, ok := pgwire.Header(b)
@@ -362,18 +366,22 @@ func (c *client) needs(typ byte, size, have int) bool {
 }
 
 // mustWait tells whether the message can only go out when everything before it is answered. That is so behind a message
-// that may change what our books say of statements and settings, and for names whose fate an earlier unit decides.
+// that may change what our books say of statements and settings, and for names whose fate an earlier unit decides: one that
+// fails skips also what we prepare in it.
 func (c *client) mustWait(s *server, typ byte, frame []byte) bool {
 	wait := c.changing
 	switch typ {
-	case pgwire.Query, pgwire.FunctionCall:
+	case pgwire.Query:
+		wait = wait || c.undecided() && classify.Classify(textOf(frame[pgwire.HeaderLen:])).Flags.Has(classify.StateDeallocate)
+	case pgwire.FunctionCall:
 	case pgwire.Parse:
-		wait = wait || c.reuses(frame)
+		wait = wait || c.reuses(frame) || c.parsesDoubted(s, frame)
 	case pgwire.Bind:
-		wait = wait || c.parsedBefore(boundName(frame))
+		name := boundName(frame)
+		wait = wait || c.parsedBefore(name) || s.stmts.doubted(c.stmts[string(name)], c.unitNo)
 	case pgwire.Close, pgwire.Describe:
 		name, ok := statementName(frame)
-		wait = ok && (wait || c.parsedBefore(name))
+		wait = ok && (wait || c.parsedBefore(name) || s.stmts.doubted(c.stmts[string(name)], c.unitNo))
 	default:
 		return false
 	}
@@ -391,9 +399,12 @@ func (c *client) mustWait(s *server, typ byte, frame []byte) bool {
 	return true
 }
 
+// undecided tells whether units that are not answered yet have parsed something.
+func (c *client) undecided() bool { return c.parsedIn > c.unitNo-uint64(c.inFlight) }
+
 // parsedBefore tells whether name may be among the statements of units that are not answered yet.
 func (c *client) parsedBefore(name []byte) bool {
-	if c.parsedIn <= c.unitNo-uint64(c.inFlight) {
+	if !c.undecided() {
 		return false
 	}
 	if len(name) == 0 {
@@ -434,6 +445,9 @@ func (c *client) keepUnbooked() {
 
 // sent notes that a message is sent whole, and perhaps with it the unit.
 func (c *client) sent(unit bool) {
+	if s := c.server; s != nil && s.skipping {
+		unit = false // it failed before all of this was sent, and ends with a Sync
+	}
 	if unit {
 		c.midUnit = false
 		c.granted = false
@@ -451,23 +465,28 @@ func (c *client) sent(unit bool) {
 // brake stops reading the client while its server takes no more, or owes too much.
 func (c *client) brake(s *server) {
 	if s.conn.Congested() || s.owed.n >= maxOwed {
-		c.stalled = true
-		c.conn.PauseReading()
+		c.stall()
 	}
 }
 
-// resume goes on after brake and mustWait.
+// stall stops reading the client.
+func (c *client) stall() {
+	c.stalled = true
+	c.conn.PauseReading()
+}
+
+// resume goes on after stall and mustWait.
 func (c *client) resume() {
 	s := c.server
 	if c.stalled {
-		if s.conn.Congested() || s.owed.n >= maxOwed/2 {
+		if c.conn.Congested() || s != nil && (s.conn.Congested() || s.owed.n >= maxOwed/2) {
 			return
 		}
 		c.readOn()
 	} else if !c.waits {
 		return
 	}
-	if c.waits && s.owed.n > 0 {
+	if c.waits && s != nil && s.owed.n > 0 {
 		return
 	}
 	c.waits = false
@@ -632,6 +651,9 @@ func (c *client) Drained(*netloop.Conn) {
 	c.deliverHeld()
 	if s := c.server; s != nil {
 		s.readOn()
+	}
+	if c.stalled {
+		c.resume()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -105,8 +106,8 @@ var (
 // step is what a client sends before it reads all replies.
 type step []message
 
-// patience bounds the wait for the replies of a step.
-const patience = 3 * time.Second
+// patience is a wire's until it is told otherwise.
+const patience = 10 * time.Second
 
 // wire is a client that sees messages.
 type wire struct {
@@ -114,6 +115,12 @@ type wire struct {
 	params   map[string]string // as last reported
 	owed     []byte            // types of the messages that are to be answered
 	skipping bool              // there was an error and no Sync yet
+	heard    []string          // notifications: channel and payload
+	pid      uint32            // with key: what a cancel request must carry
+	key      []byte
+	status   byte          // of the last ReadyForQuery
+	me       int           // whose identity rows may carry; negative: anybody's
+	patience time.Duration // bounds the wait for the replies of a step
 }
 
 // wireTo logs a client in; settings are names and values alternately.
@@ -122,7 +129,7 @@ func wireTo(addr, database string, settings ...string) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{nc: nc, params: map[string]string{}}
+	w := &wire{nc: nc, params: map[string]string{}, me: -1, patience: patience}
 	params := []pgwire.Param{{Name: "user", Value: "postgres"}, {Name: "database", Value: database}}
 	if !slices.Contains(settings, "application_name") {
 		settings = append(settings, "application_name", "differential")
@@ -150,7 +157,7 @@ func wireTo(addr, database string, settings ...string) (*wire, error) {
 	}
 }
 
-// read returns the next message. ParameterStatus goes to params besides.
+// read returns the next message. What it reports of the session goes to w besides.
 func (w *wire) read() (message, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(w.nc, head[:]); err != nil {
@@ -164,9 +171,14 @@ func (w *wire) read() (message, error) {
 	if _, err := io.ReadFull(w.nc, m.body); err != nil {
 		return message{}, err
 	}
-	if m.typ == pgwire.ParameterStatus {
+	switch m.typ {
+	case pgwire.ParameterStatus:
 		f := bytes.Split(m.body, []byte{0})
 		w.params[string(f[0])] = string(f[1])
+	case pgwire.NotificationResponse:
+		w.heard = append(w.heard, string(m.body[4:]))
+	case pgwire.BackendKeyData:
+		w.pid, w.key = binary.BigEndian.Uint32(m.body), m.body[4:]
 	}
 	return m, nil
 }
@@ -203,6 +215,9 @@ func (w *wire) settle() {
 
 // take settles an answer with what is owed.
 func (w *wire) take(m message) error {
+	if other := w.stranger(m); other != "" {
+		return errors.New(other)
+	}
 	if m.typ == pgwire.NoticeResponse || m.typ == pgwire.NotificationResponse || m.typ == pgwire.ParameterStatus {
 		return nil
 	}
@@ -217,6 +232,7 @@ func (w *wire) take(m message) error {
 			return fmt.Errorf("ready although %q is owed", front)
 		}
 		w.skipping = w.skipping && front != pgwire.Sync
+		w.status = m.body[0]
 		done = true
 	case pgwire.ParseComplete, pgwire.BindComplete, pgwire.CloseComplete, pgwire.NoData, pgwire.PortalSuspended,
 		pgwire.CommandComplete, pgwire.EmptyQuery:
@@ -242,7 +258,7 @@ func (w *wire) take(m message) error {
 // play sends a step, cut as cut says, and returns its replies. The last message is an 'E' of our own if the connection
 // fails.
 func (w *wire) play(s step, cut func(n int) int) []message {
-	w.nc.SetDeadline(time.Now().Add(patience))
+	w.nc.SetDeadline(time.Now().Add(w.patience))
 	w.owe(s)
 	var b []byte
 	for _, m := range s {

@@ -37,8 +37,8 @@ type expectation struct {
 	unnamed bool       // parse, close: of the unnamed statement
 	again   bool       // parse: changes nothing in our books, because the server will refuse it or we do not know it
 	wrote   bool       // query, function, sync: the unit may have written
-	stmt    *statement // parse, close: the statement; bind, describe: the one they name
-	name    string     // parse, close, bind, describe of the client's: its name for the statement
+	stmt    *statement // parse, close: the statement; bind, describe: the one they name; query: what it deallocates
+	name    string     // parse, close, bind, describe of the client's, query: its name for the statement
 	prev    *statement // what the client's unnamed statement was before
 	prevOf  *statement // what the server's was
 	set     *setChange // query, sync: what the session's settings are if the unit succeeds

@@ -20,7 +20,7 @@ import (
 // lastWords reads to the end of a connection and returns the code of the error that it ends with, or "" if there is none.
 func lastWords(t *testing.T, nc net.Conn) string {
 	t.Helper()
-	w := &wire{nc: nc, params: map[string]string{}}
+	w := &wire{nc: nc, params: map[string]string{}, me: -1, patience: patience}
 	var last message
 	for {
 		m, err := w.read()

@@ -13,9 +13,9 @@ const (
 )
 
 // orphaned tells whether a server whose client has left may be kept: all that was sent was whole units that change nothing
-// in the books of sessions.
+// in the books of sessions, and it is not one that query_timeout had to cancel already.
 func (s *server) orphaned(c *client) bool {
-	if s.owed.n == 0 || c.midUnit || c.body > 0 || c.copyIn || c.waits || c.changing || c.keeps() || s.due.any() || s.skipping || s.fatal || s.restoring {
+	if s.owed.n == 0 || c.midUnit || c.body > 0 || c.copyIn || c.waits || c.changing || c.keeps() || s.due.any() || s.skipping || s.fatal || s.restoring || s.timedOut {
 		return false
 	}
 	for i := range s.owed.n {

@@ -32,7 +32,7 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 		e.set = c.effect(st)
 		e.wrote = c.wrote
 		if name := st.deallocated(); name != "" {
-			frame = c.deallocate(s, &e, name, frame)
+			frame = c.deallocate(&e, name, frame)
 		}
 		if st.class.Flags.Has(classify.Pids) {
 			if sql, changed := c.w.pooler.serverPIDs(textOf([]byte(st.body)), s.addr); changed {
@@ -47,22 +47,26 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 	s.unnamed, c.unnamed = nil, nil // exec_simple_query in postgres.c drops it
 }
 
-// deallocate returns the Query that does on the server what DEALLOCATE of name is to do for the client: drivers use SQL
-// to drop the statements that they made with Parse.
-func (c *client) deallocate(s *server, e *expectation, name string, frame []byte) []byte {
+// deallocate returns the Query that stands for DEALLOCATE of name: drivers use SQL to drop the statements that they made
+// with Parse. The server keeps such a statement for others, if it has it at all. It only says whether the command is
+// allowed now, by one that does nothing, and the answer gets the tag that the client expects (receive). A Parse of ours
+// ahead of it, so that there be something to drop, would be the end of the Query if it failed.
+func (c *client) deallocate(e *expectation, name string, frame []byte) []byte {
 	st := c.stmts[name]
 	switch {
-	case st != nil && c.status != pgwire.InFailed:
-		s.prepare(st)
-		s.stmts.remove(st)
+	case st != nil:
+		e.stmt, e.name = st, name
 		delete(c.stmts, name)
-		return pgwire.AppendQuery(nil, "DEALLOCATE "+st.name)
-	case st == nil && strings.HasPrefix(name, statementPrefix):
+		return doNothing
+	case strings.HasPrefix(name, statementPrefix):
 		e.name = name
 		return pgwire.AppendQuery(nil, "DEALLOCATE "+absent) // the pooler's own statements are nobody's
 	}
 	return frame
 }
+
+// doNothing is refused in a failed transaction and has no effect in any other.
+var doNothing = pgwire.AppendQuery(nil, "UNLISTEN "+absent)
 
 // sendParse passes a Parse on, or answers it here if the server has the statement.
 func (c *client) sendParse(s *server, frame []byte, whole bool) {
@@ -96,11 +100,6 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 		s.expect(expectation{kind: kindParse, again: true, stmt: old, name: string(name)})
 		return
 	}
-	if c.status == pgwire.InFailed && s.owed.n == 0 && !st.class.Flags.Has(classify.EndsTx) {
-		s.conn.Write(frame) // the server refuses it with 25P02 before it looks at the name
-		s.expect(expectation{kind: kindParse, again: true})
-		return
-	}
 	e := expectation{kind: kindParse, stmt: st, name: string(name)}
 	if c.stmts == nil {
 		c.stmts = make(map[string]*statement)
@@ -108,8 +107,11 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 	c.stmts[e.name] = st
 	c.here.name = e.name
 	if s.stmts.use(st) {
-		s.synthesise(e)
-		return
+		if c.inFlight == 0 && c.status != pgwire.InFailed {
+			s.synthesise(e)
+			return
+		}
+		s.forget(st) // only the server can tell whether it takes a Parse: the transaction may have failed by then
 	}
 	s.prepare(st)
 	last := s.owed.at(s.owed.n - 1)
@@ -120,6 +122,15 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 func (c *client) reuses(frame []byte) bool {
 	name, _, ok := pgwire.CString(frame[pgwire.HeaderLen:])
 	return ok && len(name) > 0 && c.stmts[string(name)] != nil
+}
+
+// parsesDoubted tells whether an earlier unit decides whether the server has what a Parse is of.
+func (c *client) parsesDoubted(s *server, frame []byte) bool {
+	if len(s.stmts.unsure) == 0 {
+		return false
+	}
+	name, body, ok := pgwire.CString(frame[pgwire.HeaderLen:])
+	return ok && len(name) > 0 && s.stmts.doubted(c.w.texts.find(body, c.set.searchPath()), c.unitNo)
 }
 
 // sendBind passes a Bind on under the server's name for the statement, preparing it there first if need be. frame may end

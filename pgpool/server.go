@@ -92,14 +92,25 @@ func (s *server) prepare(st *statement) {
 		return
 	}
 	if old := s.stmts.oldest(s.pool.group.shared.policy.Load().MaxPrepared); old != nil {
-		s.stmts.remove(old)
-		s.conn.SetBuffer(pgwire.AppendCloseStatement(s.conn.Buffer(64), old.name))
-		s.expect(expectation{kind: kindClose, action: swallow, stmt: old})
+		s.forget(old)
 	}
 	s.conn.SetBuffer(pgwire.AppendParse(s.conn.Buffer(len(st.body)+64), st.name, st.body))
 	s.stmts.add(st)
+	if s.client != nil {
+		s.stmts.doubts(st, s.client.unitNo)
+	}
 	s.pool.stats.parses++
 	s.expect(expectation{kind: kindParse, action: swallow, stmt: st})
+}
+
+// forget has the server drop st.
+func (s *server) forget(st *statement) {
+	s.stmts.remove(st)
+	if s.client != nil {
+		s.stmts.doubts(st, s.client.unitNo)
+	}
+	s.conn.SetBuffer(pgwire.AppendCloseStatement(s.conn.Buffer(64), st.name))
+	s.expect(expectation{kind: kindClose, action: swallow, stmt: st})
 }
 
 // run sends a simple Query of ours whose answers nobody sees.
@@ -143,7 +154,7 @@ func (s *server) settle() {
 	if c == nil {
 		switch {
 		case !s.inReset && !s.orphan:
-		case s.status != pgwire.Idle: // the end of an orphan's transaction is up to nobody
+		case s.status != pgwire.Idle || s.skipping: // the end of an orphan's transaction, or the Sync it owes, is up to nobody
 			s.retire()
 		default:
 			s.inReset, s.orphan, s.leftover = false, false, 0
@@ -161,7 +172,7 @@ func (s *server) settle() {
 		c.repeat(s.unit)
 		return
 	}
-	if c.midUnit || c.waits && c.granted || c.body > 0 || s.status != pgwire.Idle {
+	if c.midUnit || s.skipping || c.waits && c.granted || c.body > 0 || s.status != pgwire.Idle {
 		c.resume()
 		return
 	}
@@ -211,7 +222,7 @@ func (s *server) unlink() {
 	if s.notifier.Load() != 0 {
 		s.notifier.Store(0)
 	}
-	s.repeat, s.tentative, s.outdated, s.wrote = false, false, nil, false
+	s.repeat, s.tentative, s.outdated, s.wrote, s.restoring = false, false, nil, false, false
 	s.readOn()
 	s.pool.account(s)
 }

@@ -103,7 +103,7 @@ func TestAbstractSocket(t *testing.T) {
 	if _, err := nc.Write(startupPacket()); err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{nc: nc, params: map[string]string{}}
+	w := &wire{nc: nc, params: map[string]string{}, me: -1, patience: patience}
 	if m, err := w.read(); err != nil || m.typ != 'R' {
 		t.Errorf("%v, %v", m, err)
 	}

@@ -224,7 +224,7 @@ func TestSecondStartupMessage(t *testing.T) {
 		if _, err := nc.Write(startupPacket()); err != nil {
 			t.Fatal(err)
 		}
-		w := &wire{nc: nc, params: map[string]string{}}
+		w := &wire{nc: nc, params: map[string]string{}, me: -1, patience: patience}
 		if m, err := w.read(); err != nil || m.typ != pgwire.Authentication {
 			t.Fatalf("%v, %v", m, err)
 		}
@@ -299,7 +299,7 @@ func TestOddAuthentication(t *testing.T) {
 			if _, err := nc.Write(startupPacket()); err != nil {
 				t.Fatal(err)
 			}
-			w := &wire{nc: nc, params: map[string]string{}}
+			w := &wire{nc: nc, params: map[string]string{}, me: -1, patience: patience}
 			if m, err := w.read(); err != nil || m.typ != pgwire.Authentication {
 				t.Fatalf("%v, %v", m, err)
 			}
@@ -402,7 +402,7 @@ func (p *testPooler) loginMessages(t *testing.T, packet []byte) (net.Conn, []mes
 	if _, err := nc.Write(packet); err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{nc: nc, params: map[string]string{}}
+	w := &wire{nc: nc, params: map[string]string{}, me: -1, patience: patience}
 	var all []message
 	for {
 		m, err := w.read()

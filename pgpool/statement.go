@@ -145,6 +145,25 @@ func (t *statements) forget(s *statement) {
 type prepared struct {
 	last map[*statement]uint64 // when it was last used, in uses
 	uses uint64
+	// unsure are those whose Parse or Close of ours may yet be skipped, and the unit of the client that it is in.
+	unsure map[*statement]uint64
+}
+
+// doubts notes that the server has s, or has it no more, only if nothing in that unit of its client fails before.
+func (p *prepared) doubts(s *statement, unit uint64) {
+	if p.unsure == nil {
+		p.unsure = make(map[*statement]uint64)
+	}
+	p.unsure[s] = unit
+}
+
+// doubted tells whether an earlier unit than this decides whether the server has s.
+func (p *prepared) doubted(s *statement, unit uint64) bool {
+	if len(p.unsure) == 0 {
+		return false
+	}
+	in, ok := p.unsure[s]
+	return ok && in < unit
 }
 
 // use reports whether the server has s, and notes the use.

@@ -16,7 +16,7 @@ func (p *testPooler) shown(t *testing.T, name string, more ...string) string {
 	if last := all[len(all)-1]; last.typ != 'Z' {
 		t.Fatalf("login with %q: %v", more, last)
 	}
-	w := &wire{nc: nc, params: map[string]string{}}
+	w := &wire{nc: nc, params: map[string]string{}, me: -1, patience: patience}
 	for _, m := range w.play(step{query("show " + name)}, whole) {
 		if m.typ == 'D' {
 			return string(m.body[6:])
