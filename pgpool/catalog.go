@@ -15,13 +15,13 @@ const (
 	maxFunctions = 20000
 	// learnAgain is when the catalog is looked at again: code may change behind the pooler's back.
 	learnAgain = 60 * time.Second
-	// learnRetry is the pause after a look that failed.
+	// learnRetry is the pause between looks, whatever happens.
 	learnRetry = 5 * time.Second
 )
 
 // learnSQL asks for the settings of a fresh session, for the functions that may leave something in a session, those
 // that mention their names, and the tables and views that call any of them. Functions in C are taken to leave nothing.
-const learnSQL = `SET LOCAL statement_timeout = 0; WITH RECURSIVE code AS (
+const learnSQL = `SET LOCAL statement_timeout = '10s'; WITH RECURSIVE code AS (
  SELECT p.oid, pg_catalog.lower(p.proname) AS name, pg_catalog.left(p.prosrc, 65536) AS text
  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
  WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND l.lanname NOT IN ('c', 'internal')
@@ -45,13 +45,38 @@ UNION ALL SELECT DISTINCT 'u', pg_catalog.lower(c.relname), h.name FROM pg_catal
  JOIN pg_catalog.pg_class c ON c.oid IN (r.ev_class, a.adrelid)
  WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass`
 
-// learn looks at the catalog. Without need, that is when nobody has changed code, only one session at a time does.
-func (s *server) learn(need bool) {
+// outdate notes that a client has changed code: until the next look, everything may leave what is known to be left by any
+// function, and what the client's text says.
+func (g *sharedGroup) outdate(change *traces) {
+	g.codeChanges.Add(1)
+	for {
+		old := g.catalog.Load()
+		if old == nil {
+			return
+		}
+		now := &catalog{defaults: old.defaults, hazards: old.hazards, every: old.every.clone(), stale: true}
+		now.every.add(change)
+		now.every.kinds &^= traceCatalog
+		if g.catalog.CompareAndSwap(old, now) {
+			return
+		}
+	}
+}
+
+// learns looks at the catalog if it is time to, and reports whether it does.
+func (s *server) learns() bool {
 	g, now := s.pool.group.shared, s.pool.w.loop.Now()
 	next := g.learnAt.Load()
-	if need || now.UnixNano() >= next && g.learnAt.CompareAndSwap(next, now.Add(learnRetry).UnixNano()) {
-		s.inspect(learnSQL, &findings{defaults: make(map[string]initial)})
+	if now.UnixNano() < next || !g.learnAt.CompareAndSwap(next, now.Add(learnRetry).UnixNano()) {
+		return false
 	}
+	s.learn()
+	return true
+}
+
+// learn looks at the catalog.
+func (s *server) learn() {
+	s.inspect(learnSQL, &findings{defaults: make(map[string]initial), codeChanges: s.pool.group.shared.codeChanges.Load()})
 }
 
 // learned takes the answer. After a failure what was known before counts until the next look: at first, nothing is.
@@ -59,11 +84,12 @@ func (s *server) learned(f *findings) {
 	g, now := s.pool.group.shared, s.pool.w.loop.Now()
 	if f.failed {
 		s.pool.w.pooler.log.Warn("cannot look for functions that leave session state", "database", g.name, "server_pid", s.pid)
-		g.catalog.CompareAndSwap(nil, &catalog{expires: now.Add(learnRetry)})
+		g.catalog.CompareAndSwap(nil, &catalog{stale: true})
 		return
 	}
 	known := newCatalog(f)
 	known.expires = now.Add(learnAgain)
+	known.stale = f.codeChanges != g.codeChanges.Load()
 	g.catalog.Store(known)
 }
 
@@ -91,6 +117,9 @@ func newCatalog(f *findings) *catalog {
 		for _, fn := range f.code {
 			more = note(fn.name, fn.text) || more
 		}
+	}
+	for _, t := range k.hazards {
+		k.every.add(t)
 	}
 	return k
 }

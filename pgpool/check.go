@@ -24,6 +24,8 @@ type findings struct {
 	code     []function
 	defaults map[string]initial
 	failed   bool
+	// codeChanges is how many changes of code were known of when the catalog was looked at.
+	codeChanges uint64
 }
 
 // checkSQL asks for t. The answer's rows are a kind, a name and a value. Names are qualified: the search_path is the
@@ -61,17 +63,21 @@ func checkSQL(t *traces) string {
 // check asks the server what the units since the last check have left, and reports whether there is anything to ask. It
 // comes back in settle.
 func (s *server) check() bool {
+	g := s.pool.group.shared
 	due := s.due
 	s.due = traces{}
-	if known := s.pool.group.shared.catalog.Load(); known == nil || known.expires.Before(s.pool.w.loop.Now()) {
-		s.learn(false)
-	} else if due.kinds&traceCatalog != 0 {
-		s.learn(true)
+	if due.kinds&traceCatalog != 0 {
+		g.outdate(&due)
+	}
+	if due.kinds&traceUnknown != 0 {
+		if known := g.catalog.Load(); known != nil {
+			due.add(&known.every)
+		}
 	}
 	if due.kinds&traceHidden != 0 {
 		s.client.keep(pinHidden)
 	}
-	due.kinds &^= traceCatalog | traceHidden
+	due.kinds &^= traceCatalog | traceUnknown | traceHidden
 	due.releases &= s.client.held
 	if due.kinds|due.releases != 0 {
 		s.client.changing = true // what it sends next must find the books in order

@@ -240,6 +240,7 @@ func (c *client) link(s *server) {
 	if !s.set.equal(c.set) {
 		s.restore(c.set)
 	}
+	c.claimSequences(s)
 	if c.inbox != nil && c.unit != nil && c.unit.class.Flags.Has(classify.StateListen) {
 		c.listenHere(s)
 	}
@@ -285,6 +286,7 @@ func (c *client) send(typ byte, size int, b []byte) int {
 		s.conn.Write(frame)
 		c.keepUnbooked()
 		s.expect(expectation{kind: kindFunction, wrote: true})
+		s.sequencesOf = c
 		c.inFlight++
 	case pgwire.Parse:
 		c.here.any = true
@@ -562,7 +564,7 @@ func (c *client) keeps() bool {
 
 // keep pins the client to its server.
 func (c *client) keep(why pinReason) {
-	if c.pin == notPinned || why.lasts() && !c.pin.lasts() {
+	if c.pin == notPinned || c.pin == pinSequence || why.lasts() && !c.pin.lasts() {
 		c.setPin(why, c.unit)
 	}
 }
@@ -583,6 +585,8 @@ func (c *client) repin() {
 		why = pinCursor
 	case held&traceListen != 0:
 		why = pinListen
+	case c.pin == pinSequence:
+		return
 	}
 	c.setPin(why, c.suspect)
 }
@@ -664,6 +668,9 @@ func (c *client) Closed(*netloop.Conn, error) {
 	c.w.forget(c)
 	if c.pin != notPinned {
 		c.w.pins--
+	}
+	if c.pin == pinSequence {
+		c.pin = notPinned // nothing to clean: the next client's session forgets it
 	}
 	if c.pool != nil {
 		c.pool.waiting.remove(c)

@@ -33,6 +33,7 @@
 //	effect.go    what a statement leaves in the session: carried, looked for, or pinned
 //	trace.go     what a text may leave
 //	check.go     asking a server what was left, before it changes hands
+//	sequence.go  currval and lastval
 //	catalog.go   the database's functions that leave something
 //	replan.go    plans that are out of date
 //	server.go    a server connection, and when it may change hands

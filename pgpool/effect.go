@@ -27,6 +27,7 @@ const (
 	pinOther
 	pinLongStatement
 	pinHidden
+	pinSequence
 )
 
 // lasts tells whether only DISCARD ALL ends the pin: nobody can tell whether its reason is still there.
@@ -38,7 +39,7 @@ func (r pinReason) String() string {
 	return [...]string{"", "setting changed inside a transaction or by a function", "SQL PREPARE", "LISTEN", "temporary object",
 		"session advisory lock", "cursor WITH HOLD", "LOAD", "SET ROLE or SESSION AUTHORIZATION", "setseed",
 		"state kept by a function", "statement too long to look into",
-		"set_config of a name that is computed"}[r]
+		"set_config of a name that is computed", "sequence value, for currval"}[r]
 }
 
 // pins tells which state keeps a client on its server until DISCARD ALL: no query tells whether it is still there.
@@ -62,11 +63,14 @@ func (c *client) effect(st *statement) *setChange {
 		c.wrote = true
 	}
 	flags := st.class.Flags
+	if st.class.Class >= classify.CopyIn || flags.Has(classify.Executes) {
+		c.server.sequencesOf = c
+	}
 	if flags.Has(classify.Notifies) {
 		c.notifying()
 	}
 	if st.class.Class < classify.Session && !flags.Has(classify.StateMask) {
-		if known := c.group.shared.catalog.Load(); st.class.Class == classify.Read && known != nil && len(known.hazards) > 0 {
+		if known := c.group.shared.catalog.Load(); st.class.Class == classify.Read && known.hasHazards() {
 			c.mayLeave(st) // it may read a view
 		}
 		return nil
@@ -92,11 +96,14 @@ func (c *client) effect(st *statement) *setChange {
 // mayLeave notes what st may leave that its text alone does not settle.
 func (c *client) mayLeave(st *statement) {
 	s, known := c.server, c.group.shared.catalog.Load()
-	if known == nil {
-		s.due.kinds |= traceAll | traceCatalog
-	} else if known.expires.Before(c.w.loop.Now()) {
-		s.due.kinds |= traceCatalog
-	} else if c.held == 0 && len(known.hazards) == 0 && st.class.Class >= classify.CopyIn && st.class.Class <= classify.Write &&
+	unsure := known.unsure()
+	if unsure {
+		s.due.kinds |= traceAll
+	}
+	if unsure || known.expires.Before(c.w.loop.Now()) {
+		s.curious = true
+	}
+	if !unsure && c.held == 0 && len(known.hazards) == 0 && st.class.Class >= classify.CopyIn && st.class.Class <= classify.Write &&
 		!st.class.Flags.Has(classify.StateMask|classify.Defines) {
 		return // rows, and code that is known to leave nothing
 	}

@@ -55,7 +55,9 @@ type sharedGroup struct {
 	credentials atomic.Pointer[auth.Credentials] // of the client, who logs in as himself; nil: the server's own
 	listening   atomic.Int32                     // 1 while its listener is connected
 	catalog     atomic.Pointer[catalog]
-	learnAt     atomic.Int64 // Unix nanoseconds: no look at the catalog before
+	learnAt     atomic.Int64  // Unix nanoseconds: no look at the catalog before
+	codeChanges atomic.Uint64 // changes of code that were seen
+	sequences   atomic.Bool   // currval or lastval has been seen
 }
 
 // dial connects to a server of the group.

@@ -73,10 +73,7 @@ func (o *oddServer) serve(n int, nc net.Conn) {
 	b = pgwire.AppendParameterStatus(b, "server_version", "15.0")
 	b = pgwire.AppendBackendKeyData(b, uint32(n), []byte{1, 2, 3, 4})
 	nc.Write(pgwire.AppendReadyForQuery(b, pgwire.Idle))
-	if o.once != nil {
-		o.once(n, nc)
-	}
-	for {
+	for once := o.once; ; {
 		var head [5]byte
 		if _, err := io.ReadFull(nc, head[:]); err != nil {
 			return
@@ -93,6 +90,10 @@ func (o *oddServer) serve(n int, nc net.Conn) {
 			continue
 		}
 		nc.Write(answer(sql)) // what the pooler asks itself, and well-behaved clients
+		if once != nil {
+			once(n, nc) // when the pooler has asked what it asks behind a login
+			once = nil
+		}
 	}
 }
 

@@ -267,9 +267,15 @@ func (p *pool) arrived(c *netloop.Conn, login auth.Session, epoch int32) *server
 		id: p.slots.dials.Add(1), epoch: epoch, expires: now.Add(jitter(p.group.shared.policy.Load().ServerLifetime))}
 	p.all[s] = struct{}{}
 	p.w.pooler.addBackend(s)
-	if query := p.group.shared.policy.Load().ConnectQuery; query != "" {
-		s.inReset = true
-		s.run(query)
+	policy := p.group.shared.policy.Load()
+	if policy.ConnectQuery != "" {
+		s.run(policy.ConnectQuery)
+	}
+	if p.group.shared.catalog.Load() == nil && policy.Mode != SessionMode {
+		s.learn() // before any client runs what nobody knows
+	}
+	if s.owed.n > 0 {
+		s.inReset, s.since = true, now
 		return s
 	}
 	p.put(s)

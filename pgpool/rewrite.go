@@ -28,6 +28,7 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 		if st == nil || st.body != string(body) { // inside a transaction units are not scanned
 			st = c.w.texts.query(body)
 		}
+		c.refers(st)
 		c.wrote = false
 		e.set = c.effect(st)
 		e.wrote = c.wrote
@@ -85,6 +86,7 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 	}
 	if len(name) == 0 {
 		st := c.w.texts.find(body, "")
+		c.refers(st)
 		s.conn.Write(frame)
 		s.expect(expectation{kind: kindParse, unnamed: true, stmt: st, prev: c.unnamed, prevOf: s.unnamed})
 		s.unnamed, c.unnamed = st, st
@@ -93,6 +95,7 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 	}
 	s.pool.stats.clientParses++
 	st := c.w.texts.find(body, c.set.searchPath())
+	c.refers(st)
 	if old := c.stmts[string(name)]; old != nil && len(c.replay) == 0 {
 		// The server refuses it with 42P05, as it must.
 		s.prepare(old)
@@ -170,6 +173,7 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 	}
 	if st == nil {
 		c.wrote = true
+		s.sequencesOf = c
 	} else {
 		set := c.effect(st)
 		if set != nil {
@@ -327,6 +331,7 @@ func (c *client) scanUnit(b []byte) (read, whole bool) {
 			body := rest[pgwire.HeaderLen:size]
 			if typ == pgwire.Query {
 				c.unit = c.w.texts.query(body)
+				c.refers(c.unit)
 				return !sc.write && c.unit.read(), true
 			}
 			name, text, ok := pgwire.CString(body)
@@ -335,6 +340,7 @@ func (c *client) scanUnit(b []byte) (read, whole bool) {
 			}
 			sc.parsed, sc.name = c.w.texts.find(text, ""), string(name)
 			c.unit = sc.parsed
+			c.refers(c.unit)
 			sc.write = sc.write || !sc.parsed.read()
 			sc.named = sc.named || sc.name != ""
 		case pgwire.Bind:

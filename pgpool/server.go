@@ -30,6 +30,8 @@ type server struct {
 	due         traces      // what the client may have left here since it was last looked at
 	later       traces      // what the last look failed to see
 	inspections []*findings // answers to our own questions that are under way
+	curious     bool        // it is to look at the catalog before it is used again
+	sequencesOf *client     // whose nextval the session may remember
 	unnamed     *statement  // what its unnamed statement is; nil: none, or not known
 	body        int         // bytes still to come of a message that is passed on in pieces
 	bodyDrop    bool
@@ -184,6 +186,9 @@ func (s *server) settle() {
 		if s.readOnly {
 			s.unlink()
 			s.discard()
+			if s.curious && s.learns() {
+				s.curious = false
+			}
 			c.released()
 			return
 		}
@@ -191,6 +196,7 @@ func (s *server) settle() {
 			return
 		}
 	}
+	c.keepSequences(s)
 	if c.keeps() && !s.readOnly {
 		c.deliverHeld()
 		if e := c.mustLeave(); e != nil {
@@ -201,7 +207,11 @@ func (s *server) settle() {
 		return
 	}
 	s.unlink()
-	s.pool.put(s)
+	if s.curious && s.learns() {
+		s.curious, s.inReset, s.since = false, true, s.pool.w.loop.Now()
+	} else {
+		s.pool.put(s)
+	}
 	c.released()
 }
 
@@ -257,12 +267,23 @@ var (
 	errNoAnswer  = errors.New("server did not answer the pooler's own query within server_connect_timeout")
 )
 
+// empty gives back what a closed server has in memory: clients remember which one they had last.
+func (s *server) empty() {
+	for _, f := range s.inspections {
+		if f.failed = true; f.defaults != nil {
+			s.learned(f)
+		}
+	}
+	s.stmts, s.set, s.unit, s.early, s.sequencesOf = prepared{}, nil, nil, nil, nil
+}
+
 // lost gives the server up.
 func (s *server) lost(err error) { s.conn.Close(err) }
 
 // Closed tells the client, if there is one, and the pool.
 func (s *server) Closed(_ *netloop.Conn, err error) {
 	s.pool.gone(s, err)
+	defer s.empty()
 	c := s.client
 	if c == nil {
 		return

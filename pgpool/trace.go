@@ -31,19 +31,22 @@ const (
 	traceListen
 	// traceHidden: a custom setting whose name nobody knows.
 	traceHidden
-	// traceCatalog: what is known of the database's functions is out of date.
+	// traceCatalog: the database's functions have been changed.
 	traceCatalog
+	// traceUnknown: code has run that is not known. It may leave also whatever any function is known to leave.
+	traceUnknown
 
 	traceObjects = tracePrepared | traceCursor | traceListen
 	// traceAll is what code may leave that is not known.
-	traceAll = traceSettings | traceAnySetting | traceTemp | traceLock | traceObjects
+	traceAll = traceSettings | traceAnySetting | traceTemp | traceLock | traceObjects | traceUnknown
 )
 
 // any tells whether there is something to look for.
 func (t *traces) any() bool { return t.kinds|t.releases != 0 }
 
-// maxTraceNames bounds the settings that are asked for by name; with more, all are looked through.
-const maxTraceNames = 32
+// maxTraceNames bounds the settings that are asked for by name; with more, all are looked through, and custom ones keep the
+// client where it is.
+const maxTraceNames = 64
 
 // add adds what other may have left.
 func (t *traces) add(other *traces) {
@@ -56,6 +59,13 @@ func (t *traces) add(other *traces) {
 	}
 }
 
+// clone returns a copy that shares nothing with t.
+func (t *traces) clone() traces {
+	c := *t
+	c.names = slices.Clone(t.names)
+	return c
+}
+
 // name adds a setting.
 func (t *traces) name(name string) {
 	t.kinds |= traceSettings
@@ -63,6 +73,8 @@ func (t *traces) name(name string) {
 	case slices.Contains(t.names, name):
 	case len(t.names) < maxTraceNames:
 		t.names = append(t.names, name)
+	case strings.Contains(name, "."):
+		t.kinds |= traceHidden
 	default:
 		t.kinds |= traceAnySetting
 	}
@@ -75,8 +87,16 @@ type catalog struct {
 	// hazards are the functions that may leave something in the session, and the tables and views that call them, by name
 	// in lower case without schema.
 	hazards map[string]*traces
-	expires time.Time
+	every   traces    // what any of them may leave
+	expires time.Time // then it is time for another look
+	stale   bool      // code has been changed since
 }
+
+// hasHazards tells whether any function may leave something.
+func (k *catalog) hasHazards() bool { return k != nil && (len(k.hazards) > 0 || k.every.any()) }
+
+// unsure tells whether there may be code that k does not know.
+func (k *catalog) unsure() bool { return k == nil || k.stale }
 
 // initial is the value of a setting in a fresh session. It is not known of what the session that was asked had changed.
 type initial struct {

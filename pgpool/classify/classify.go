@@ -55,6 +55,7 @@ const (
 	Pids                       // it may name sessions by process id
 	Notifies                   // NOTIFY, or what it calls
 	Defines                    // CREATE, ALTER, DROP and other commands that are no queries
+	Sequence                   // it reads what nextval gave to the session: currval, lastval
 
 	StateSet
 	StateReset
@@ -67,13 +68,12 @@ const (
 	StateAdvisoryLock // taken or given back
 	StateCursor       // WITH HOLD
 	StateLoad
-	StateRole     // SET ROLE, SET SESSION AUTHORIZATION
-	StateSequence // nextval and what refers to it: currval, lastval
-	StateSeed     // setseed
-	StateOther    // a connection or an origin that a function keeps open
+	StateRole  // SET ROLE, SET SESSION AUTHORIZATION
+	StateSeed  // setseed
+	StateOther // a connection or an origin that a function keeps open
 
 	StateMask = StateSet | StateReset | StateDiscard | StatePrepare | StateDeallocate | StateListen | StateUnlisten |
-		StateTemp | StateAdvisoryLock | StateCursor | StateLoad | StateRole | StateSequence | StateSeed | StateOther
+		StateTemp | StateAdvisoryLock | StateCursor | StateLoad | StateRole | StateSeed | StateOther
 )
 
 // Has tells whether any of these flags is set.

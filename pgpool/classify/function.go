@@ -15,10 +15,8 @@ func effectOf(name []byte) effect {
 	switch string(name) {
 	case "set_config":
 		return effect{setConfig: true}
-	case "currval", "lastval", "nextval":
-		return effect{flags: StateSequence}
-	case "setval": // defines currval as well
-		return effect{flags: StateSequence}
+	case "currval", "lastval":
+		return effect{flags: Sequence}
 	case "setseed":
 		return effect{flags: StateSeed}
 	case "pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared",
