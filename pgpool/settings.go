@@ -106,9 +106,11 @@ func (s *settings) identity() (list []setting) {
 }
 
 // change returns the SQL that turns a session with settings from into one with settings to. Whoever the session was, it
-// is itself again while other settings change.
+// is itself again while other settings change. If any of it fails, the open transaction makes the server refuse what is
+// behind it: nothing runs as somebody else, or under another search_path.
 func change(from, to *settings) string {
 	var sql strings.Builder
+	sql.WriteString("BEGIN;")
 	if len(from.identity()) > 0 {
 		sql.WriteString("RESET SESSION AUTHORIZATION;RESET ROLE;")
 	}
@@ -126,6 +128,7 @@ func change(from, to *settings) string {
 	for _, v := range to.identity() {
 		v.write(&sql)
 	}
+	sql.WriteString("COMMIT")
 	return sql.String()
 }
 
