@@ -31,7 +31,7 @@ func TestCancelByKey(t *testing.T) {
 			if _, err := nc.Write(query("select pg_sleep(60)").encode()); err != nil {
 				t.Fatal(err)
 			}
-			waitFor(t, "the query to run", func() bool { return p.busy(t) == 1 })
+			p.runs(t, "select pg_sleep(60)")
 			wrong := bytes.Clone(key)
 			wrong[len(wrong)-1]++
 			for _, tc := range []struct {
@@ -202,7 +202,7 @@ func TestCancelOverProtocol32(t *testing.T) {
 		_, err := c.Exec(ctx, "select pg_sleep(60)")
 		done <- err
 	}()
-	waitFor(t, "the query to run", func() bool { return p.busy(t) == 1 })
+	p.runs(t, "select pg_sleep(60)")
 	if err := c.PgConn().CancelRequest(ctx); err != nil {
 		t.Fatal(err)
 	}

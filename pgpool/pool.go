@@ -22,14 +22,15 @@ type pool struct {
 	index int // of the server in the upstream
 	slots *slots
 
-	all     map[*server]struct{}
-	free    []*server // the one used last is at the end, and is lent first
-	waiting waitList
-	dialing int
-	retryAt time.Time     // no dial before; set after a failure
-	retry   time.Duration // the pause after the last failure
-	dirty   bool          // is in w.dirty
-	replica bool          // what isReplica said at the last dispatch
+	all       map[*server]struct{}
+	free      []*server // the one used last is at the end, and is lent first
+	waiting   waitList
+	dialing   int
+	preparing int           // servers that are connected and not ready yet
+	retryAt   time.Time     // no dial before; set after a failure
+	retry     time.Duration // the pause after the last failure
+	dirty     bool          // is in w.dirty
+	replica   bool          // what isReplica said at the last dispatch
 
 	stats poolStats
 }
@@ -219,7 +220,7 @@ func (p *pool) dispatch() {
 		c.link(s)
 		c.pump()
 	}
-	if p.waiting.n > p.dialing {
+	if p.waiting.n > p.dialing+p.preparing {
 		p.grow()
 	} else if p.waiting.n == 0 && p.slots.starving.Load() != 0 {
 		p.fed()
@@ -250,7 +251,7 @@ func (p *pool) grow() {
 		p.starve()
 		return
 	}
-	for p.dialing < p.waiting.n {
+	for p.dialing+p.preparing < p.waiting.n {
 		if !p.reserve() {
 			p.starve()
 			return
@@ -276,10 +277,20 @@ func (p *pool) arrived(c *netloop.Conn, login auth.Session, epoch int32) *server
 	}
 	if s.owed.n > 0 {
 		s.inReset, s.since = true, now
+		s.preparing = true
+		p.preparing++
 		return s
 	}
 	p.put(s)
 	return s
+}
+
+// prepared is called when the server is ready for its first client, or gone.
+func (s *server) prepared() {
+	if s.preparing {
+		s.preparing = false
+		s.pool.preparing--
+	}
 }
 
 // fill dials until the pool has its min_pool_size.
@@ -367,6 +378,7 @@ func (p *pool) gone(s *server, err error) {
 	if s.leaving {
 		p.slots.leaving.Add(-1)
 	}
+	s.prepared()
 	if s.successor != nil {
 		p.w.pooler.freed(s.successor, p.index)
 	}

@@ -54,6 +54,7 @@ type server struct {
 	unsettled  bool          // is in the worker's toSettle
 	borrowed   bool          // from another worker, for clients that wait here, and not used yet
 	inReset    bool          // it runs a query of ours between clients: to clean it, check it, or prepare it for use
+	preparing  bool          // it has not been ready for a client yet: connect_query or learn runs
 	leaving    bool          // counted in slots.leaving
 	orphan     bool          // its client has left; what it still says is for nobody
 	timedOut   bool          // query_timeout has cancelled its query
@@ -160,6 +161,7 @@ func (s *server) settle() {
 			s.retire()
 		default:
 			s.inReset, s.orphan, s.leftover = false, false, 0
+			s.prepared()
 			s.pool.put(s)
 		}
 		return

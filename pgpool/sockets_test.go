@@ -127,13 +127,26 @@ func TestServersOverUnixSockets(t *testing.T) {
 		_, err := c.Exec(ctx, "select pg_sleep(60)")
 		failed <- err
 	}()
-	waitFor(t, "the query to run", func() bool { return p.busy(t) == 1 })
+	p.runs(t, "select pg_sleep(60)")
 	if err := c.PgConn().CancelRequest(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-failed; !hasCode(err, "57014") {
 		t.Error(err)
 	}
+}
+
+// runs waits until a server is at work on sql: before that it ignores a cancel request.
+func (p *testPooler) runs(t *testing.T, sql string) {
+	t.Helper()
+	watch := direct(t, 0)
+	waitFor(t, sql+" to run", func() bool {
+		var n int
+		if err := watch.QueryRow(context.Background(), "select count(*) from pg_stat_activity where query = $1 and state = 'active'", sql).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n > 0
+	})
 }
 
 // busy counts servers of worker 0 that owe a client an answer.
