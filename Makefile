@@ -3,6 +3,7 @@
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
 FUZZTIME ?= 10s
+SOAK     ?= 1h
 ARGS     ?=
 
 # -buildvcs=false: a checkout that belongs to another user builds too. The version is passed in instead.
@@ -10,7 +11,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X mai
 MAIN  := ./cmd/outrigger
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint race fuzz bench regress dist clean
+.PHONY: help build run test lint race soak fuzz bench regress dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +39,10 @@ lint: ## gofmt, go vet, staticcheck
 
 race: ## every test under the race detector, three times over, in random order
 	go test -race -count 3 -shuffle on -timeout 45m ./...
+
+soak: ## random scripts against a direct connection for SOAK (1h), every reply compared
+	@.ci/install test
+	go test -race -timeout 0 -run TestRandomScripts ./pgpool -v -random.for $(SOAK)
 
 fuzz: ## every fuzz target in turn, FUZZTIME each
 	@for package in $$(go list ./...); do \
