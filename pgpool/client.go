@@ -120,6 +120,9 @@ func (c *client) step(b []byte) int {
 		return 0
 	}
 	if !c.midUnit {
+		if c.server != nil && c.server.repeat {
+			return 0 // or it would be repeated with the unit before it
+		}
 		if c.server == nil {
 			if n, handled := c.withoutServer(typ, size, b); handled {
 				return n
