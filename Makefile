@@ -42,7 +42,7 @@ race: ## every test under the race detector, three times over, in random order
 
 soak: ## random scripts against a direct connection for SOAK (1h), every reply compared
 	@.ci/install test
-	go test -race -timeout 0 -run TestRandomScripts ./pgpool -v -random.for $(SOAK)
+	go test -race -timeout 0 -run TestRandomScripts ./pgpool -v -random.for $(SOAK) -random.seed 0
 
 fuzz: ## every fuzz target in turn, FUZZTIME each
 	@for package in $$(go list ./...); do \

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	randomFor  = flag.Duration("random.for", time.Minute, "how long random scripts are played, over all subtests")
+	randomFor  = flag.Duration("random.for", 40*time.Second, "how long random scripts are played, over all subtests")
 	randomSeed = flag.Uint64("random.seed", 1, "seed of the random scripts; 0: a new one")
 )
 
