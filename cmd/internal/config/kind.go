@@ -11,7 +11,8 @@ import (
 // kind says what a setting's value may look like.
 type kind struct {
 	name     string
-	hint     string // what a value looks like, for those who wrote something else
+	hint     string   // what a value looks like, for those who wrote something else
+	values   []string // all values, or some to choose from, where that can be said
 	isList   bool
 	isMap    bool // of entries with settings of their own: read by loader.tree, not by parse
 	optional bool // an empty text is a value: "not set"
@@ -32,7 +33,7 @@ func (k kind) read(texts []string, field any) error {
 
 var (
 	text      = optional(scalar("text", "", func(s string) (string, error) { return s, nil }))
-	boolean   = scalar("on/off", "on or off", parseBool)
+	boolean   = among(scalar("on/off", "on or off", parseBool), "on", "off")
 	duration  = scalar("duration", "such as 30s, 500ms, 2m, or bare seconds", parseDuration)
 	addr      = scalar("host:port", "such as 127.0.0.1:6432", parseAddr)
 	addrOrOff = optional(scalar("host:port", "such as 127.0.0.1:7948, or off", parseAddrOrOff))
@@ -43,7 +44,7 @@ var (
 	addrs     = listOf("list of host:port", "such as 127.0.0.1:6432, [::1]:6432", parseAddr)
 	members   = listOf("list of host[:port]", "such as outrigger.default.svc or 10.0.0.1:7946", parseMember)
 	pgURLs    = listOf("list of URLs", hintURL, parsePostgresURL)
-	protocols = kind{name: "list of protocols", hint: "secure, all, or some of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3 without a gap", isList: true, parse: parseProtocols}
+	protocols = kind{name: "list of protocols", values: append([]string{"secure", "all"}, tlsNames...), hint: "secure, all, or some of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3 without a gap", isList: true, parse: parseProtocols}
 
 	databaseMap = kind{name: "map", hint: "such as {app: {primary_url: postgres://user:password@host/app, pool_size: 5}}", isMap: true}
 	userMap     = kind{name: "map", hint: "such as {report: {pool_mode: session, query_timeout: 60s}}", isMap: true}
@@ -70,6 +71,12 @@ func scalar[T any](name, hint string, parse func(string) (T, error)) kind {
 // optional makes a kind that takes an empty text for "not set".
 func optional(k kind) kind {
 	k.optional = true
+	return k
+}
+
+// among adds to a kind the values to choose from.
+func among(k kind, values ...string) kind {
+	k.values = values
 	return k
 }
 
@@ -105,19 +112,22 @@ func parts(texts []string) func(yield func(string) bool) {
 // enum is one of some names. The empty one, where a setting's default is empty, leaves the choice to the program.
 func enum(values ...string) kind {
 	hint := "one of " + strings.Join(values, ", ")
-	return scalar(hint, hint, func(s string) (string, error) {
+	return among(scalar(hint, hint, func(s string) (string, error) {
 		if s = strings.ToLower(s); slices.Contains(values, s) {
 			return s, nil
 		}
 		return "", unlike(s, "a value that is known", values)
-	})
+	}), values...)
 }
 
 func count(low, high int) kind {
 	return scalar("number", fmt.Sprintf("from %d to %d", low, high), func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < low || n > high {
-			return 0, fmt.Errorf("%q is not a whole number from %d to %d", s, low, high)
+		switch {
+		case err != nil && !errors.Is(err, strconv.ErrRange):
+			return 0, fmt.Errorf("%q is not a whole number", s)
+		case err != nil || n < low || n > high:
+			return 0, fmt.Errorf("%q is out of range", s)
 		}
 		return n, nil
 	})
@@ -140,7 +150,7 @@ func size(low, high int64) kind {
 
 // unlike is the error about a text that is none of those known.
 func unlike(s, what string, known []string) error {
-	if best, ok := similar(s, known); ok {
+	if best, ok := Similar(s, known); ok {
 		return fmt.Errorf("%q is not %s: did you mean %s?", s, what, best)
 	}
 	return fmt.Errorf("%q is not %s", s, what)

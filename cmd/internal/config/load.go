@@ -204,6 +204,14 @@ func (f *Flag) Usage() string { return f.setting.Help }
 // IsBool tells whether the flag may stand alone, meaning "on".
 func (f *Flag) IsBool() bool { return f.setting.kind.name == boolean.name }
 
+// IsFile tells whether the value is the name of a file or directory.
+func (f *Flag) IsFile() bool {
+	return f.setting.kind.name == file.name || f.setting.kind.name == dir.name
+}
+
+// Values are what the setting may be set to, for a shell to offer; none when they are too many to tell.
+func (f *Flag) Values() []string { return f.setting.kind.values }
+
 // String shows the default, which is what help prints.
 func (f *Flag) String() string { return f.setting.Default }
 

@@ -209,6 +209,11 @@ func parsePostgresURL(s string) (string, error) {
 	if err != nil {
 		return "", errURL
 	}
+	for _, port := range []string{u.Port(), query.Get("port")} {
+		if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
+			return "", errors.New("has no port from 1 to 65535")
+		}
+	}
 	if u.Hostname() == "" && query.Get("host") == "" {
 		return "", errors.New("names no host")
 	}

@@ -56,8 +56,8 @@ func (ps Problems) Distinct() Problems {
 	return kept
 }
 
-// similar returns the known name that name is probably meant to be.
-func similar(name string, known []string) (string, bool) {
+// Similar returns the known name that name is probably meant to be.
+func Similar(name string, known []string) (string, bool) {
 	best, edits := nearest(name, known)
 	return best, edits <= max(2, len(name)/3)
 }

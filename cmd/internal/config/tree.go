@@ -150,7 +150,7 @@ func (l *loader) pairs(name string, root *yaml.Node, hint string, where func(*ya
 // unknown complains about a key that is no setting.
 func (l *loader) unknown(where, path, name string, known []string) {
 	message, hint := "no such setting", "`outrigger help serve` lists the settings"
-	if best, ok := similar(name, known); ok {
+	if best, ok := Similar(name, known); ok {
 		hint = "did you mean " + best + "?"
 	}
 	for _, s := range Settings() {
