@@ -11,6 +11,7 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/outrigger-proxy/outrigger/cmd/internal/app"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
@@ -83,11 +84,73 @@ nothing was started. outrigger dev --exec exits with its command's.`,
   outrigger check --config outrigger.yaml`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          oneOfCommands,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       versionLine(env),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(explainFlag)
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newServe(env), newDev(env), newCheck(env), newVersion(env))
 	return root
+}
+
+// oneOfCommands complains about a first word that is no command, and says which one was probably meant.
+func oneOfCommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	if best, ok := config.Similar(args[0], names); ok {
+		return fmt.Errorf("unknown command %q (did you mean %s?)", args[0], best)
+	}
+	return fmt.Errorf("unknown command %q", args[0])
+}
+
+// explainFlag adds to an unknown flag the one that was probably meant.
+func explainFlag(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if best, ok := config.Similar(unknown.GetSpecifiedName(), names); ok {
+		return fmt.Errorf("%w (did you mean --%s?)", err, best)
+	}
+	return err
+}
+
+// newHelp replaces cobra's, which succeeds on a command that does not exist.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [command]",
+		Short:   "Describe a command and its flags",
+		Example: "  outrigger help serve",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var names []cobra.Completion
+			for _, c := range cmd.Root().Commands() {
+				if len(args) == 0 && c.IsAvailableCommand() {
+					names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			described, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = oneOfCommands(described, rest)
+			}
+			if err != nil {
+				return usageError{err}
+			}
+			described.InitDefaultHelpFlag()
+			return described.Help()
+		},
+	}
 }
 
 // settings adds --config and a flag for each setting to cmd. The function returned loads them.
@@ -98,6 +161,9 @@ func settings(cmd *cobra.Command, env *environment) func(set ...config.Given) (*
 		flag := cmd.Flags().VarPF(f, f.Name(), "", f.Usage())
 		if f.IsBool() {
 			flag.NoOptDefVal = "on"
+		}
+		if !f.IsFile() { // file names are what a shell offers by itself
+			_ = cmd.RegisterFlagCompletionFunc(f.Name(), cobra.FixedCompletions(f.Values(), cobra.ShellCompDirectiveNoFileComp))
 		}
 	}
 	return func(set ...config.Given) (*config.Config, error) {
@@ -118,7 +184,7 @@ func newServe(env *environment) *cobra.Command {
 		Example: `  outrigger serve --primary-url postgres://app:secret@db:5432/app --replica-urls postgres://app:secret@replica:5432/app
   OUTRIGGER_PRIMARY_URL=postgres://app:secret@db:5432/app outrigger serve --join outrigger.default.svc
   outrigger serve --config outrigger.yaml`,
-		Args: cobra.NoArgs,
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	load := settings(cmd, env)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -146,7 +212,7 @@ With --pgbouncer, print the settings that do what a pgbouncer.ini does, password
 standard error and in comments at the end, with what to do instead.` + settingsHelp,
 		Example: `  outrigger check --config outrigger.yaml
   outrigger check --pgbouncer /etc/pgbouncer/pgbouncer.ini >outrigger.yaml && outrigger check --config outrigger.yaml`,
-		Args: cobra.NoArgs,
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	load := settings(cmd, env)
 	ini := cmd.Flags().String("pgbouncer", "", "pgbouncer.ini to convert instead")
@@ -201,7 +267,7 @@ OUTRIGGER_… variables reach the sidecars, but for those that dev sets itself: 
 		Example: `  outrigger dev
   outrigger dev --nodes 1 --exec 'pgbench -n -S -c 16 -T 10'
   OUTRIGGER_DEFAULT_POOL_SIZE=5 outrigger dev --replicas 2`,
-		Args: cobra.NoArgs,
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.Validate(); err != nil {
 				return usageError{err}
@@ -222,6 +288,11 @@ OUTRIGGER_… variables reach the sidecars, but for those that dev sets itself: 
 	return cmd
 }
 
+// versionLine is what version and --version print.
+func versionLine(env *environment) string {
+	return fmt.Sprintf("outrigger %s commit %s %s %s/%s", env.version, cmp.Or(env.commit, "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func newVersion(env *environment) *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
@@ -229,20 +300,19 @@ func newVersion(env *environment) *cobra.Command {
 		Short: "Print the version, its commit, and what built it",
 		Example: `  outrigger version
   outrigger version --json`,
-		Args: cobra.NoArgs,
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
-			v := struct {
+			if !asJSON {
+				_, err := fmt.Fprintln(env.stdout, versionLine(env))
+				return err
+			}
+			return json.NewEncoder(env.stdout).Encode(struct {
 				Version string `json:"version"`
 				Commit  string `json:"commit"`
 				Go      string `json:"go"`
 				OS      string `json:"os"`
 				Arch    string `json:"arch"`
-			}{env.version, cmp.Or(env.commit, "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH}
-			if asJSON {
-				return json.NewEncoder(env.stdout).Encode(v)
-			}
-			_, err := fmt.Fprintf(env.stdout, "outrigger %s commit %s %s %s/%s\n", v.Version, v.Commit, v.Go, v.OS, v.Arch)
-			return err
+			}{env.version, cmp.Or(env.commit, "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")

@@ -54,6 +54,7 @@ var bans = []ban{
 	{folder: "", target: "go.uber.org/goleak", why: "leak checks are for tests"},
 	{folder: "", target: "testing", why: "it registers flags and belongs in _test.go files"},
 	{folder: "", except: []string{"cmd"}, target: "github.com/spf13/cobra", why: "the command line is cmd's"},
+	{folder: "", except: []string{"cmd"}, target: "github.com/spf13/pflag", why: "the command line is cmd's"},
 	{folder: "", except: []string{"cmd/internal/config"}, target: "go.yaml.in/yaml/v3", why: "settings are read in one place"},
 	{folder: "", except: []string{"cmd/internal/ops"}, target: "github.com/prometheus/client_golang", why: "parts give numbers, ops gives them their names"},
 	{folder: "", except: []string{"cluster"}, target: "github.com/hashicorp/memberlist", why: "gossip stays behind cluster"},
