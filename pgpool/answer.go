@@ -293,6 +293,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	if s.owed.n == 0 {
 		clear(s.stmts.unsure)
 	}
+	s.unproven = s.unproven && s.ours()
 	s.status = status
 	failed := s.failed
 	s.failed, s.timedOut = false, false
@@ -444,16 +445,31 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 	return replaced == nil, replaced
 }
 
-// rejected handles the failure of a query of our own, which restores or resets a session.
+// rejected handles the failure of a query of our own, which restores or resets a session. The client ends: nothing says
+// what its session is now. The server has refused what the client sent with that, and is used again when it has been
+// cleaned, so that a client that tries again and again costs no connections.
 func (s *server) rejected(frame []byte) {
 	err := pgwire.ParseError(frame[pgwire.HeaderLen:])
-	s.lost(err)
-	if c := s.client; c != nil {
+	c := s.client
+	if c == nil || s.fatal || s.skipping || c.body > 0 || c.copyIn {
+		s.lost(err)
+		if c == nil {
+			return
+		}
 		s.client, c.server = nil, nil
-		told := serverRestore.with(err.Message, err.Detail)
-		told.Code, told.Hint = err.Code, err.Hint
-		c.refuse(told)
+	} else {
+		if c.midUnit {
+			s.conn.Write(syncMessage)
+			s.expect(expectation{kind: kindSync, action: swallow})
+		}
+		s.unlink()
+		s.since = s.pool.w.loop.Now()
+		s.run("ROLLBACK")
+		s.discard()
 	}
+	told := serverRestore.with(err.Message, err.Detail)
+	told.Code, told.Hint = err.Code, err.Hint
+	c.refuse(told)
 }
 
 // undoUnit takes back what the first n of the owed changed in our books. What a later unit, sent already, has made of the

@@ -371,10 +371,10 @@ func (c *client) needs(typ byte, size, have int) bool {
 }
 
 // mustWait tells whether the message can only go out when everything before it is answered. That is so behind a message
-// that may change what our books say of statements and settings, and for names whose fate an earlier unit decides: one that
-// fails skips also what we prepare in it.
+// that may change what our books say of statements and settings, for names whose fate an earlier unit decides: one that
+// fails skips also what we prepare in it, and for the end of a transaction in a session that is not proven to be restored.
 func (c *client) mustWait(s *server, typ byte, frame []byte) bool {
-	wait := c.changing
+	wait := c.changing || s.unproven && c.endsTransaction(typ, frame)
 	switch typ {
 	case pgwire.Query:
 		wait = wait || c.undecided() && classify.Classify(textOf(frame[pgwire.HeaderLen:])).Flags.Has(classify.StateDeallocate)
@@ -404,6 +404,26 @@ func (c *client) mustWait(s *server, typ byte, frame []byte) bool {
 	return true
 }
 
+// endsTransaction tells whether a Query or Bind may end a transaction: also the failed one in which the server refuses what
+// comes behind settings that it could not take.
+func (c *client) endsTransaction(typ byte, frame []byte) bool {
+	var st *statement
+	switch _, size, _ := pgwire.Header(frame); {
+	case typ == pgwire.Query && len(frame) == size:
+		st = c.w.texts.query(frame[pgwire.HeaderLen:])
+	case typ == pgwire.Query: // too long to be looked into
+	case typ != pgwire.Bind:
+		return false
+	default:
+		if name := boundName(frame); len(name) == 0 {
+			st = c.unnamed
+		} else {
+			st = c.stmts[string(name)]
+		}
+	}
+	return st == nil || st.class.Class == classify.Unknown || st.class.Flags.Has(classify.EndsTx)
+}
+
 // undecided tells whether units that are not answered yet have parsed something.
 func (c *client) undecided() bool { return c.parsedIn > c.unitNo-uint64(c.inFlight) }
 
@@ -418,7 +438,10 @@ func (c *client) parsedBefore(name []byte) bool {
 	return string(name) != c.here.name
 }
 
-var flushMessage = []byte{pgwire.Flush, 0, 0, 0, 4}
+var (
+	flushMessage = []byte{pgwire.Flush, 0, 0, 0, 4}
+	syncMessage  = []byte{pgwire.Sync, 0, 0, 0, 4}
+)
 
 // sendSync passes a Sync on and reports whether it ends the unit.
 func (c *client) sendSync(s *server, frame []byte) bool {

@@ -47,6 +47,7 @@ type server struct {
 	outdated  *statement // whose plan was the reason
 
 	wrote      bool          // the transaction may have written
+	unproven   bool          // the client's settings are on the way, and may be refused
 	restoring  bool          // the client's ReadyForQuery is held back until its settings are back
 	failed     bool          // the unit has had an error
 	fatal      bool          // the server has said that it will close
@@ -126,7 +127,7 @@ func (s *server) run(sql string) {
 // restore gives the session the settings that its client expects.
 func (s *server) restore(to *settings) {
 	s.run(change(s.set, to))
-	s.set = to
+	s.set, s.unproven = to, true
 }
 
 // discard wipes the session of a client that has gone before the server is used again.
@@ -234,7 +235,7 @@ func (s *server) unlink() {
 	if s.notifier.Load() != 0 {
 		s.notifier.Store(0)
 	}
-	s.repeat, s.tentative, s.outdated, s.wrote, s.restoring = false, false, nil, false, false
+	s.repeat, s.tentative, s.outdated, s.wrote, s.restoring, s.unproven = false, false, nil, false, false, false
 	s.readOn()
 	s.pool.account(s)
 }
