@@ -2,11 +2,14 @@ package pgpool
 
 import (
 	"cmp"
+	"crypto/tls"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/admin"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 )
 
 // consoleSource shows the pooler to the console and to the metrics. Each question is put to all workers, which answer
@@ -214,9 +217,8 @@ func (c consoleSource) Clients() []admin.Client {
 	var out []admin.Client
 	c.p.each(func(w *worker) {
 		for cl := range w.clients {
-			row := admin.Conn{User: cl.user, Database: cl.group.shared.key.database, State: "idle", Addr: cl.conn.RemoteAddr(),
-				ConnectTime: time.Unix(cl.connectedAt, 0), ID: uint64(cl.pid), PreparedStatements: len(cl.stmts),
-				Unread: len(cl.conn.Held()), Unsent: cl.conn.Queued()}
+			row := admin.Conn{User: cl.user, Database: cl.group.shared.key.database, State: "idle",
+				ConnectTime: time.Unix(cl.connectedAt, 0), ID: uint64(cl.pid), PreparedStatements: len(cl.stmts)}
 			if cl.pool != nil {
 				row.State = "waiting"
 				row.Wait = time.Since(cl.since)
@@ -228,14 +230,22 @@ func (c consoleSource) Clients() []admin.Client {
 			if v, ok := cl.set.find("application_name"); ok {
 				row.ApplicationName = v.value
 			}
-			if cl.conn.IsTLS() {
-				row.TLS = "TLS"
-			}
+			socketOf(&row, cl.conn)
 			out = append(out, admin.Client{Conn: row})
 		}
 	})
 	slices.SortFunc(out, func(a, b admin.Client) int { return cmp.Compare(a.ID, b.ID) })
 	return out
+}
+
+// socketOf fills in what a row tells of the connection itself.
+func socketOf(row *admin.Conn, c *netloop.Conn) {
+	row.Addr, row.LocalAddr, row.FD = c.RemoteAddr(), c.LocalAddr(), c.FD()
+	row.Unread, row.Unsent = len(c.Held()), c.Queued()
+	if state := c.TLS(); state != nil {
+		// OpenSSL's name of the version, as in PgBouncer.
+		row.TLS = strings.Replace(tls.VersionName(state.Version), " ", "v", 1) + "/" + tls.CipherSuiteName(state.CipherSuite)
+	}
 }
 
 // Servers returns a row for each server connection.
@@ -246,18 +256,15 @@ func (c consoleSource) Servers() []admin.Server {
 			for _, pl := range g.pools {
 				for s := range pl.all {
 					row := admin.Conn{User: shared.key.user, Database: shared.key.database, State: "idle",
-						Addr: s.conn.RemoteAddr(), ConnectTime: s.born, RequestTime: s.lentAt, ID: s.id, RemotePID: s.pid,
-						PreparedStatements: len(s.stmts.last), CloseNeeded: time.Now().After(s.expires),
-						Unread: len(s.conn.Held()), Unsent: s.conn.Queued()}
+						ConnectTime: s.born, RequestTime: s.lentAt, ID: s.id, RemotePID: s.pid,
+						PreparedStatements: len(s.stmts.last), CloseNeeded: time.Now().After(s.expires)}
 					switch {
 					case s.client != nil:
 						row.State, row.Link = "active", uint64(s.client.pid)
 					case s.inReset:
 						row.State = "tested"
 					}
-					if s.conn.IsTLS() {
-						row.TLS = "TLS"
-					}
+					socketOf(&row, s.conn)
 					out = append(out, admin.Server{Conn: row, Role: shared.up.role(pl.index), XactCount: s.xacts, QueryCount: s.queries})
 				}
 			}

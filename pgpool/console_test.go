@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -122,6 +124,57 @@ func TestConsoleShowsThePooler(t *testing.T) {
 		t.Error(err)
 	}
 	show(t, c, "version")
+}
+
+// What the console says of a connection is what the two ends of it say.
+func TestConsoleShowsSockets(t *testing.T) {
+	p := start(t, 1, nil)
+	c := p.connect(t, "")
+	tx, err := c.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	var serverPort int
+	if err := tx.QueryRow(t.Context(), "select inet_server_port()").Scan(&serverPort); err != nil {
+		t.Fatal(err)
+	}
+	console, err := p.console(t, "pgbouncer", "postgres", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(host, port any) string { return net.JoinHostPort(fmt.Sprint(host), fmt.Sprint(port)) }
+	client, server := show(t, console, "clients")[0], show(t, console, "servers")[0]
+	own := c.PgConn().Conn()
+	if from, to := at(client["addr"], client["port"]), at(client["local_addr"], client["local_port"]); from != own.LocalAddr().String() || to != p.addr {
+		t.Errorf("client from %s to %s, is %s to %s", from, to, own.LocalAddr(), p.addr)
+	}
+	if to := at(server["addr"], server["port"]); to != pg.Addr(0) || fmt.Sprint(server["port"]) != fmt.Sprint(serverPort) {
+		t.Errorf("server %s, is %s", to, pg.Addr(0))
+	}
+	var known bool
+	admin := direct(t, 0)
+	if err := admin.QueryRow(t.Context(), "select exists (select from pg_stat_activity where client_port = $1)", server["local_port"]).Scan(&known); err != nil || !known {
+		t.Errorf("server connection from %v: %v, %v", server["local_port"], known, err)
+	}
+	if client["tls"] != "" || server["tls"] != "" {
+		t.Errorf("TLS %q, %q", client["tls"], server["tls"])
+	}
+	linked := make(map[any]any)
+	for _, fd := range show(t, console, "fds") {
+		linked[fd["fd"]] = fd["link"]
+		if path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%v", fd["fd"])); err == nil && !strings.HasPrefix(path, "socket:") {
+			t.Errorf("descriptor %v is %s", fd["fd"], path)
+		}
+	}
+	for fd, other := range linked {
+		if runtime.GOOS == "linux" && (len(linked) != 2 || linked[other] != fd) {
+			t.Errorf("descriptors %v", linked)
+		}
+	}
+	if runtime.GOOS == "linux" && len(linked) == 0 {
+		t.Error("no descriptors")
+	}
 }
 
 func TestConsoleIsForItsUsers(t *testing.T) {

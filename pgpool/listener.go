@@ -363,12 +363,9 @@ func (l *listener) stop() {
 
 // describe returns its row of SHOW SERVERS: it is active all the time, and linked to nobody.
 func (l *listener) describe() admin.Server {
-	row := admin.Conn{User: l.shared.key.user, Database: l.shared.key.database, State: "active", Addr: l.conn.RemoteAddr(),
-		ConnectTime: l.born, RequestTime: l.used, ID: l.id, RemotePID: l.pid, ApplicationName: listenerName,
-		Unread: len(l.conn.Held()), Unsent: l.conn.Queued()}
-	if l.conn.IsTLS() {
-		row.TLS = "TLS"
-	}
+	row := admin.Conn{User: l.shared.key.user, Database: l.shared.key.database, State: "active",
+		ConnectTime: l.born, RequestTime: l.used, ID: l.id, RemotePID: l.pid, ApplicationName: listenerName}
+	socketOf(&row, l.conn)
 	return admin.Server{Conn: row, Role: l.shared.up.role(l.server)}
 }
 

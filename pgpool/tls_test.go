@@ -145,8 +145,16 @@ func TestTLSAndPasswordsOnBothSides(t *testing.T) {
 				t.Fatal(err)
 			}
 			var ssl bool
-			if err := c.QueryRow(ctx, "select ssl from pg_stat_ssl where pid = pg_backend_pid()").Scan(&ssl); err != nil || ssl != tc.encrypted {
+			var with string
+			err = c.QueryRow(ctx, "select ssl, coalesce(version || '/' || cipher, '') from pg_stat_ssl where pid = pg_backend_pid()").Scan(&ssl, &with)
+			if err != nil || ssl != tc.encrypted {
 				t.Errorf("encrypted %v, %v; want %v", ssl, err, tc.encrypted)
+			}
+			if shown := p.Console().Servers()[0].TLS; shown != with {
+				t.Errorf("the console shows %q, is %q", shown, with)
+			}
+			if shown := p.Console().Clients()[0].TLS; !strings.HasPrefix(shown, "TLSv1.3/TLS_") {
+				t.Errorf("the console shows %q of a client", shown)
 			}
 		})
 	}

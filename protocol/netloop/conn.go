@@ -3,6 +3,7 @@
 package netloop
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -65,8 +66,30 @@ func (c *Conn) RemoteAddr() net.Addr {
 	return c.sys.remoteAddr()
 }
 
-// IsTLS tells whether the connection is encrypted.
-func (c *Conn) IsTLS() bool { return c.tls != nil }
+// LocalAddr is this side's address; nil once the connection is gone.
+func (c *Conn) LocalAddr() net.Addr {
+	if c.closed {
+		return nil
+	}
+	return c.sys.localAddr()
+}
+
+// FD is the connection's descriptor, which stays the loop's; 0 once the connection is gone, and where there is none.
+func (c *Conn) FD() int {
+	if c.closed {
+		return 0
+	}
+	return c.sys.descriptor()
+}
+
+// TLS is the state of the session of an encrypted connection, or nil.
+func (c *Conn) TLS() *tls.ConnectionState {
+	if c.tls == nil {
+		return nil
+	}
+	state := c.tls.session.ConnectionState()
+	return &state
+}
 
 // Closing tells that the connection takes and gives nothing any more, although Handler.Closed may be yet to come.
 func (c *Conn) Closing() bool { return c.closed }

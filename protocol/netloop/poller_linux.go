@@ -228,8 +228,13 @@ func (s *sysConn) write(b []byte) (int, error) {
 
 func (s *sysConn) close() { unix.Close(s.fd) }
 
-func (s *sysConn) remoteAddr() net.Addr {
-	sa, err := unix.Getpeername(s.fd)
+func (s *sysConn) descriptor() int { return s.fd }
+
+func (s *sysConn) remoteAddr() net.Addr { return address(unix.Getpeername(s.fd)) }
+
+func (s *sysConn) localAddr() net.Addr { return address(unix.Getsockname(s.fd)) }
+
+func address(sa unix.Sockaddr, err error) net.Addr {
 	if err != nil {
 		return nil
 	}

@@ -289,3 +289,5 @@ func (s *sysConn) close() {
 }
 
 func (s *sysConn) remoteAddr() net.Addr { return s.nc.RemoteAddr() }
+func (s *sysConn) localAddr() net.Addr  { return s.nc.LocalAddr() }
+func (s *sysConn) descriptor() int      { return 0 }
