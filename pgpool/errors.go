@@ -133,5 +133,8 @@ var reasons = [...]pgwire.Kind{
 // with returns the error that a client is told.
 func (r reason) with(args ...any) *pgwire.Error { return reasons[r].With(args...) }
 
+// NoSuchDatabase is what a client is told whose database is not configured.
+func NoSuchDatabase(name string) *pgwire.Error { return noSuchDatabase.with(name) }
+
 // Errors lists what clients of this package are told.
 func Errors() []pgwire.Kind { return slices.Clone(reasons[:]) }

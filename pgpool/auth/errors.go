@@ -25,6 +25,8 @@ const (
 	bindingType
 	bindingNegotiation
 	bindingCheck
+	otherVerifier
+	noKey
 )
 
 const (
@@ -69,6 +71,13 @@ var reasons = [...]pgwire.Kind{
 	bindingCheck: {Code: "28000", Severity: final, Message: "SCRAM channel binding check failed",
 		Hint: "The client has not seen this pooler's certificate: something between them ends TLS.",
 		When: "A login that is bound to another TLS connection."},
+	otherVerifier: {Code: "28000", Severity: final, Message: "the server has another SCRAM verifier for this user than the pooler",
+		Detail: "Its salt or iterations differ, so that the client's key is no good there.",
+		Hint:   "Copy rolpassword from the server's pg_authid to auth_file, or put the password itself there.",
+		When:   "`as_client` is on, and auth_file or auth_query has a verifier that is not the server's: one of an older password, or from another server."},
+	noKey: {Code: "28000", Severity: final, Message: "the server asks for SCRAM, and only a verifier is known of this user",
+		Hint: "Let the client log in with scram-sha-256, or put the password into auth_file.",
+		When: "`as_client` is on, and the client has logged in to the pooler by another method."},
 }
 
 // with returns the error that a client is told.

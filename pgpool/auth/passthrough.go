@@ -91,10 +91,8 @@ func (k *keyConversation) prove(challenge string) (string, error) {
 }
 
 var (
-	errOtherVerifier = errors.New("the server has another SCRAM verifier for this user than the pooler: its salt or iterations differ, " +
-		"so the client's key is no good there; copy rolpassword from the server's pg_authid to auth_file, or put the password itself there")
-	errNoKey = errors.New("the server asks for SCRAM, and only a verifier is known of this user: its client has to log in " +
-		"to the pooler by SCRAM first, or auth_file has to have the password")
+	errOtherVerifier = otherVerifier.with()
+	errNoKey         = noKey.with()
 )
 
 func sign(key []byte, message string) []byte {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // DefaultQuery is the query that PgBouncer would ask, and besides for how many seconds the secret stays valid.
@@ -138,6 +140,9 @@ func (q *query) evict(now time.Time) {
 	}
 }
 
+// noSuchDatabase is ERRCODE_UNDEFINED_DATABASE.
+const noSuchDatabase = "3D000"
+
 var errAskerLeft = errors.New("the client that asked has left")
 
 // ask fills in e. Failures are not remembered: whoever waits meets them too, the next one asks again.
@@ -149,9 +154,13 @@ func (q *query) ask(ctx context.Context, key lookup, e *entry) {
 		e.until = e.asked.Add(valid)
 		return
 	}
-	if ctx.Err() != nil {
+	refused, _ := errors.AsType[*pgwire.Error](e.err)
+	switch {
+	case ctx.Err() != nil:
 		e.err = fmt.Errorf("%w: %w", errAskerLeft, e.err)
-	} else {
+	case refused != nil && refused.Code == noSuchDatabase: // that is the client's mistake
+		e.err = fmt.Errorf("auth_query: %w", e.err)
+	default:
 		e.err = fmt.Errorf("%w: auth_query: %w", lookupFailed.with(), e.err)
 	}
 	q.mu.Lock()

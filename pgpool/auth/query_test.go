@@ -133,6 +133,26 @@ func TestQueryFailures(t *testing.T) {
 	}
 }
 
+// A client that names a database that does not exist is told so.
+func TestQueryInNoDatabase(t *testing.T) {
+	role(t, "asker", "login superuser password 'ask'")
+	missing := func(ctx context.Context, database string) (Session, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", pg.Addr(0))
+		if err != nil {
+			return Session{}, err
+		}
+		return Login(ctx, conn, LoginParams{Credentials: NewCredentials("asker", "ask"), Database: database, SSLMode: SSLRequire})
+	}
+	d := openDoor(t, mustNew(t, Config{Query: &QueryConfig{Dial: missing}}), nil)
+	out, err := d.psql(t, "x", "user=somebody dbname=nowhere")
+	if err == nil || !strings.Contains(out, `database "nowhere" does not exist`) {
+		t.Errorf("the client is told: %v: %s", err, out)
+	}
+	if e := d.last(t).err; code(e) != "3D000" {
+		t.Errorf("the operator is told: %v", e)
+	}
+}
+
 // The search path of the role that asks, which somebody may have been able to change, decides nothing.
 func TestQuerySearchPathIsFixed(t *testing.T) {
 	role(t, "asker", "login superuser password 'ask'")

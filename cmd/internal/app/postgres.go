@@ -196,7 +196,7 @@ func dialAuthUser(databases map[string]pgpool.Database, user string, users auth.
 		d, ok := databases[name]
 		if !ok {
 			if d, ok = databases["*"]; !ok {
-				return auth.Session{}, fmt.Errorf("no such database: %q", name)
+				return auth.Session{}, pgpool.NoSuchDatabase(name)
 			}
 		}
 		if d.Name == "" {
