@@ -145,7 +145,7 @@ func TestServe(t *testing.T) {
 
 	// A second one on the same addresses fails, and says why.
 	second := begin(t, environ, "serve")
-	if code := second.end(t, 10*time.Second); code != exitFailure || !strings.Contains(second.stderr.String(), "address already in use") {
+	if code := second.end(t, 10*time.Second); code != exitFailure || !strings.Contains(second.stderr.String(), "address already in use (another process has it: end that one, or set peer_listen)") {
 		t.Errorf("a second sidecar ended with %d:\n%s", code, second.stderr.String())
 	}
 

@@ -154,7 +154,7 @@ func (a *App) build() error {
 	if cfg.HTTPListen != "" {
 		server := ops.New(ops.Config{Listen: cfg.HTTPListen, Version: a.version, Logger: a.log.With("component", "http")}, sources)
 		if err := server.Listen(); err != nil {
-			return err
+			return taken("http_listen", err)
 		}
 		// Last: a drain is watched to its end, and nobody asks halves that have stopped.
 		a.parts = append(a.parts, &part{name: "http", run: server.Run, close: server.Close})

@@ -74,7 +74,7 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	}
 	peers, err := net.Listen("tcp", a.config.PeerListen)
 	if err != nil {
-		return fmt.Errorf("listen for peers: %w", err)
+		return taken("peer_listen", fmt.Errorf("listen for peers: %w", err))
 	}
 	// From here on the part closes what was opened, also when the rest fails.
 	member := &part{name: "cluster", run: members.Run, abort: members.Close}
@@ -127,7 +127,7 @@ func (a *App) cacheServer(node *cachenode.Node) (*respserver.Server, *part, erro
 	node.DeliverTo(server.Deliver)
 	ln, err := netloop.Listen(context.Background(), "tcp", a.config.CacheListen, false)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen for cache clients: %w", err)
+		return nil, nil, taken("cache_listen", fmt.Errorf("listen for cache clients: %w", err))
 	}
 	var turn atomic.Uint64
 	listener := netloop.NewListener(ln, log, func(_ context.Context, nc net.Conn) {

@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
+	"syscall"
 )
 
 // part is something that runs as long as the sidecar does.
@@ -65,4 +67,12 @@ func (p *part) stop(atOnce bool) error {
 		return fmt.Errorf("stop %s: %w", p.name, err)
 	}
 	return nil
+}
+
+// taken adds to the error of a listener what to do about an address that another process has.
+func taken(setting string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w (another process has it: end that one, or set %s)", err, setting)
+	}
+	return err
 }

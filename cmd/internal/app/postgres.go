@@ -236,7 +236,7 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 		return fmt.Errorf("make pooler: %w", err)
 	}
 	if err := pooler.Listen(); err != nil {
-		return err
+		return taken("pg_listen", err)
 	}
 	p.run, p.close = pooler.Run, func() error { pooler.Close(); return nil }
 	shutdown = a.shutdown(pooler, p)

@@ -344,6 +344,7 @@ func TestSet(t *testing.T) {
 	}
 	for _, tc := range []struct{ name, value, want string }{
 		{"default_pool_sice", "3", "did you mean default_pool_size?"},
+		{"zzz", "3", "SHOW CONFIG lists the settings"},
 		{"pg_listen", "127.0.0.1:1", "cannot be changed while the sidecar runs"},
 		{"default_pool_size", "many", "SET: default_pool_size"},
 	} {

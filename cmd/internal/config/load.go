@@ -150,8 +150,11 @@ func (l *loader) given(values []Given) {
 			for _, s := range Settings() {
 				names = append(names, s.Name)
 			}
-			best, _ := nearest(v.Name, names)
-			l.problem("SET", v.Name, "no such setting", "did you mean "+best+"?")
+			hint := "SHOW CONFIG lists the settings"
+			if best, ok := Similar(v.Name, names); ok {
+				hint = "did you mean " + best + "?"
+			}
+			l.problem("SET", v.Name, "no such setting", hint)
 			continue
 		}
 		s := Settings()[i]
