@@ -289,12 +289,11 @@ func (m *Monitor) enter(ctx context.Context, index int, s Server, err error) {
 	if s.Up == old.Up && s.Role == old.Role && snapshot.primary == before && !old.CheckedAt.IsZero() {
 		return
 	}
-	level := slog.LevelInfo
+	logger, level := m.cfg.Logger, slog.LevelInfo
 	if !s.Up {
-		level = slog.LevelWarn
+		logger, level = logger.With("error", err), slog.LevelWarn
 	}
-	m.cfg.Logger.Log(ctx, level, "server state changed", "server", s.Addr, "up", s.Up, "role", s.Role.String(),
-		"timeline", s.Timeline, "error", err)
+	logger.Log(ctx, level, "server state changed", "server", s.Addr, "up", s.Up, "role", s.Role.String(), "timeline", s.Timeline)
 	if m.cfg.OnChange != nil {
 		m.cfg.OnChange(snapshot)
 	}
