@@ -1,49 +1,75 @@
 package pgpool
 
 import (
+	"context"
+	"strings"
 	"time"
 )
 
-// function is a function of the database, or a table or view that calls one: then text is the function's name.
-type function struct {
-	name, text string
-	user       bool // a table or view
-}
+// function is a function of the database with its source; or what runs another function or touches another table, as a
+// table with a trigger does: then text is the name of that.
+type function struct{ name, text string }
 
 const (
-	// maxFunctions bounds what is taken in of a database's code; functions beyond it are not known.
-	maxFunctions = 20000
+	// maxCode bounds what is taken in of a database's code, in bytes. Where there is more, any code may leave anything.
+	maxCode = 64 << 20
 	// learnAgain is when the catalog is looked at again: code may change behind the pooler's back.
 	learnAgain = 60 * time.Second
 	// learnRetry is the pause between looks, whatever happens.
 	learnRetry = 5 * time.Second
 )
 
-// learnSQL asks for the settings of a fresh session, for the functions that may leave something in a session, those
-// that mention their names, and the tables and views that call any of them. Functions in C are taken to leave nothing.
-const learnSQL = `SET LOCAL statement_timeout = '10s'; WITH RECURSIVE code AS (
- SELECT p.oid, pg_catalog.lower(p.proname) AS name, pg_catalog.left(p.prosrc, 65536) AS text
+// learnSQL asks for the settings of a fresh session and for the code of the database: the functions, and what runs them
+// without naming them – triggers, rules, views, defaults, checks, domains, policies, aggregates, event triggers – or leads
+// to such a table: views, cascading foreign keys, partitions. Functions in C are taken to leave nothing. The code is left
+// out if its fingerprint, from the transactions that wrote it, is that of the last look.
+const learnSQL = `SET LOCAL statement_timeout = '10s'; WITH print AS (SELECT pg_catalog.concat_ws(',',
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_proc WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid),
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_class WHERE relkind IN ('r', 'v', 'm', 'p', 'f') AND relpersistence OPERATOR(pg_catalog.<>) 't'),
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_trigger),
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_rewrite),
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_attrdef),
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_constraint),
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_policy),
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_inherits),
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_event_trigger)) AS now
+), changed AS (SELECT now OPERATOR(pg_catalog.<>) $print AS yes FROM print
+), code AS (
+ SELECT pg_catalog.lower(p.proname)::pg_catalog.text AS name,
+  pg_catalog.left(CASE p.prosrc WHEN '' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE p.prosrc END, 65536) AS text
  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
- WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND l.lanname NOT IN ('c', 'internal')
-), hazard AS (
- SELECT oid, name, text FROM code WHERE text OPERATOR(pg_catalog.~*)
-  E'\\m(set_config|set|reset|temp|temporary|pg_temp|pg_(try_)?advisory_(un)?lock(_all|_shared)?|prepare|hold|listen|execute)\\M'
- UNION
- SELECT c.oid, c.name, c.text FROM hazard h JOIN code c ON pg_catalog.strpos(pg_catalog.lower(c.text), h.name) OPERATOR(pg_catalog.>) 0
+ WHERE (SELECT yes FROM changed) AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND l.lanname NOT IN ('c', 'internal')
+), uses AS (
+ SELECT classid::pg_catalog.regclass::pg_catalog.text AS class, objid, refobjid FROM pg_catalog.pg_depend
+ WHERE refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_class'::pg_catalog.regclass)
+  AND refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND (SELECT yes FROM changed)
+), edge AS (
+ SELECT tgrelid AS oid, tgfoid AS ref FROM pg_catalog.pg_trigger
+ UNION ALL SELECT objid, refobjid FROM uses WHERE class OPERATOR(pg_catalog.~) 'pg_proc'
+ UNION ALL SELECT r.ev_class, refobjid FROM uses JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) objid WHERE class OPERATOR(pg_catalog.~) 'pg_rewrite'
+ UNION ALL SELECT a.adrelid, refobjid FROM uses JOIN pg_catalog.pg_attrdef a ON a.oid OPERATOR(pg_catalog.=) objid WHERE class OPERATOR(pg_catalog.~) 'pg_attrdef'
+ UNION ALL SELECT c.conrelid, refobjid FROM uses JOIN pg_catalog.pg_constraint c ON c.oid OPERATOR(pg_catalog.=) objid WHERE class OPERATOR(pg_catalog.~) 'pg_constraint'
+ UNION ALL SELECT a.attrelid, refobjid FROM uses JOIN pg_catalog.pg_constraint c ON c.oid OPERATOR(pg_catalog.=) objid AND c.contypid OPERATOR(pg_catalog.>) 0::pg_catalog.oid
+  JOIN pg_catalog.pg_attribute a ON a.atttypid OPERATOR(pg_catalog.=) c.contypid WHERE class OPERATOR(pg_catalog.~) 'pg_constraint'
+ UNION ALL SELECT p.polrelid, refobjid FROM uses JOIN pg_catalog.pg_policy p ON p.oid OPERATOR(pg_catalog.=) objid WHERE class OPERATOR(pg_catalog.~) 'pg_policy'
+ UNION ALL SELECT confrelid, conrelid FROM pg_catalog.pg_constraint WHERE contype OPERATOR(pg_catalog.=) 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
+ UNION ALL SELECT inhparent, inhrelid FROM pg_catalog.pg_inherits
+), named AS (
+ SELECT oid, pg_catalog.lower(relname)::pg_catalog.text AS name FROM pg_catalog.pg_class WHERE relkind IN ('r', 'v', 'm', 'p', 'f')
+ UNION ALL SELECT oid, pg_catalog.lower(proname)::pg_catalog.text FROM pg_catalog.pg_proc
 )
 SELECT 'd' AS kind, name::pg_catalog.text, CASE WHEN source OPERATOR(pg_catalog.<>) 'session' THEN pg_catalog.current_setting(name) WHEN unit IS NULL THEN reset_val END AS value
  FROM pg_catalog.pg_settings WHERE context IN ('user', 'superuser')
 UNION ALL SELECT 'd', 'session_authorization', pg_catalog.pg_get_userbyid(a.usesysid)::pg_catalog.text
  FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a
-UNION ALL SELECT 'f', name, text FROM hazard
-UNION ALL SELECT DISTINCT 'u', pg_catalog.lower(c.relname), h.name FROM pg_catalog.pg_trigger t
- JOIN hazard h ON h.oid OPERATOR(pg_catalog.=) t.tgfoid JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
-UNION ALL SELECT DISTINCT 'u', pg_catalog.lower(c.relname), h.name FROM pg_catalog.pg_depend d
- JOIN hazard h ON h.oid OPERATOR(pg_catalog.=) d.refobjid
- LEFT JOIN pg_catalog.pg_rewrite r ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid OPERATOR(pg_catalog.=) d.objid
- LEFT JOIN pg_catalog.pg_attrdef a ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND a.oid OPERATOR(pg_catalog.=) d.objid
- JOIN pg_catalog.pg_class c ON c.oid IN (r.ev_class, a.adrelid)
- WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass`
+UNION ALL SELECT 'v', '', now FROM print
+UNION ALL SELECT 'f', name, text FROM code
+UNION ALL SELECT DISTINCT 'u', n.name, ref.name FROM edge JOIN named n ON n.oid OPERATOR(pg_catalog.=) edge.oid JOIN named ref ON ref.oid OPERATOR(pg_catalog.=) edge.ref
+ WHERE (SELECT yes FROM changed) AND edge.oid OPERATOR(pg_catalog.<>) edge.ref AND edge.ref OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+UNION ALL SELECT 'u', command, pg_catalog.lower(p.proname)::pg_catalog.text FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) e.evtfoid,
+  pg_catalog.unnest('{create,alter,drop}'::pg_catalog.text[]) command WHERE (SELECT yes FROM changed)
+UNION ALL SELECT 'q', '', '' WHERE EXISTS (SELECT FROM code WHERE text OPERATOR(pg_catalog.~*) E'\\m(currval|lastval)\\M')
+ OR (SELECT yes FROM changed) AND EXISTS (SELECT FROM pg_catalog.pg_attrdef WHERE adbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (1575|2559) ')`
 
 // outdate notes that a client has changed code: until the next look, everything may leave what is known to be left by any
 // function, and what the client's text says.
@@ -54,7 +80,7 @@ func (g *sharedGroup) outdate(change *traces) {
 		if old == nil {
 			return
 		}
-		now := &catalog{defaults: old.defaults, hazards: old.hazards, every: old.every.clone(), stale: true}
+		now := &catalog{defaults: old.defaults, hazards: old.hazards, print: old.print, every: old.every.clone(), stale: true}
 		now.every.add(change)
 		now.every.kinds &^= traceCatalog
 		if g.catalog.CompareAndSwap(old, now) {
@@ -76,32 +102,61 @@ func (s *server) learns() bool {
 
 // learn looks at the catalog.
 func (s *server) learn() {
-	s.inspect(learnSQL, &findings{defaults: make(map[string]initial), codeChanges: s.pool.group.shared.codeChanges.Load()})
+	g := s.pool.group.shared
+	f := &findings{defaults: make(map[string]initial), codeChanges: g.codeChanges.Load(), before: g.catalog.Load()}
+	print := ""
+	if f.before != nil {
+		print = f.before.print
+	}
+	s.inspect(strings.Replace(learnSQL, "$print", quoteLiteral(print), 1), f)
 }
 
-// learned takes the answer. After a failure what was known before counts until the next look: at first, nothing is.
+// learned takes the answer. After a failure what was known before counts until the next look: at first, nothing is. A
+// database may have much code: the loop does not wait until it is read.
 func (s *server) learned(f *findings) {
-	g, now := s.pool.group.shared, s.pool.w.loop.Now()
+	g, now, p := s.pool.group.shared, s.pool.w.loop.Now(), s.pool.w.pooler
 	if f.failed {
-		s.pool.w.pooler.log.Warn("cannot look for functions that leave session state", "database", g.name, "server_pid", s.pid)
+		p.log.Warn("cannot look for functions that leave session state", "database", g.name, "server_pid", s.pid)
 		g.catalog.CompareAndSwap(nil, &catalog{stale: true})
 		return
 	}
-	known := newCatalog(f)
-	known.expires = now.Add(learnAgain)
-	known.stale = f.codeChanges != g.codeChanges.Load()
-	g.catalog.Store(known)
+	if f.sequences {
+		g.sequences.Store(true)
+	}
+	p.task(func(context.Context) {
+		known := newCatalog(f)
+		known.expires = now.Add(learnAgain)
+		g.publish(known, f.codeChanges)
+	})
+}
+
+// publish makes known what is known, as of the given number of changes of code.
+func (g *sharedGroup) publish(known *catalog, codeChanges uint64) {
+	for {
+		old := g.catalog.Load()
+		next := *known
+		next.stale = codeChanges != g.codeChanges.Load()
+		if g.catalog.CompareAndSwap(old, &next) { // or outdate was faster
+			return
+		}
+	}
 }
 
 // newCatalog finds out which functions leave what: first by their own text, then by what they call.
 func newCatalog(f *findings) *catalog {
-	k := &catalog{defaults: f.defaults, hazards: make(map[string]*traces)}
+	k := &catalog{defaults: f.defaults, hazards: make(map[string]*traces), print: f.print, partial: f.partial}
+	if f.before != nil && f.before.print != "" && f.before.print == f.print {
+		k.hazards, k.partial = f.before.hazards, f.before.partial
+	}
 	note := func(name, text string) bool {
 		t := tracesOf(text, k)
 		t.kinds &^= traceCatalog
 		t.releases = 0
 		if t.kinds == 0 {
 			return false
+		}
+		for w := (words{text: name}); w.next(); { // of a name that is quoted, any word
+			name = w.word
 		}
 		old := k.hazards[name]
 		if old == nil {

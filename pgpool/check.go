@@ -21,11 +21,17 @@ type findings struct {
 	asked    traces
 	settings []setting
 	held     traceKinds
-	code     []function
-	defaults map[string]initial
 	failed   bool
-	// codeChanges is how many changes of code were known of when the catalog was looked at.
-	codeChanges uint64
+
+	// A look at the catalog:
+	defaults    map[string]initial
+	code        []function
+	size        int    // of code, bytes
+	partial     bool   // there is more
+	print       string // fingerprint of the code
+	sequences   bool   // there is code that calls currval or lastval
+	codeChanges uint64 // how many changes of code were known of when it began
+	before      *catalog
 }
 
 // checkSQL asks for t. The answer's rows are a kind, a name and a value. Names are qualified: the search_path is the
@@ -171,9 +177,15 @@ func (f *findings) add(kind, name, value string, null bool, known *catalog) {
 	case "d":
 		f.defaults[strings.ToLower(name)] = initial{value, !null}
 	case "f", "u":
-		if len(f.code) < maxFunctions {
-			f.code = append(f.code, function{name: name, text: value, user: kind == "u"})
+		if f.size += len(name) + len(value); f.size > maxCode {
+			f.partial = true
+			return
 		}
+		f.code = append(f.code, function{name, value})
+	case "v":
+		f.print = value
+	case "q":
+		f.sequences = true
 	}
 }
 

@@ -288,6 +288,7 @@ func (c *client) send(typ byte, size int, b []byte) int {
 		ends = true
 		s.conn.Write(frame)
 		c.keepUnbooked()
+		c.callsFunction(frame)
 		s.expect(expectation{kind: kindFunction, wrote: true})
 		s.sequencesOf = c
 		c.inFlight++
@@ -339,7 +340,7 @@ func (c *client) send(typ byte, size int, b []byte) int {
 
 // needs tells whether bytes are missing without which the message cannot be passed on, and has them gathered.
 func (c *client) needs(typ byte, size, have int) bool {
-	if have >= size {
+	if have >= size && typ != pgwire.FunctionCall {
 		return false
 	}
 	switch typ {
@@ -350,6 +351,12 @@ func (c *client) needs(typ byte, size, have int) bool {
 		}
 	case pgwire.Bind:
 		size = min(size, maxNames)
+	case pgwire.FunctionCall:
+		if size < pgwire.HeaderLen+4 {
+			c.violation("no function")
+			return true
+		}
+		size = pgwire.HeaderLen + 4
 	case pgwire.Describe, pgwire.Close:
 		if size > maxNames {
 			c.violation("name too long")

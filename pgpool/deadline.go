@@ -62,7 +62,7 @@ func (p *pool) enforce(now time.Time) {
 			c.refuse(clientIdle.with("client_idle_timeout", limits.ClientIdle))
 		case s.owed.n > 0 && past(now, s.since, limits.QueryTimeout):
 			s.overdue(c, now)
-		case c.pin == pinSequence && quiet && !inside && p.wanted() && now.Sub(s.since) > sequencePatience:
+		case c.pin == pinSequence && s.idle() && !inside && c.body == 0 && c.fence == nil && p.wanted() && now.Sub(s.since) > sequencePatience:
 			s.yield()
 		}
 	}

@@ -4,6 +4,7 @@ package pgpool
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/classify"
@@ -100,7 +101,7 @@ func (c *client) mayLeave(st *statement) {
 	if unsure {
 		s.due.kinds |= traceAll
 	}
-	if unsure || known.expires.Before(c.w.loop.Now()) {
+	if known.outOfDate(c.w.loop.Now()) {
 		s.curious = true
 	}
 	if !unsure && c.held == 0 && len(known.hazards) == 0 && st.class.Class >= classify.CopyIn && st.class.Class <= classify.Write &&
@@ -126,6 +127,22 @@ func (c *client) mayLeave(st *statement) {
 	s.due.add(&t)
 	s.due.add(&s.later)
 	s.later = traces{}
+}
+
+// setConfig is the function set_config in pg_proc.dat.
+const setConfig = 2078
+
+// callsFunction notes what a FunctionCall may leave: nothing if it is of a large object, as it mostly is (be_lo_open and
+// others in pg_proc.dat), and anything if not.
+func (c *client) callsFunction(frame []byte) {
+	switch binary.BigEndian.Uint32(frame[pgwire.HeaderLen:]) {
+	case 715, 764, 765, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172, 3457, 3458, 3459, 3460:
+		return
+	case setConfig:
+		c.server.due.kinds |= traceHidden
+	}
+	c.server.due.kinds |= traceAll
+	c.changing = true
 }
 
 // doubt has the outcome of a SET looked at that is not the only thing in its unit.
@@ -155,7 +172,8 @@ func (s *statement) settingChange() *setChange {
 	}
 	switch r.Flags & classify.StateMask {
 	case classify.StateSet:
-		if value := s.body[r.Value.Start:r.Value.End]; name != "" && value != "" {
+		// A backslash means what standard_conforming_strings says, which may differ when the text is used again.
+		if value := s.body[r.Value.Start:r.Value.End]; name != "" && value != "" && !strings.Contains(value, `\`) {
 			return &setChange{set: setting{name: name, value: value, sql: true}}
 		}
 	case classify.StateReset:

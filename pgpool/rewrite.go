@@ -171,9 +171,10 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 	if len(name) > 0 {
 		s.pool.stats.binds++
 	}
-	if st == nil {
+	if st == nil { // prepared by SQL
 		c.wrote = true
 		s.sequencesOf = c
+		s.due.add(&c.prepares)
 	} else {
 		set := c.effect(st)
 		if set != nil {

@@ -25,6 +25,32 @@ create function audits() returns trigger language plpgsql as $$ begin perform se
 create trigger audits before insert on audited for each row execute function audits();
 create view watched as select sets_work_mem('9MB');
 create procedure proc() language plpgsql as $$ begin set statement_timeout = '77s'; commit; set timezone = 'Asia/Tokyo'; end $$;
+create function only_inserts() returns void language plpgsql as $$ begin insert into audited values (7); end $$;
+create view watched_again as select * from watched;
+create table parent(id int primary key);
+create table child(id int references parent on delete cascade);
+create trigger audits before delete on child for each row execute function audits();
+create function atomic() returns text begin atomic select set_config('work_mem', '6MB', false); end;
+create function concat_set(k text) returns void language plpgsql as $$ begin execute 'set ' || k || ' = 6000'; end $$;
+create function format_set(k text) returns void language plpgsql as $$ begin execute format('set %I = 6000', k); end $$;
+create function comment_set() returns void language plpgsql as $$ begin set -- a word
+ work_mem = 6000; end $$;
+create function "Quoted Name"() returns void language plpgsql as $$ begin set work_mem = 6000; end $$;
+create function "UPPER"() returns void language plpgsql as $$ begin set work_mem = 6000; end $$;
+create function state(text, int) returns text language plpgsql as $$ begin perform set_config('work_mem', '6MB', false); return $1; end $$;
+create aggregate agg(int) (sfunc = state, stype = text);
+create function op(int, int) returns int language plpgsql as $$ begin perform set_config('work_mem', '6MB', false); return $1; end $$;
+create table checked(id int check (op(id, 1) > 0));
+create table parted(id int) partition by range (id);
+create table part1 partition of parted for values from (0) to (10);
+create trigger audits before insert on part1 for each row execute function audits();
+create table deflt(id int default op(1, 1));
+create domain dom as int check (op(value, 1) > 0);
+create table domtab(id dom);
+create table ruled(id int);
+create rule r as on insert to ruled do also insert into audited values (new.id);
+create table rls(id int); insert into rls values (1); grant all on rls to plain; alter table rls enable row level security;
+create policy pol on rls using (op(id, 1) > 0);
 `
 
 // session is a script after which the client must be free to move, or not.
@@ -86,6 +112,25 @@ var sessions = []session{
 	{name: "cursor of a transaction", steps: []step{{query("begin; declare c cursor for select 1")}, {query("commit")}}},
 	{name: "a function made where strings are not standard", steps: []step{{query("set standard_conforming_strings = off")}, {query("create function strings() returns void language sql as $$ set work_mem = '6MB' $$")}, {query("select strings()")}, {query("drop function strings()")}}},
 	{name: "log shown", steps: []step{{query("set client_min_messages = log")}, {query("set log_statement = 'all'")}, {query("begin; set work_mem = '6MB'")}, {query("commit")}, {query("create function logged() returns void language sql as ''; drop function logged()")}}},
+	{name: "a function that writes to a table with a trigger", steps: []step{{query("select only_inserts()")}}},
+	{name: "a view of a view", steps: []step{{query("select * from watched_again")}}},
+	{name: "a trigger behind a foreign key", steps: []step{{query("insert into parent values (1)")}, {query("insert into child values (1)")}, {query("delete from parent")}}},
+	{name: "a trigger of a partition", steps: []step{{query("insert into parted values (1)")}}},
+	{name: "a function with a body of SQL", steps: []step{{query("select atomic()")}}},
+	{name: "a function that puts SET together", steps: []step{{query("select concat_set('work_mem')")}}},
+	{name: "a function that formats SET", steps: []step{{query("select format_set('work_mem')")}}},
+	{name: "a comment behind SET", steps: []step{{query("select comment_set()")}, {query("select 1; set /* to */ work_mem = '7MB'; select 2")}}},
+	{name: "a function with a name in quotes", steps: []step{{query(`select "Quoted Name"()`)}, {query(`select "UPPER"()`)}}},
+	{name: "an aggregate", steps: []step{{query("select agg(1)")}}},
+	{name: "a check", steps: []step{{query("insert into checked values (1)")}}},
+	{name: "a default", steps: []step{{query("insert into deflt default values")}}},
+	{name: "a domain", steps: []step{{query("insert into domtab values (1)")}}},
+	{name: "a rule", steps: []step{{query("insert into ruled values (1)")}}},
+	{name: "a policy", steps: []step{{query("set role plain")}, {query("select * from rls")}}},
+	{name: "a fast-path call", steps: []step{{call(2078, "work_mem", "6MB", "f")}}, stays: true},
+	{name: "a fast-path call of a large object", steps: []step{{call(715, "4711")}}},
+	{name: "run by Bind what SQL has prepared", steps: []step{{query("prepare p as select set_config('work_mem', '6MB', false)")}, join(bind("", "p"), execute("", 0), syncs), {query("deallocate p")}}},
+	{name: "a backslash that is no escape elsewhere", steps: []step{{query("set standard_conforming_strings = off")}, {query(`set my.setting = 'a\\b'`)}}},
 	{name: "load", steps: []step{{query("load 'plpgsql'")}}, stays: true},
 	{name: "backend pid", steps: []step{{query("select pg_backend_pid() > 0")}}, stays: true},
 }

@@ -90,13 +90,18 @@ type catalog struct {
 	every   traces    // what any of them may leave
 	expires time.Time // then it is time for another look
 	stale   bool      // code has been changed since
+	partial bool      // there is more code than is taken in
+	print   string    // fingerprint of the code
 }
 
 // hasHazards tells whether any function may leave something.
 func (k *catalog) hasHazards() bool { return k != nil && (len(k.hazards) > 0 || k.every.any()) }
 
 // unsure tells whether there may be code that k does not know.
-func (k *catalog) unsure() bool { return k == nil || k.stale }
+func (k *catalog) unsure() bool { return k == nil || k.stale || k.partial }
+
+// outOfDate tells whether it is time for another look.
+func (k *catalog) outOfDate(now time.Time) bool { return k == nil || k.stale || k.expires.Before(now) }
 
 // initial is the value of a setting in a fresh session. It is not known of what the session that was asked had changed.
 type initial struct {
@@ -158,11 +163,10 @@ func tracesOf(text string, known *catalog) traces {
 			case "create", "alter", "drop", "do", "call":
 				t.kinds |= traceCatalog
 			}
-		default:
-			if known != nil {
-				if h := known.hazards[w.word]; h != nil {
-					t.add(h)
-				}
+		}
+		if known != nil {
+			if h := known.hazards[w.word]; h != nil {
+				t.add(h)
 			}
 		}
 	}
@@ -203,13 +207,34 @@ func (w *words) peek() (between, word string) {
 	return w.text[w.pos:ahead.start], ahead.word
 }
 
+// nextCode goes to the next word that is not in a comment, and returns what stands before it.
+func (w *words) nextCode() (between string) {
+	for {
+		rest := strings.TrimLeft(w.text[w.pos:], " \t\r\n")
+		end := ""
+		switch {
+		case strings.HasPrefix(rest, "--"):
+			end = "\n"
+		case strings.HasPrefix(rest, "/*"):
+			end = "*/"
+		}
+		n := strings.Index(rest, end)
+		if end == "" || n < 0 {
+			start := len(w.text) - len(rest)
+			w.next()
+			return w.text[start:w.start]
+		}
+		w.pos = len(w.text) - len(rest) + n + len(end)
+	}
+}
+
 // set looks at what follows SET: a name and = or TO. UPDATE … SET looks the same, but its columns are no settings.
 func (w *words) set(t *traces, known *catalog) {
 	ahead := *w
-	ahead.next()
+	between := ahead.nextCode()
 	if ahead.word == "session" || ahead.word == "local" {
 		local := ahead.word == "local"
-		ahead.next()
+		between = ahead.nextCode()
 		switch {
 		case ahead.word == "characteristics":
 			for _, name := range []string{"default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable"} {
@@ -219,6 +244,10 @@ func (w *words) set(t *traces, known *catalog) {
 		case local:
 			return
 		}
+	}
+	if strings.Contains(between, "||") || strings.HasSuffix(strings.TrimRight(between, "0123456789$"), "%") { // 'SET ' || name, format('SET %I = …')
+		t.kinds |= traceSettings | traceAnySetting
+		return
 	}
 	switch ahead.word {
 	case "role", "authorization":
@@ -242,9 +271,12 @@ func (w *words) set(t *traces, known *catalog) {
 		ahead.next()
 		name += "." + ahead.word
 	}
-	between, to := ahead.peek()
-	between = strings.TrimLeft(between, "\" \t\r\n")
-	if (strings.HasPrefix(between, "=") || between == "" && to == "to" || strings.HasPrefix(between, "'")) && known.isSetting(name) {
+	_, quoted := strings.CutPrefix(ahead.text[ahead.pos:], `"`)
+	if quoted {
+		ahead.pos++
+	}
+	between = ahead.nextCode()
+	if (strings.HasPrefix(between, "=") || between == "" && ahead.word == "to" || strings.HasPrefix(between, "'")) && known.isSetting(name) {
 		t.name(name)
 	}
 }
@@ -271,10 +303,17 @@ func (w *words) reset(t *traces, known *catalog) {
 
 // setConfig looks at the arguments of set_config: a literal name is asked for, any other means all settings.
 func (w *words) setConfig(t *traces) {
-	args := callArguments(w.text[w.pos:])
+	rest := strings.TrimLeft(w.text[w.pos:], " \t\r\n")
+	if rest == "" || !strings.ContainsRune("(/-\"", rune(rest[0])) {
+		return // no call: the name of a column, say
+	}
+	args := callArguments(rest)
 	if len(args) < 3 {
 		t.kinds |= traceSettings | traceAnySetting | traceHidden
 		return
+	}
+	for i := range args {
+		args[i] = strings.TrimSuffix(args[i], "::text") // as pg_get_functiondef has it
 	}
 	switch strings.ToLower(strings.Trim(args[2], "' ")) {
 	case "true", "t", "yes", "on", "1":
@@ -319,8 +358,13 @@ func (w *words) dynamic() bool {
 	}
 	between, word := w.peek()
 	switch word {
-	case "function", "procedure", "on", "format", "immediate":
+	case "function", "procedure", "on", "immediate":
 		return false
+	case "format": // its words are known if it begins with one
+		args := *w
+		args.next()
+		text := strings.TrimLeft(args.text[args.pos:], " \t\r\n(E")
+		return len(text) < 2 || text[0] != '\'' || !startsWord(text[1])
 	}
 	return !strings.Contains(between, "'")
 }
