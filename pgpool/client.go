@@ -220,9 +220,11 @@ func (c *client) acquire(read bool) bool {
 func (c *client) move() {
 	c.moveAway()
 	c.group.clients--
+	c.group.shared.users.Add(-1)
 	for c.group.moved != nil {
 		c.group = c.group.moved
 	}
+	c.group = c.w.group(c.w.pooler.use(c.group.shared))
 	c.group.clients++
 	c.floor = 0 // of another log
 }

@@ -281,33 +281,27 @@ func (c consoleSource) Servers() []admin.Server {
 
 // Stats returns a row for each database.
 func (c consoleSource) Stats() []admin.Stat {
-	totals := make(map[string]*admin.Counters)
+	totals := make(map[string]poolStats)
 	c.p.each(func(w *worker) {
+		count := func(database string, st *poolStats) {
+			t := totals[database]
+			t.add(st)
+			totals[database] = t
+		}
+		for database, st := range w.past {
+			count(database, &st)
+		}
 		for shared, g := range w.groups {
-			t := totals[shared.key.database]
-			if t == nil {
-				t = &admin.Counters{}
-				totals[shared.key.database] = t
-			}
 			for _, pl := range g.pools {
-				st := &pl.stats
-				t.ServerAssignments += st.assigned
-				t.Xacts += st.xacts
-				t.Queries += st.queries
-				t.Received += st.received
-				t.Sent += st.sent
-				t.XactTime += time.Duration(st.xactTime) * time.Microsecond
-				t.QueryTime += time.Duration(st.queryTime) * time.Microsecond
-				t.WaitTime += time.Duration(st.waitTime) * time.Microsecond
-				t.ServerParses += st.parses
-				t.ClientParses += st.clientParses
-				t.Binds += st.binds
+				count(shared.key.database, &pl.stats)
 			}
 		}
 	})
 	now := make(map[string]admin.Counters, len(totals))
 	for database, t := range totals {
-		now[database] = *t
+		now[database] = admin.Counters{ServerAssignments: t.assigned, Xacts: t.xacts, Queries: t.queries, Received: t.received, Sent: t.sent,
+			XactTime: time.Duration(t.xactTime) * time.Microsecond, QueryTime: time.Duration(t.queryTime) * time.Microsecond,
+			WaitTime: time.Duration(t.waitTime) * time.Microsecond, ServerParses: t.parses, ClientParses: t.clientParses, Binds: t.binds}
 	}
 	return c.p.history.rows(now, time.Now(), c.p.started)
 }

@@ -45,6 +45,8 @@ type sharedGroup struct {
 	name  string // of the database, on the servers
 	slots []*slots
 
+	users       atomic.Int32                // clients, those that are logging in included
+	unused      atomic.Bool                 // it is given up: see Pooler.disuse
 	epoch       atomic.Int32                // connections of an earlier one are closed when they are free
 	removed     atomic.Bool                 // the database is no longer configured
 	paused      atomic.Bool                 // each worker's group follows
@@ -174,8 +176,8 @@ type firstDial struct {
 	err    error
 }
 
-// shared returns what the workers share of a group. The first client to ask waits until a server has let us in: the
-// database exists, and what servers report at login is known.
+// shared returns what the workers share of a group, counted as one more user's. The first client to ask waits until a server
+// has let us in: the database exists, and what servers report at login is known.
 func (p *Pooler) shared(ctx context.Context, w *worker, name, user string, credentials *auth.Credentials) (*sharedGroup, error) {
 	p.mu.Lock()
 	t := p.tuning.Load()
@@ -197,6 +199,9 @@ func (p *Pooler) shared(ctx context.Context, w *worker, name, user string, crede
 	p.first.mu.Lock()
 	p.mu.Lock()
 	g := p.groups[key]
+	if g != nil {
+		g.users.Add(1)
+	}
 	p.mu.Unlock()
 	if g != nil {
 		p.first.mu.Unlock()
@@ -217,13 +222,63 @@ func (p *Pooler) shared(ctx context.Context, w *worker, name, user string, crede
 			close(dial.done)
 		}
 	}
+	dial.shared.users.Add(1)
 	p.first.mu.Unlock()
+	err := error(nil)
 	select {
 	case <-dial.done:
-		return dial.shared, dial.err
+		err = dial.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
+	if err != nil {
+		dial.shared.users.Add(-1)
+		return nil, err
+	}
+	return dial.shared, nil
+}
+
+// use counts a user of a group, or of what stands for it since.
+func (p *Pooler) use(g *sharedGroup) *sharedGroup {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch known := p.groups[g.key]; {
+	case known != nil:
+		g = known
+	case !g.removed.Load():
+		g.unused.Store(false)
+		p.groups[g.key] = g
+	}
+	g.users.Add(1)
+	return g
+}
+
+// disuse gives a group up that has neither clients nor connections, and tells whether it is given up: with as_client, or
+// many databases behind "*", there are as many groups as names. What it knows is asked for again when a client comes.
+func (p *Pooler) disuse(g *sharedGroup) bool {
+	idle := func() bool {
+		return g.users.Load() == 0 && g.least(g.policy.Load()) == 0 && g.connections() == 0 && g.listening.Load() == 0
+	}
+	if g.unused.Load() || !idle() {
+		return g.unused.Load()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if idle() {
+		g.unused.Store(true)
+		if p.groups[g.key] == g {
+			delete(p.groups, g.key)
+		}
+	}
+	return g.unused.Load()
+}
+
+// least is how many connections are kept for the group: none for users who log in as themselves and are not there.
+func (g *sharedGroup) least(limits *Policy) int {
+	if g.credentials.Load() != nil && g.users.Load() == 0 {
+		return 0
+	}
+	return min(limits.MinPoolSize, limits.PoolSize)
 }
 
 // prefill opens the pools that have a min_pool_size, before a client asks for them: those of databases in the
@@ -242,7 +297,10 @@ func (p *Pooler) prefill(t *Tuning) {
 		p.task(func(ctx context.Context) {
 			ctx, cancel := context.WithTimeout(ctx, t.ServerConnect)
 			defer cancel()
-			if _, err := p.shared(ctx, p.workers[0], name, "", nil); err != nil && p.ctx.Err() == nil {
+			g, err := p.shared(ctx, p.workers[0], name, "", nil)
+			if err == nil {
+				g.users.Add(-1)
+			} else if p.ctx.Err() == nil {
 				p.log.Warn("min_pool_size cannot be met", "database", name, "error", err)
 			}
 		})

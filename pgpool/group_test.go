@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 )
 
 // connectAs connects a client as user to database, until the test ends.
@@ -440,4 +442,57 @@ func TestReloadWithoutADatabaseEndsItsClients(t *testing.T) {
 	expectEnd(busy, "select 1")
 	ask(t, stays, "select 'still here'")
 	waitFor(t, "its servers to close", func() bool { return len(p.pids(t)) == 1 })
+}
+
+// Users who log in as themselves leave nothing behind when they and their connections are gone, but for what was counted.
+// A client who is there keeps what is known for it.
+func TestUnusedGroupsAreGivenUp(t *testing.T) {
+	admin := direct(t, 0)
+	users := auth.Users{}
+	for i := range 6 {
+		name := fmt.Sprintf("passer%d", i)
+		mustExec(t, admin, "drop role if exists "+name+"; create role "+name+" login")
+		var err error
+		if users[name], err = auth.ParseSecret("secret"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clients, err := auth.New(auth.Config{Users: users})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, 2, func(c *Config) {
+		c.Tuning.AsClient, c.Tuning.Clients = true, clients
+		c.Tuning.Defaults.ServerIdle = 10 * time.Millisecond
+		c.Tuning.Defaults.MinPoolSize = 1
+	})
+	groups := func() int {
+		p.mu.Lock()
+		n := len(p.groups)
+		p.mu.Unlock()
+		p.each(func(w *worker) { n += len(w.groups) })
+		return n
+	}
+	login := func(user string) *pgx.Conn {
+		t.Helper()
+		c, err := pgx.Connect(t.Context(), fmt.Sprintf("postgres://%s:secret@%s/postgres?sslmode=disable", user, p.addr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustExec(t, c, "select 1")
+		return c
+	}
+	staying := login("passer0")
+	defer staying.Close(context.Background())
+	const rounds = 2
+	for range rounds {
+		for i := 1; i < 6; i++ {
+			login(fmt.Sprintf("passer%d", i)).Close(context.Background())
+		}
+		waitFor(t, "groups to be given up", func() bool { n := groups(); return n == 2 || n == 3 })
+	}
+	mustExec(t, staying, "select 1")
+	if s := p.Console().Stats(); len(s) != 1 || s[0].Total.Queries != 5*rounds+2 {
+		t.Errorf("counted %+v", s)
+	}
 }

@@ -146,6 +146,11 @@ func (a *arrival) login() error {
 	if err != nil {
 		return connectError(err)
 	}
+	defer func() {
+		if !owned {
+			shared.users.Add(-1)
+		}
+	}()
 	reported, err := p.reported(a.ctx, shared, set)
 	if err != nil {
 		return err

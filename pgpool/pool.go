@@ -78,6 +78,21 @@ type poolStats struct {
 	clientParses, binds                                        uint64 // of named statements
 }
 
+func (s *poolStats) add(o *poolStats) {
+	s.assigned += o.assigned
+	s.xacts += o.xacts
+	s.queries += o.queries
+	s.received += o.received
+	s.sent += o.sent
+	s.repeated += o.repeated
+	s.parses += o.parses
+	s.xactTime += o.xactTime
+	s.queryTime += o.queryTime
+	s.waitTime += o.waitTime
+	s.clientParses += o.clientParses
+	s.binds += o.binds
+}
+
 // isReplica tells whether the server is not the primary as far as is known.
 func (p *pool) isReplica() bool { return p.group.shared.up.roles.Primary() != p.index }
 
@@ -295,7 +310,7 @@ func (s *server) prepared() {
 
 // fill dials until the pool has its min_pool_size.
 func (p *pool) fill() {
-	least := min(p.group.shared.policy.Load().MinPoolSize, p.group.shared.policy.Load().PoolSize)
+	least := p.group.shared.least(p.group.shared.policy.Load())
 	if p.group.moved != nil || p.group.removed || p.group.paused || p.w.draining || p.w.loop.Now().Before(p.retryAt) {
 		return
 	}

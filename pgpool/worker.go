@@ -16,8 +16,9 @@ type worker struct {
 	texts    statements
 	groups   map[*sharedGroup]*group
 	clients  map[*client]struct{}
-	dirty    []*pool   // have waiting clients
-	toSettle []*server // see settleLater
+	past     map[string]poolStats // of groups that are gone, by database
+	dirty    []*pool              // have waiting clients
+	toSettle []*server            // see settleLater
 	house    *netloop.Timer
 	pace     time.Duration // between two looks at the timeouts
 	// maxPacket is max_packet_size, for the hot path.
@@ -49,7 +50,7 @@ type group struct {
 
 func newWorker(p *Pooler, number int, loop *netloop.Loop) *worker {
 	w := &worker{pooler: p, number: number, loop: loop, pace: housekeeping, texts: newStatements(&p.names),
-		groups: make(map[*sharedGroup]*group), clients: make(map[*client]struct{})}
+		groups: make(map[*sharedGroup]*group), clients: make(map[*client]struct{}), past: make(map[string]poolStats)}
 	w.house = loop.NewTimer(w.keepHouse)
 	loop.OnDispatch(w.dispatch)
 	return w
@@ -150,6 +151,7 @@ func (w *worker) adopt(c *client, shared *sharedGroup, conn *netloop.Conn) netlo
 func (w *worker) forget(c *client) {
 	delete(w.clients, c)
 	c.group.clients--
+	c.group.shared.users.Add(-1)
 	w.pooler.clientGone(c)
 	if w.draining && len(w.clients) == 0 {
 		w.finishDrain()
@@ -175,8 +177,8 @@ func (w *worker) startHouse() {
 func (w *worker) keepHouse() {
 	now := w.loop.Now()
 	for shared, g := range w.groups {
-		if (g.moved != nil || g.removed) && g.clients == 0 && g.empty() {
-			delete(w.groups, shared)
+		if g.clients == 0 && g.empty() && (g.moved != nil || g.removed || w.pooler.disuse(shared)) {
+			w.bury(g)
 			continue
 		}
 		for _, p := range g.pools {
@@ -204,12 +206,22 @@ func (w *worker) keepHouse() {
 	w.house.Reset(w.pace)
 }
 
+// bury forgets a group, but for what its pools have counted.
+func (w *worker) bury(g *group) {
+	delete(w.groups, g.shared)
+	total := w.past[g.shared.key.database]
+	for _, p := range g.pools {
+		total.add(&p.stats)
+	}
+	w.past[g.shared.key.database] = total
+}
+
 // expire closes free servers that are too old, were idle for too long, or are too many.
 func (p *pool) expire(now time.Time) {
 	limits := p.group.shared.policy.Load()
 	for i := 0; i < len(p.free); {
 		s := p.free[i]
-		idle := limits.ServerIdle > 0 && now.Sub(s.lastUsed) > limits.ServerIdle && int(p.slots.used.Load()-p.slots.leaving.Load()) > limits.MinPoolSize
+		idle := limits.ServerIdle > 0 && now.Sub(s.lastUsed) > limits.ServerIdle && int(p.slots.used.Load()-p.slots.leaving.Load()) > p.group.shared.least(limits)
 		excess := p.tooMany() || p.slots.shed()
 		if p.outlived(s, now) || idle || excess {
 			p.free = append(p.free[:i], p.free[i+1:]...)

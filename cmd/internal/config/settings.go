@@ -65,7 +65,7 @@ func Settings() []Setting {
 		{"replica_urls", servers, "", "Postgres URLs of the replicas that take reads", []string{"READ_REPLICA_URL"}, reload, pgURLs, func(c *Config) any { return &c.ReplicaURLs }},
 		{"databases", servers, "", "map of a client's database to its own primary_url, replica_urls, dbname on the servers, and pool settings; * is the fallback, which primary_url fills", nil, reload, databaseMap, func(c *Config) any { return &c.Databases }},
 		{"users", servers, "", "map of a user to the user's own pool settings, which come before the database's", nil, reload, userMap, func(c *Config) any { return &c.Users }},
-		{"as_client", servers, "off", "log in to the servers as the client's user instead of the URL's", nil, reload, boolean, func(c *Config) any { return &c.AsClient }},
+		{"as_client", servers, "off", "log in to the servers as the client's user instead of the URL's; a reload changes it for new logins only", nil, reload, boolean, func(c *Config) any { return &c.AsClient }},
 
 		{"pg_listen", listening, "127.0.0.1:6432", "where Postgres clients connect, one or several addresses; empty for the socket alone", nil, 0, addrs, func(c *Config) any { return &c.PGListen }},
 		{"pg_socket_dir", listening, "", "directory of the Unix socket .s.PGSQL.PORT, with the port of the first pg_listen", nil, 0, dir, func(c *Config) any { return &c.PGSocketDir }},
