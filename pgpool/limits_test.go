@@ -109,3 +109,26 @@ func TestLoweredLimitsAreReached(t *testing.T) {
 		})
 	}
 }
+
+// A connection beyond a lowered limit that becomes free leaves before anybody else has it: under load it is never free for
+// long enough to be found by housekeeping.
+func TestServerBeyondALoweredLimitIsNotLentAgain(t *testing.T) {
+	p := start(t, 1, nil)
+	c := p.connect(t, simple)
+	command(t, c, "begin")
+	onPool := func(check func(*pool)) {
+		p.on(t, 0, func(w *worker) {
+			for _, g := range w.groups {
+				check(g.pools[0])
+			}
+		})
+	}
+	onPool(func(p *pool) { p.slots.excess.Store(1) })
+	command(t, c, "commit")
+	onPool(func(p *pool) {
+		if len(p.free) > 0 || p.slots.excess.Load() != 0 {
+			t.Errorf("%d free, %d to leave", len(p.free), p.slots.excess.Load())
+		}
+	})
+	ask(t, c, "select 'here'")
+}
