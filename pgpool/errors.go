@@ -124,7 +124,7 @@ var reasons = [...]pgwire.Kind{
 	listenerLost: {Code: "08006", Severity: final, Message: "the connection that listens for this client was lost", Detail: "%[1]v",
 		Hint: "Connect and LISTEN again. Notifications may have been missed.", When: "The server that a client listens on went away."},
 	shuttingDown: {Code: "57P01", Severity: final, Message: fromAdmin, Detail: "The sidecar is shutting down.", Hint: "Connect again.",
-		When: "SIGTERM: at the end of the client's transaction."},
+		When: "SIGTERM: at the end of the client's transaction, or of `drain_timeout`."},
 	killed: {Code: "57P01", Severity: final, Message: fromAdmin, Detail: "It was ended on the pooler's console.", Hint: "Connect again.",
 		When: "KILL or KILL_CLIENT on the console."},
 	notSettable: {Code: "0A000", Message: "settings cannot be changed here", When: "SET on the console of a pooler that runs without a configuration."},

@@ -178,7 +178,8 @@ func (p *Pooler) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Drain tells clients to go as they become idle and waits for them, until ctx ends. Call it when Run has returned.
+// Drain tells clients to go as they become idle and waits for them, until ctx ends: those that are left then are told as
+// well, and cut off. Call it when Run has returned.
 func (p *Pooler) Drain(ctx context.Context) error {
 	var all []chan struct{}
 	for _, w := range p.workers {
@@ -191,6 +192,9 @@ func (p *Pooler) Drain(ctx context.Context) error {
 		select {
 		case <-done:
 		case <-ctx.Done():
+			for _, w := range p.workers {
+				w.loop.Post(w.dismiss)
+			}
 			return fmt.Errorf("drain Postgres clients: %d left: %w", p.nclients.Load(), context.Cause(ctx))
 		}
 	}

@@ -673,3 +673,29 @@ func TestQueryWaitTimeout(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Who does not come to an end in time is told why it is cut off.
+func TestDrainCutShort(t *testing.T) {
+	p := start(t, 1, nil)
+	busy, begun := p.connect(t, ""), p.connect(t, "")
+	mustExec(t, begun, "begin")
+	patient, stop := context.WithTimeout(context.Background(), deadline)
+	defer stop()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := busy.Exec(patient, "select pg_sleep(60)")
+		failed <- err
+	}()
+	p.runs(t, "select pg_sleep(60)")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if err := p.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("drain: %v", err)
+	}
+	if err := <-failed; !hasCode(err, "57P01") {
+		t.Errorf("a query under way: %v", err)
+	}
+	if _, err := begun.Exec(patient, "select 1"); !hasCode(err, "57P01") {
+		t.Errorf("a transaction under way: %v", err)
+	}
+}

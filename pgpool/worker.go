@@ -299,6 +299,13 @@ func (w *worker) drain() {
 	}
 }
 
+// dismiss tells all clients to go, whatever they are doing. The loop sends it before it stops.
+func (w *worker) dismiss() {
+	for c := range w.clients {
+		c.refuse(shuttingDown.with())
+	}
+}
+
 func (w *worker) finishDrain() {
 	if w.drained != nil {
 		close(w.drained)
