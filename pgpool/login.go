@@ -220,7 +220,11 @@ func (a *arrival) turnAway(err error) {
 		own.Severity = "FATAL"
 		words = pgwire.AppendErrorResponse(nil, &own)
 	}
-	a.p.log.Log(context.Background(), level, "client refused", "client", a.nc.RemoteAddr().String(), "error", err)
+	log := a.p.log
+	if user := a.first.User(); user != "" {
+		log = log.With("user", user, "database", a.first.Database())
+	}
+	log.Log(context.Background(), level, "client refused", "client", addressOf(a.nc.RemoteAddr()), "error", err)
 	dismiss(a.nc, words)
 }
 

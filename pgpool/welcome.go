@@ -53,10 +53,7 @@ func (a *arrival) parameters() ([]pgwire.Param, error) {
 
 // addHost appends the client's address to the name of its application, as PgBouncer does.
 func addHost(list []setting, from net.Addr) []setting {
-	host := from.String()
-	if from.Network() == "unix" {
-		host = "unix"
-	}
+	host := addressOf(from)
 	for i := range list {
 		if strings.EqualFold(list[i].name, "application_name") {
 			list[i].value += " - " + host
@@ -64,6 +61,14 @@ func addHost(list []setting, from net.Addr) []setting {
 		}
 	}
 	return append(list, setting{name: "application_name", value: "app - " + host})
+}
+
+// addressOf is where a client is; those of a Unix socket have no address of their own.
+func addressOf(client net.Addr) string {
+	if client.Network() == "unix" {
+		return "unix"
+	}
+	return client.String()
 }
 
 // maxInterned bounds the start settings that are remembered for sharing.
