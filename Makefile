@@ -14,7 +14,7 @@ MAIN  := ./cmd/outrigger
 .PHONY: help build run test lint race soak fuzz bench regress dist clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build bin/outrigger
 	$(BUILD) -o bin/outrigger $(MAIN)
