@@ -27,7 +27,7 @@ func TestNoWorkerKeepsTheOnlyServer(t *testing.T) {
 	waitFor(t, "a queue", func() bool { return waiting(t, p) > 1 })
 	limited, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
-	for range 2 * int(deadline/housekeeping) { // it is not housekeeping that helps
+	for range 4 * int(deadline/housekeeping) { // it is not housekeeping that helps
 		if _, err := other[0].Exec(limited, "select 1"); err != nil {
 			t.Error(err)
 			break

@@ -60,3 +60,35 @@ func TestSuspendStopsWhatBackPressureHasStopped(t *testing.T) {
 		t.Errorf("%d bytes after all", n)
 	}
 }
+
+// A client whose server was too slow for what it sends is not read again before RESUME either.
+func TestSuspendStopsAClientThatWasHeldBack(t *testing.T) {
+	p := start(t, 1, nil)
+	c, console := p.connect(t, simple), p.admin(t)
+	command(t, c, "select 1")
+	onClient := func(do func(*client)) {
+		p.on(t, 0, func(w *worker) {
+			for c := range w.clients {
+				do(c)
+			}
+		})
+	}
+	onClient((*client).stall)
+	command(t, console, "suspend")
+	onClient((*client).readOn)
+	before := p.passedOn(t)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(t.Context(), "select 1")
+		answered <- err
+	}()
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // what is not to come has time to
+		if p.passedOn(t) != before {
+			t.Fatal("it was read while suspended")
+		}
+	}
+	command(t, console, "resume")
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
