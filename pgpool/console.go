@@ -80,6 +80,8 @@ func (c consoleSource) Memory() []admin.Memory {
 	clients := admin.Memory{Name: "client", Size: int(unsafe.Sizeof(client{}))}
 	servers := admin.Memory{Name: "server", Size: int(unsafe.Sizeof(server{}))}
 	texts := admin.Memory{Name: "statement_table", Size: 1}
+	channels := admin.Memory{Name: "listen_channel", Size: int(unsafe.Sizeof("")+unsafe.Sizeof([]int32{})) + 4*len(c.p.workers)}
+	subscriptions := admin.Memory{Name: "listen_subscription", Size: int(unsafe.Sizeof(""))}
 	c.p.each(func(w *worker) {
 		clients.Used += len(w.clients)
 		for _, g := range w.groups {
@@ -87,10 +89,15 @@ func (c consoleSource) Memory() []admin.Memory {
 				servers.Used += len(pl.all)
 			}
 		}
+		for _, l := range w.listeners {
+			channels.Used += len(l.channels)
+			subscriptions.Used += l.subscriptions
+			subscriptions.Free += l.limit - l.subscriptions
+		}
 		texts.Used += w.texts.bytes
 		texts.Free += max(0, tableBudget-w.texts.bytes)
 	})
-	rows := []admin.Memory{clients, servers, texts}
+	rows := []admin.Memory{clients, servers, texts, channels, subscriptions}
 	for i := range rows {
 		rows[i].Total = rows[i].Size * rows[i].Used // what is free is a budget, not memory
 	}

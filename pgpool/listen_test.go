@@ -417,6 +417,30 @@ func TestChannelsAreBounded(t *testing.T) {
 }
 
 // A listener that nobody needs goes, and comes back.
+// SHOW MEM counts channels, and who hears them.
+func TestChannelsAreShown(t *testing.T) {
+	p := start(t, 2, nil)
+	a, b := p.connect(t, simple), p.connect(t, simple)
+	mustExec(t, a, "listen one")
+	mustExec(t, b, "listen one")
+	mustExec(t, b, "listen two")
+	used := func(name string) int {
+		t.Helper()
+		for _, m := range p.Console().Memory() {
+			if m.Name == name {
+				return m.Used
+			}
+		}
+		t.Fatalf("no row %s", name)
+		return 0
+	}
+	if channels, subscriptions := used("listen_channel"), used("listen_subscription"); channels != 2 || subscriptions != 3 {
+		t.Errorf("%d channels, %d subscriptions", channels, subscriptions)
+	}
+	mustExec(t, b, "unlisten *")
+	waitFor(t, "the subscriptions to end", func() bool { return used("listen_channel") == 1 && used("listen_subscription") == 1 })
+}
+
 func TestListenerIsClosedWhenIdle(t *testing.T) {
 	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.ServerIdle = 10 * time.Millisecond })
 	owner := direct(t, 0)
