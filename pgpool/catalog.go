@@ -123,11 +123,21 @@ func (s *server) learned(f *findings) {
 	if f.sequences {
 		g.sequences.Store(true)
 	}
-	p.task(func(context.Context) {
+	loop := s.pool.w.loop
+	s.learning = p.task(func(context.Context) {
 		known := newCatalog(f)
 		known.expires = now.Add(learnAgain)
 		g.publish(known, f.codeChanges)
+		loop.Post(s.hasLearned)
 	})
+}
+
+// hasLearned lets the server go, which no client had meanwhile: the first is not to run code that nobody knows.
+func (s *server) hasLearned() {
+	s.learning = false
+	if s.client == nil && s.owed.n == 0 && s.body == 0 {
+		s.settle()
+	}
 }
 
 // publish makes known what is known, as of the given number of changes of code.

@@ -63,6 +63,10 @@ func (c *client) effect(st *statement) *setChange {
 	if st.class.Class != classify.Read {
 		c.wrote = true
 	}
+	if s := c.server; s.later.any() {
+		s.due.add(&s.later)
+		s.later = traces{}
+	}
 	flags := st.class.Flags
 	if st.class.Class >= classify.CopyIn || flags.Has(classify.Executes) {
 		c.server.sequencesOf = c
@@ -125,8 +129,6 @@ func (c *client) mayLeave(st *statement) {
 		c.suspect = st
 	}
 	s.due.add(&t)
-	s.due.add(&s.later)
-	s.later = traces{}
 }
 
 // setConfig is the function set_config in pg_proc.dat.

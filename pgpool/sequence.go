@@ -10,7 +10,8 @@ import (
 // What nextval gave stays in the session that ran it, for currval and lastval. No query tells whether it is there, and any
 // INSERT may run nextval. So a server remembers which client wrote on it last, and as long as nobody in the database calls
 // currval nothing follows from it. From the first call on, a server forgets what others' nextval gave before a client gets
-// it, so that currval is never a stranger's, and one who has written keeps the server until others need it.
+// it, and one who has written keeps the server until others need it. So currval is a stranger's only for one who calls it
+// first of all, wrote something on that server, and yet called no nextval: directly that is an error.
 
 // sequencePatience is for how long a client that does nothing keeps a server for currval while others wait.
 const sequencePatience = time.Second

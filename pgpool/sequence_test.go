@@ -118,3 +118,22 @@ func TestServersAreNotKeptForCurrvalWhileOthersWait(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 }
+
+// A function of the database that calls lastval counts like a client that does.
+func TestFunctionsSeeNoStrangersLastval(t *testing.T) {
+	sequenceClients(t, "sequence_functions", 1)
+	mustExec(t, directTo(t, "sequence_functions"), "create function last() returns bigint language sql as 'select lastval()'")
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 }) // looks at the catalog anew
+	var clients [2]*pgx.Conn
+	for i := range clients {
+		c, err := p.connectAs(t, "postgres", "sequence_functions")
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients[i] = c
+	}
+	mustExec(t, clients[0], "insert into rows (v) values ('a')")
+	if n, err := value(clients[1], "select last()"); !hasCode(err, "55000") {
+		t.Errorf("%d, %v", n, err)
+	}
+}

@@ -31,6 +31,7 @@ type server struct {
 	later       traces      // what the last look failed to see
 	inspections []*findings // answers to our own questions that are under way
 	curious     bool        // it is to look at the catalog before it is used again
+	learning    bool        // what it has seen there is being worked out
 	sequencesOf *client     // whose nextval the session may remember
 	unnamed     *statement  // what its unnamed statement is; nil: none, or not known
 	body        int         // bytes still to come of a message that is passed on in pieces
@@ -151,7 +152,7 @@ func (s *server) Drained(*netloop.Conn) {
 
 // settle is called when the server owes nothing. If client and server are both between units it goes back to the pool.
 func (s *server) settle() {
-	if s.fatal || s.conn.Closing() || s.cancels > 0 {
+	if s.fatal || s.conn.Closing() || s.cancels > 0 || s.learning {
 		return
 	}
 	c := s.client

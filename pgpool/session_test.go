@@ -210,3 +210,40 @@ func playSession(t *testing.T, p *testPooler, direct, pooled string, tc session)
 	}
 	return ""
 }
+
+// A look that fails keeps the client on its server until one behind a later unit, whatever that is, succeeds.
+func TestFailedLookIsRepeated(t *testing.T) {
+	admin := directTo(t, "postgres")
+	for _, sql := range []string{"drop role if exists unprivileged", "create role unprivileged"} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if _, err := directTo(t, "postgres").Exec(context.Background(), "drop role unprivileged"); err != nil {
+			t.Error(err)
+		}
+	})
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
+	c := p.connect(t, "&default_query_exec_mode=simple_protocol")
+	pin := func() (pin pinReason, asked bool) {
+		p.on(t, 0, func(w *worker) {
+			for c := range w.clients {
+				pin, asked = c.pin, c.server == nil || c.server.owed.n == 0
+			}
+		})
+		return pin, asked
+	}
+	// Only members of pg_read_all_settings may read it.
+	if _, err := c.Exec(t.Context(), "begin; set session_preload_libraries = ''; set role unprivileged; commit"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "a look that fails", func() bool { why, asked := pin(); return asked && why == pinSetting })
+	if _, err := admin.Exec(t.Context(), "grant pg_read_all_settings to unprivileged"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), "select 1"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "a look that succeeds", func() bool { why, asked := pin(); return asked && why == notPinned })
+}
