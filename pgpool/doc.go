@@ -29,6 +29,8 @@
 //	waitlist.go  the queue of clients
 //	lend.go      a worker with free servers helps one without
 //	client.go    a client's session
+//	send.go      its messages, as they go to a server, and which of them must wait
+//	pin.go       why it keeps a server
 //	rewrite.go   messages that the pooler looks into
 //	effect.go    what a statement leaves in the session: carried, looked for, or pinned
 //	trace.go     what a text may leave
@@ -37,7 +39,9 @@
 //	catalog.go   the database's functions that leave something
 //	replan.go    plans that are out of date
 //	server.go    a server connection, and when it may change hands
-//	answer.go    a server's answers
+//	answer.go    a server's answers, as they come in
+//	reply.go     what each of them means, and what the client gets of it
+//	undo.go      what a failure takes back
 //	expect.go    the queue of answers owed
 //	statement.go texts and what is known of them; what a server has prepared
 //	settings.go  run-time parameters that follow a client

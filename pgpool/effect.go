@@ -11,48 +11,6 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
-// pinReason is why a client keeps its server between transactions: it left state there that nothing else can restore.
-type pinReason uint8
-
-const (
-	notPinned pinReason = iota
-	pinSetting
-	pinPrepare
-	pinListen
-	pinTemp
-	pinAdvisoryLock
-	pinCursor
-	pinLoad
-	pinRole
-	pinSeed
-	pinOther
-	pinLongStatement
-	pinHidden
-	pinSequence
-)
-
-// lasts tells whether only DISCARD ALL ends the pin: nobody can tell whether its reason is still there.
-func (r pinReason) lasts() bool {
-	return r == pinLoad || r == pinSeed || r == pinOther || r == pinLongStatement || r == pinHidden
-}
-
-func (r pinReason) String() string {
-	return [...]string{"", "setting changed inside a transaction or by a function", "SQL PREPARE", "LISTEN", "temporary object",
-		"session advisory lock", "cursor WITH HOLD", "LOAD", "SET ROLE or SESSION AUTHORIZATION", "setseed",
-		"state kept by a function", "statement too long to look into",
-		"set_config of a name that is computed", "sequence value, for currval"}[r]
-}
-
-// pins tells which state keeps a client on its server until DISCARD ALL: no query tells whether it is still there.
-var pins = [...]struct {
-	flag classify.Flags
-	why  pinReason
-}{
-	{classify.StateLoad, pinLoad},
-	{classify.StateSeed, pinSeed},
-	{classify.StateOther, pinOther},
-}
-
 // changes are the flags of statements behind which the books must be up to date before anything else is sent.
 const changes = classify.StateSet | classify.StateReset | classify.StateRole | classify.StateDiscard | classify.StateDeallocate
 

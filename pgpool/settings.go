@@ -111,6 +111,9 @@ func (s *settings) identity() (list []setting) {
 func change(from, to *settings) string {
 	var sql strings.Builder
 	sql.WriteString("BEGIN;")
+	if _, limited := from.find("statement_timeout"); limited {
+		sql.WriteString("SET LOCAL statement_timeout=0;") // the last client's is not for this one's session
+	}
 	if len(from.identity()) > 0 {
 		sql.WriteString("RESET SESSION AUTHORIZATION;RESET ROLE;")
 	}
