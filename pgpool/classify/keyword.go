@@ -194,24 +194,30 @@ var keywordWords = [...]struct {
 // keywordSlots is the size of the hash table, with room enough that most words meet an empty slot at once.
 const keywordSlots = 1 << 10
 
-type keywordSlot struct {
+// spelling is a word and the keyword that it is.
+type spelling struct {
 	word    string
 	keyword keyword
 }
 
-// keywordTable finds a word by keywordHash, and by linear probing from there.
-var keywordTable = func() *[keywordSlots]keywordSlot {
-	t := new([keywordSlots]keywordSlot)
+// keywordTable finds a word by keywordHash, and by linear probing from there. A slot is the place in spellings, 0 if it is
+// empty: so small a table stays in the processor's cache.
+var keywordTable, spellings = func() (t [keywordSlots]uint8, all []spelling) {
+	all = append(all, spelling{})
 	for _, k := range keywordWords {
 		for word := range strings.FieldsSeq(k.words) {
 			h := keywordHash([]byte(word))
-			for t[h].word != "" {
+			for t[h] != 0 {
 				h = (h + 1) % keywordSlots
 			}
-			t[h] = keywordSlot{word, k.keyword}
+			t[h] = uint8(len(all))
+			all = append(all, spelling{word, k.keyword})
 		}
 	}
-	return t
+	if len(all) > 1<<8 {
+		panic("too many keywords for a byte")
+	}
+	return t, all
 }()
 
 // keywordHash is the same for a word in any case. w has two bytes or more.
@@ -229,12 +235,12 @@ func lookupKeyword(w []byte) keyword {
 		return kwNone
 	}
 	for h := keywordHash(w); ; h = (h + 1) % keywordSlots {
-		slot := &keywordTable[h]
-		if slot.word == "" {
+		i := keywordTable[h]
+		if i == 0 {
 			return kwNone
 		}
-		if equalFold(w, slot.word) {
-			return slot.keyword
+		if s := &spellings[i]; equalFold(w, s.word) {
+			return s.keyword
 		}
 	}
 }

@@ -43,6 +43,8 @@ const (
 	isDigit
 	isIdentStart
 	isIdent
+	mayBeBlank // or starts a comment
+	announces  // may stand in front of a string: E” B” X” N” U&”
 )
 
 // charClass follows space, ident_start and ident_cont of scan.l.
@@ -50,7 +52,9 @@ var charClass = func() (t [256]uint8) {
 	for c := range t {
 		switch {
 		case c == ' ' || (c >= '\t' && c <= '\r'):
-			t[c] = isSpace
+			t[c] = isSpace | mayBeBlank
+		case c == '-' || c == '/':
+			t[c] = mayBeBlank
 		case c >= '0' && c <= '9':
 			t[c] = isDigit | isIdent
 		case c == '$':
@@ -58,6 +62,9 @@ var charClass = func() (t [256]uint8) {
 		case c == '_' || c >= 0x80 || (c|0x20 >= 'a' && c|0x20 <= 'z'):
 			t[c] = isIdentStart | isIdent
 		}
+	}
+	for _, c := range []byte("ebxnuEBXNU") {
+		t[c] |= announces
 	}
 	return t
 }()
@@ -72,17 +79,31 @@ func (l *lexer) peek(i int) byte {
 
 // next returns the next token; at the end it returns kindEOF for ever.
 func (l *lexer) next() token {
-	l.skipBlank()
-	start := l.pos
-	if start == len(l.src) {
+	src, start := l.src, l.pos
+	if start < len(src) && src[start] == ' ' { // mostly there is one, and no more
+		start++
+	}
+	if l.pos = start; start < len(src) && charClass[src[start]]&mayBeBlank != 0 {
+		l.skipBlank()
+		start = l.pos
+	}
+	if start == len(src) {
 		return token{start: int32(start), end: int32(start)}
 	}
-	c := l.src[start]
+	c := src[start]
 	var k kind
 	var w keyword
 	switch class := charClass[c]; {
 	case class&isIdentStart != 0:
-		k, w = l.wordOrPrefix(c)
+		end := start + 1
+		for end < len(src) && charClass[src[end]]&isIdent != 0 {
+			end++
+		}
+		if class&announces != 0 && end == start+1 && l.prefixed(c, &k) {
+			break
+		}
+		l.pos = end
+		k, w = kindWord, lookupKeyword(src[start:end])
 	case class&isDigit != 0:
 		l.number()
 		k = kindNumber
@@ -128,40 +149,33 @@ func (l *lexer) symbol(c byte) kind {
 	return kindOther
 }
 
-// wordOrPrefix reads an identifier, or the string that its first letter announces: E” B” X” N” U&” U&"".
-func (l *lexer) wordOrPrefix(c byte) (kind, keyword) {
+// prefixed reads the string or name that the letter c announces, if it does.
+func (l *lexer) prefixed(c byte, k *kind) bool {
 	switch next := l.peek(1); {
 	case next == '\'':
-		switch c | 0x20 {
-		case 'e':
-			l.pos++
-			l.quoted('\'', true)
-			return kindString, 0
-		case 'b', 'x', 'n':
-			l.pos++
-			l.quoted('\'', false)
-			return kindString, 0
+		if c |= 0x20; c == 'u' {
+			return false
 		}
+		l.pos++
+		l.quoted('\'', c == 'e')
+		*k = kindString
+		return true
 	case next == '&' && c|0x20 == 'u':
 		switch l.peek(2) {
 		case '\'':
 			l.pos += 2
 			l.quoted('\'', false)
-			return kindString, 0
+			*k = kindString
+			return true
 		case '"': // a name in escapes: it may name anything
 			l.pos += 2
 			l.quoted('"', false)
 			l.odd = true
-			return kindQuoted, 0
+			*k = kindQuoted
+			return true
 		}
 	}
-	src, end := l.src, l.pos+1
-	for end < len(src) && charClass[src[end]]&isIdent != 0 {
-		end++
-	}
-	word := src[l.pos:end]
-	l.pos = end
-	return kindWord, lookupKeyword(word)
+	return false
 }
 
 // quoted reads up to the closing quote; a doubled one belongs to the text. In a plain string a backslash before a quote
