@@ -43,7 +43,7 @@ type client struct {
 	pinnedBy *statement            // what caused that
 	suspect  *statement            // the last that may have left something
 	held     traceKinds            // what is known to be left there
-	prepares traces                // what its SQL PREPAREs may leave when they are run
+	prepares *traces               // what its SQL PREPAREs may leave when they are run
 	pinnedAt int64                 // Unix seconds
 	floor    floor                 // replicas must have come this far before it reads there
 

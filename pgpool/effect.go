@@ -75,10 +75,13 @@ func (c *client) mayLeave(st *statement) {
 	}
 	t := st.traces
 	if st.class.Flags.Has(classify.StatePrepare) {
+		if c.prepares == nil {
+			c.prepares = &traces{}
+		}
 		c.prepares.add(&t)
 	}
 	if st.class.Flags.Has(classify.Executes) {
-		s.due.add(&c.prepares)
+		c.runsPrepared(s)
 	}
 	if st.class.Flags.Has(classify.StateRole) {
 		t.kinds |= traceSettings
@@ -103,6 +106,13 @@ func (c *client) callsFunction(frame []byte) {
 	}
 	c.server.due.kinds |= traceAll
 	c.changing = true
+}
+
+// runsPrepared notes that one of the client's SQL PREPAREs runs.
+func (c *client) runsPrepared(s *server) {
+	if c.prepares != nil {
+		s.due.add(c.prepares)
+	}
 }
 
 // doubt has the outcome of a SET looked at that is not the only thing in its unit.

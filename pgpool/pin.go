@@ -99,6 +99,6 @@ func (c *client) discarded() {
 	c.unnamed = nil
 	c.set = c.startSet
 	c.unlistenAll()
-	c.held, c.prepares = 0, traces{}
+	c.held, c.prepares = 0, nil
 	c.setPin(notPinned, nil)
 }

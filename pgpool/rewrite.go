@@ -174,7 +174,7 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 	if st == nil { // prepared by SQL
 		c.wrote = true
 		s.sequencesOf = c
-		s.due.add(&c.prepares)
+		c.runsPrepared(s)
 	} else {
 		set := c.effect(st)
 		if set != nil {

@@ -244,7 +244,7 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 		p.halt() // no new clients; those that are there finish
 		return pooler.Drain(ctx)
 	}
-	a.parts = append(a.parts, p)
+	a.parts = append(a.parts, p, &part{name: "trimmer", run: newTrimmer(pooler.ClientCount).run})
 	sources.Pooler = poolerSource{pooler: pooler, maxClients: func() int { return shown.Load().MaxClientConn }}
 	a.reloads = append(a.reloads, func(cfg *config.Config) error {
 		tuning, problems := planPostgres(cfg, a.clients)
