@@ -74,7 +74,7 @@ func (c *client) cancelled(done func()) {
 			c.refuse(e)
 			return
 		}
-		c.drop = n
+		c.drop = int32(n)
 	}
 	c.replay = nil
 	c.conn.SetBuffer(pgwire.AppendReadyForQuery(pgwire.AppendErrorResponse(c.conn.Buffer(256), e), pgwire.Idle))

@@ -99,7 +99,7 @@ func TestMoreClientsThanProcessIDs(t *testing.T) {
 		t.Errorf("%d process ids", len(p.keys))
 	}
 	found := func(k *cancelKey) int {
-		if h, ok := p.holder(k.pid, k.secret[:k.size]).(*nobody); ok {
+		if h, ok := p.holder(k.pid, k.secret(new([longSecret]byte))).(*nobody); ok {
 			return h.n
 		}
 		return -1

@@ -24,11 +24,20 @@ const MaxNodeID = firstPID>>serialBits - 1
 
 // cancelKey is what a client must show to cancel what another connection does.
 type cancelKey struct {
-	pid    uint32
-	size   uint8 // bytes of secret
-	secret [longSecret]byte
-	owner  keyHolder
-	twin   *cancelKey // under Pooler.mu: another one with the same pid
+	pid   uint32
+	short [shortSecret]byte               // how the secret begins
+	rest  *[longSecret - shortSecret]byte // and goes on, if it is a long one
+	owner keyHolder
+	twin  *cancelKey // under Pooler.mu: another one with the same pid
+}
+
+// secret returns the secret, which it may put into buf.
+func (k *cancelKey) secret(buf *[longSecret]byte) []byte {
+	n := copy(buf[:], k.short[:])
+	if k.rest != nil {
+		n += copy(buf[n:], k.rest[:])
+	}
+	return buf[:n]
 }
 
 // keyHolder is a session that has a key.
@@ -42,11 +51,12 @@ type keyHolder interface {
 // register gives k to owner, for a client of the given protocol version. Process ids repeat only when a node has more
 // clients than serials: the secret then tells them apart.
 func (p *Pooler) register(k *cancelKey, owner keyHolder, version uint32) {
-	k.owner, k.size = owner, shortSecret
+	k.owner = owner
+	rand.Read(k.short[:]) // never fails
 	if version >= pgwire.Version32 {
-		k.size = longSecret
+		k.rest = new([longSecret - shortSecret]byte)
+		rand.Read(k.rest[:])
 	}
-	rand.Read(k.secret[:k.size]) // never fails
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	const serials = 1<<serialBits - 1 // 0 is none
@@ -86,8 +96,9 @@ func (p *Pooler) unregister(k *cancelKey) {
 func (p *Pooler) holder(pid uint32, secret []byte) keyHolder {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var buf [longSecret]byte
 	for k := p.keys[pid]; k != nil; k = k.twin {
-		if subtle.ConstantTimeCompare(k.secret[:k.size], secret) == 1 {
+		if subtle.ConstantTimeCompare(k.secret(&buf), secret) == 1 {
 			return k.owner
 		}
 	}
@@ -96,5 +107,6 @@ func (p *Pooler) holder(pid uint32, secret []byte) keyHolder {
 
 // message appends BackendKeyData.
 func (k *cancelKey) message(b []byte) []byte {
-	return pgwire.AppendBackendKeyData(b, k.pid, k.secret[:k.size])
+	var buf [longSecret]byte
+	return pgwire.AppendBackendKeyData(b, k.pid, k.secret(&buf))
 }

@@ -5,6 +5,7 @@ package pgpool
 import (
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/classify"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
@@ -21,67 +22,69 @@ type client struct {
 	group       *group
 	conn        *netloop.Conn
 	cancelKey   // what a cancel request must carry
-	user        string
+	user        unique.Handle[string]
 	policy      *Policy
 	startSet    *settings
-	connectedAt int64 // Unix seconds
+	connectedAt uint32 // Unix seconds
 
-	home   atomic.Pointer[worker]  // w, for cancel requests
-	runsOn atomic.Pointer[process] // of server, for statements that name sessions (pids.go)
-	server *server                 // who it has, or
-	last   *server                 // who it had last
-	pool   *pool                   // where it waits for one, or neither
-	prev   *client                 // neighbours in pool.waiting
-	next   *client
-	since  time.Time // when it began to wait, or to idle
+	pinnedAt uint32                  // Unix seconds
+	home     atomic.Pointer[worker]  // w, for cancel requests
+	runsOn   atomic.Pointer[process] // of server, for statements that name sessions (pids.go)
+	server   *server                 // who it has, or
+	last     *server                 // who it had last
+	pool     *pool                   // where it waits for one, or neither
+	prev     *client                 // neighbours in pool.waiting
+	next     *client
+	since    time.Time // when it began to wait, or to idle
 
 	set      *settings             // its session's settings
 	stmts    map[string]*statement // its named prepared statements
 	unnamed  *statement            // its unnamed one
-	status   byte                  // transaction state as it was last told
-	pin      pinReason             // why it keeps its server between transactions
-	pinnedBy *statement            // what caused that
+	pinnedBy *statement            // what caused pin
 	suspect  *statement            // the last that may have left something
-	held     traceKinds            // what is known to be left there
 	prepares *traces               // what its SQL PREPAREs may leave when they are run
-	pinnedAt int64                 // Unix seconds
 	floor    floor                 // replicas must have come this far before it reads there
 
-	scan      scan
-	inFlight  int // units sent whose ReadyForQuery has not come
-	binds     int // since the last Sync
-	executes  int
-	wrote     bool   // the unit at hand may write
-	unitNo    uint64 // units sent so far
-	parsedIn  uint64 // the last of them that holds a Parse or Close of a statement
-	here      parsed // what the unit at hand has parsed
-	changing  bool   // what was sent may change what the books say: see mustWait
-	waits     bool   // for all answers, before it goes on
-	body      int    // bytes still to come of a message that is passed on in pieces
-	bodyTo    bool   // they go to the server; otherwise nowhere
-	bodyEnd   bool   // they end the unit
-	midUnit   bool   // part of a unit is sent
-	granted   bool   // the server was given for the unit that comes next
-	reads     bool   // that unit was sent to a replica
-	renewable bool   // the unit at hand can be sent again if a plan of the server is out of date
-	copyIn    bool   // the server reads CopyData
-	stalled   bool   // the server is too slow or owes too much, or the client does not read: nothing more is sent
-	closing   bool
-	notified  bool       // it has been told that it waits
-	drop      int        // bytes of a cancelled unit, to be skipped
-	bound     *setChange // what the messages since the last Sync do to the settings
-	replay    []byte     // a unit that is to be repeated, ahead of what conn holds
-	unit      *statement // what the unit at hand runs, as far as scanned
-	inbox     *inbox     // nil unless it has listened
+	scan     scan
+	unitNo   uint64     // units sent so far
+	parsedIn uint64     // the last of them that holds a Parse or Close of a statement
+	body     int        // bytes still to come of a message that is passed on in pieces
+	bound    *setChange // what the messages since the last Sync do to the settings
+	replay   []byte     // a unit that is to be repeated, ahead of what conn holds
+	unit     *statement // what the unit at hand runs, as far as scanned
+	inbox    *inbox     // nil unless it has listened
+	fence    *fence     // see notify.go
+	here     parsed     // what the unit at hand has parsed
+
+	inFlight int32 // units sent whose ReadyForQuery has not come
+	binds    int32 // since the last Sync
+	executes int32
+	drop     int32 // bytes of a cancelled unit, to be skipped
+
+	held      traceKinds // what is known to be left on its server
+	pin       pinReason  // why it keeps its server between transactions
+	status    byte       // transaction state as it was last told
+	wrote     bool       // the unit at hand may write
+	changing  bool       // what was sent may change what the books say: see mustWait
+	waits     bool       // for all answers, before it goes on
+	bodyTo    bool       // the body goes to the server; otherwise nowhere
+	bodyEnd   bool       // it ends the unit
+	midUnit   bool       // part of a unit is sent
+	granted   bool       // the server was given for the unit that comes next
+	reads     bool       // that unit was sent to a replica
+	renewable bool       // the unit at hand can be sent again if a plan of the server is out of date
+	copyIn    bool       // the server reads CopyData
+	stalled   bool       // the server is too slow or owes too much, or the client does not read: nothing more is sent
 	notifies  bool       // its transaction may have notified
-	fence     *fence     // see notify.go
+	notified  bool       // it has been told that it waits
+	closing   bool
 }
 
 // parsed is what a unit has parsed so far.
 type parsed struct {
+	name    string // the last named one
 	any     bool
 	unnamed bool
-	name    string // the last named one
 }
 
 // Data takes what the client sent.
@@ -89,8 +92,8 @@ func (c *client) Data(_ *netloop.Conn, b []byte) int {
 	if len(c.replay) > 0 {
 		return 0
 	}
-	done := min(c.drop, len(b))
-	c.drop -= done
+	done := min(int(c.drop), len(b))
+	c.drop -= int32(done)
 	for done < len(b) && !c.closing {
 		n := c.step(b[done:])
 		if n == 0 {

@@ -112,8 +112,8 @@ func (c consoleSource) Pins() []admin.Pin {
 			if cl.pin == notPinned {
 				continue
 			}
-			row := admin.Pin{ClientID: uint64(cl.pid), User: cl.user, Database: cl.group.shared.key.database, Reason: cl.pin.String(),
-				Since: time.Unix(cl.pinnedAt, 0)}
+			row := admin.Pin{ClientID: uint64(cl.pid), User: cl.user.Value(), Database: cl.group.shared.key.database, Reason: cl.pin.String(),
+				Since: time.Unix(int64(cl.pinnedAt), 0)}
 			if cl.server != nil {
 				row.ServerPID = cl.server.pid
 			}
@@ -224,8 +224,8 @@ func (c consoleSource) Clients() []admin.Client {
 	var out []admin.Client
 	c.p.each(func(w *worker) {
 		for cl := range w.clients {
-			row := admin.Conn{User: cl.user, Database: cl.group.shared.key.database, State: "idle",
-				ConnectTime: time.Unix(cl.connectedAt, 0), ID: uint64(cl.pid), PreparedStatements: len(cl.stmts)}
+			row := admin.Conn{User: cl.user.Value(), Database: cl.group.shared.key.database, State: "idle",
+				ConnectTime: time.Unix(int64(cl.connectedAt), 0), ID: uint64(cl.pid), PreparedStatements: len(cl.stmts)}
 			if cl.pool != nil {
 				row.State = "waiting"
 				row.Wait = time.Since(cl.since)

@@ -54,7 +54,7 @@ func (p *Pooler) enter(database, user string, limits *Policy) error {
 func (p *Pooler) clientGone(c *client) {
 	p.unregister(&c.cancelKey)
 	p.nclients.Add(-1)
-	p.exit(c.group.shared.key.database, c.user)
+	p.exit(c.group.shared.key.database, c.user.Value())
 }
 
 // exit counts a client out.

@@ -228,7 +228,7 @@ func (c *client) listened(r *listenRequest, life uint64, refused []byte) {
 		return
 	}
 	c.inbox.request = nil
-	c.drop = r.size
+	c.drop = int32(r.size)
 	c.since = c.w.loop.Now()
 	if refused != nil {
 		c.conn.Write(refused)
@@ -249,7 +249,7 @@ func (c *client) listened(r *listenRequest, life uint64, refused []byte) {
 
 // abandonListen answers a LISTEN or UNLISTEN that is cancelled. Whatever comes of it, listened will release it.
 func (c *client) abandonListen(e *pgwire.Error) {
-	c.drop = c.inbox.request.size
+	c.drop = int32(c.inbox.request.size)
 	c.inbox.request = nil
 	c.conn.SetBuffer(pgwire.AppendReadyForQuery(pgwire.AppendErrorResponse(c.conn.Buffer(256), e), pgwire.Idle))
 	c.conn.Redeliver()

@@ -158,7 +158,7 @@ func (a *arrival) login() error {
 	if !t.AddHost { // with it, no two are equal
 		set = p.intern(set)
 	}
-	c := &client{user: unique.Make(user).Value(), policy: policy, startSet: set, set: set, connectedAt: time.Now().Unix()}
+	c := &client{user: unique.Make(user), policy: policy, startSet: set, set: set, connectedAt: uint32(time.Now().Unix())}
 	p.register(&c.cancelKey, c, a.version)
 	_, err = a.nc.Write(greeting(reported, &c.cancelKey))
 	if err == nil {

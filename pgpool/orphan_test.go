@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unique"
 
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
@@ -101,7 +102,7 @@ func TestUsersWaitInTurn(t *testing.T) {
 	now := time.Now()
 	add := func(user string, n int) {
 		for i := range n {
-			list.push(&client{user: user, since: now.Add(time.Duration(i)), cancelKey: cancelKey{pid: uint32(i)}})
+			list.push(&client{user: unique.Make(user), since: now.Add(time.Duration(i)), cancelKey: cancelKey{pid: uint32(i)}})
 		}
 	}
 	add("greedy", 4)
@@ -109,7 +110,7 @@ func TestUsersWaitInTurn(t *testing.T) {
 	add("b", 1)
 	for list.n > 0 {
 		c := list.pop()
-		got = append(got, fmt.Sprint(c.user, c.pid))
+		got = append(got, fmt.Sprint(c.user.Value(), c.pid))
 		if len(got) == 3 {
 			add("late", 1)
 		}

@@ -90,7 +90,7 @@ func (c *client) setPin(why pinReason, by *statement) {
 		c.w.pins--
 		by = nil
 	}
-	c.pin, c.pinnedBy, c.pinnedAt = why, by, c.w.loop.Now().Unix()
+	c.pin, c.pinnedBy, c.pinnedAt = why, by, uint32(c.w.loop.Now().Unix())
 }
 
 // discarded is called when DISCARD ALL has wiped the session.

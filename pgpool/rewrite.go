@@ -297,10 +297,10 @@ func (c *client) sendNamed(s *server, typ byte, name string) {
 // scan is how far the unit at the front of the client's bytes has been looked at.
 type scan struct {
 	pos    int        // bytes
-	write  bool       // something in it is, or may be, no read
 	parsed *statement // the last Parse
 	name   string     // and its name
 
+	write     bool // something in it is, or may be, no read
 	named     bool // it has a Bind of a statement that servers may have prepared long ago
 	renewable bool // and ends with Sync
 }

@@ -21,9 +21,9 @@ type line struct {
 }
 
 func (l *waitList) push(c *client) {
-	q := l.lines[c.user]
+	q := l.lines[c.user.Value()]
 	if q == nil {
-		q = l.open(c.user)
+		q = l.open(c.user.Value())
 	}
 	c.prev, c.next = q.tail, nil
 	if q.tail != nil {
@@ -80,7 +80,7 @@ func (l *waitList) pop() *client {
 }
 
 func (l *waitList) remove(c *client) {
-	q := l.lines[c.user]
+	q := l.lines[c.user.Value()]
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {

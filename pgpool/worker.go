@@ -141,7 +141,7 @@ func (w *worker) adopt(c *client, shared *sharedGroup, conn *netloop.Conn) netlo
 	if w.pooler.suspended.Load() {
 		conn.PauseReading()
 	}
-	c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user) // a reload may have come since the login began
+	c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user.Value()) // a reload may have come since the login began
 	w.observe(c.policy)
 	w.startHouse()
 	return c
@@ -266,7 +266,7 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 		if c.group.removed && c.server == nil {
 			c.refuse(databaseRemoved.with(c.group.shared.key.database))
 		}
-		c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user)
+		c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user.Value())
 		w.observe(c.policy)
 	}
 	w.house.Reset(w.pace)
