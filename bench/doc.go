@@ -2,6 +2,7 @@
 //
 //	make bench QUICK=1                        three rounds, six minutes
 //	make bench                                ten rounds, half an hour
+//	make bench ARGS=-split                    reads on replicas, beside pgpool-II
 //	make bench PGBOUNCER=path REDIS=path      other binaries than those in PATH
 //	make bench ARGS="-only 'prepared|GET'"    some workloads and scenarios
 //
@@ -16,6 +17,9 @@
 //
 // Scenarios come before the rounds and have processes of their own: the start, thousands of idle clients, a storm of
 // logins, a slow reader, a large COPY. The page begins with the targets, each with its number and whether it was met.
+//
+// With -split there are a primary and two replicas, and pgpool-II is the rival. Outrigger runs three times: as it is, with
+// all reads on the primary (unsplit), and without read your writes (eventual). What the others cost less is the price.
 //
 // # Folders
 //

@@ -27,6 +27,11 @@ const (
 	PgBouncer = "pgbouncer"
 	Redis     = "redis-server"
 	Direct    = "direct"
+	Pgpool    = "pgpool"
+
+	// Outrigger with other settings.
+	Unsplit  = "unsplit"  // reads stay on the primary
+	Eventual = "eventual" // reads see whatever a replica has
 )
 
 // Limits that every pooler gets.
@@ -45,6 +50,11 @@ const (
 type Options struct {
 	// Logins makes it ask for SCRAM-SHA-256; otherwise it trusts everybody.
 	Logins bool
+	// Replicas makes Outrigger use the cluster's replicas.
+	Replicas bool
+	// Name and Env are for Outrigger under another name, with more variables in its environment.
+	Name string
+	Env  []string
 }
 
 // verifier is what poolers know of the password: SCRAM's keys. From the password itself some would derive them anew for
@@ -98,6 +108,7 @@ type Contender struct {
 	addrs    map[load.Half]string
 	cannot   func(load.Workload) string // may be nil
 	process  *process                   // nil: not measured
+	family   bool                       // its child processes are measured with it
 	ready    time.Duration              // from exec until it was ready
 }
 
@@ -117,7 +128,35 @@ func (c *Contender) CPU() (time.Duration, error) {
 	if c.process == nil {
 		return 0, ErrNoProcess
 	}
-	return cpuTime(c.process.child.Pid())
+	return sum(c.pids(), cpuTime)
+}
+
+// pids are its processes, first the one that was started.
+func (c *Contender) pids() []int {
+	all := []int{c.process.child.Pid()}
+	if c.family {
+		all = append(all, devpg.ChildrenOf(all[0])...)
+	}
+	return all
+}
+
+// Processes is how many CPU and Memory look at; 1 where there is none.
+func (c *Contender) Processes() int {
+	if c.process == nil {
+		return 1
+	}
+	return len(c.pids())
+}
+
+// sum adds up a number of the first process and those of the others that still run.
+func sum[T int64 | time.Duration](pids []int, of func(pid int) (T, error)) (T, error) {
+	total, err := of(pids[0])
+	for _, pid := range pids[1:] {
+		if n, err := of(pid); err == nil {
+			total += n
+		}
+	}
+	return total, err
 }
 
 // Memory is what its process holds resident, in bytes.
@@ -125,7 +164,7 @@ func (c *Contender) Memory() (int64, error) {
 	if c.process == nil {
 		return 0, ErrNoProcess
 	}
-	return residentMemory(c.process.child.Pid())
+	return sum(c.pids(), residentMemory)
 }
 
 // Ready is how long it took to start: from exec until it said that it was ready and, a pooler, had answered a query.

@@ -1,6 +1,7 @@
 package contender
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -61,6 +62,10 @@ func StartOutrigger(ctx context.Context, program, version, dir string, servers *
 				fmt.Sprintf("OUTRIGGER_DEFAULT_POOL_SIZE=%d", PoolSize),
 				fmt.Sprintf("OUTRIGGER_MAX_CLIENT_CONN=%d", MaxClients),
 			}
+			if o.Replicas {
+				cmd.Env = append(cmd.Env, "OUTRIGGER_REPLICA_URLS="+strings.Join(servers.ReplicaURLs(), ","))
+			}
+			cmd.Env = append(cmd.Env, o.Env...)
 			if o.Logins {
 				cmd.Env = append(cmd.Env, "OUTRIGGER_CLIENT_AUTH=scram-sha-256", "OUTRIGGER_AUTH_FILE="+users)
 			}
@@ -76,9 +81,12 @@ func StartOutrigger(ctx context.Context, program, version, dir string, servers *
 	if err != nil {
 		return nil, err
 	}
-	return &Contender{Name: Outrigger, Version: version, process: p, ready: p.ready,
-		Settings: fmt.Sprintf("one node, default_pool_size=%d max_client_conn=%d", PoolSize, MaxClients),
-		addrs:    map[load.Half]string{load.Pooler: addrs[pg], load.Cache: addrs[cache]}}, nil
+	settings := fmt.Sprintf("one node, default_pool_size=%d max_client_conn=%d", PoolSize, MaxClients)
+	if len(o.Env) > 0 {
+		settings += " " + strings.Join(o.Env, " ")
+	}
+	return &Contender{Name: cmp.Or(o.Name, Outrigger), Version: version, process: p, ready: p.ready, Settings: settings,
+		addrs: map[load.Half]string{load.Pooler: addrs[pg], load.Cache: addrs[cache]}}, nil
 }
 
 // isReady asks the node itself.

@@ -27,6 +27,17 @@ func PoolerWorkloads(p Pgbench, clients []int) []Workload {
 	return all
 }
 
+// SplitWorkloads is the table for replicas: reads alone, which all can go there, and transactions that write.
+func SplitWorkloads(p Pgbench) []Workload {
+	var all []Workload
+	for _, mode := range []string{"simple", "extended", "prepared"} {
+		for _, c := range []int{16, 64} {
+			all = append(all, p.Transactions(fmt.Sprintf("select %s clients=%d", mode, c), "select-only", mode, c, logSome))
+		}
+	}
+	return append(all, p.Transactions("tpc-b simple clients=16", "tpcb-like", "simple", 16, logAll))
+}
+
 // CacheWorkloads is the table for the cache: SET before GET, without pipelining and with. scale multiplies the
 // requests of a run.
 func CacheWorkloads(b RedisBenchmark, scale int) []Workload {

@@ -79,8 +79,12 @@ func (b *bench) setUp(ctx context.Context) error {
 		return err
 	}
 	b.say("starting PostgreSQL with pgbench's tables, scale %d", scale)
-	b.servers, err = devpg.Start(ctx, devpg.Options{Settings: postgresSettings(),
-		MaxConnections: b.opts.plan().direct + 3*contender.PoolSize + 20}) // direct clients, two poolers and a scenario's, others
+	o := devpg.Options{Settings: postgresSettings(),
+		MaxConnections: b.opts.plan().direct + 3*contender.PoolSize + 20} // direct clients, two poolers and a scenario's, others
+	if b.opts.split {
+		o.Replicas, o.MaxConnections = replicas, 3*o.MaxConnections
+	}
+	b.servers, err = devpg.Start(ctx, o)
 	if err != nil {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}
@@ -97,16 +101,40 @@ func (b *bench) setUp(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// start starts a contender.
+type start func() (*contender.Contender, error)
+
 // startContenders starts all; a rival that is not installed is left out, and the report says so.
 func (b *bench) startContenders(ctx context.Context, program string) error {
 	version, err := b.servers.Psql(ctx, 0, "select 'PostgreSQL ' || current_setting('server_version')")
 	if err != nil {
 		return fmt.Errorf("ask PostgreSQL for its version: %w", err)
 	}
-	starts := []func() (*contender.Contender, error){
-		func() (*contender.Contender, error) {
-			return contender.OfDirect(b.servers.Addr(0), version, b.opts.plan().direct), nil
-		},
+	starts := b.splitters(ctx, program)
+	if !b.opts.split {
+		starts = b.poolersAndCaches(ctx, program)
+	}
+	starts = append([]start{func() (*contender.Contender, error) {
+		return contender.OfDirect(b.servers.Addr(0), version, b.opts.plan().direct), nil
+	}}, starts...)
+	for _, start := range starts {
+		c, err := start()
+		if missing, ok := errors.AsType[*contender.Missing](err); ok {
+			b.leaveOut(missing.Error())
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b.contenders = append(b.contenders, c)
+		b.say("%s: %s", c.Name, c.Version)
+	}
+	return nil
+}
+
+// poolersAndCaches start Outrigger and the rivals of its halves.
+func (b *bench) poolersAndCaches(ctx context.Context, program string) []start {
+	return []start{
 		func() (*contender.Contender, error) {
 			path, err := contender.Find(b.opts.pgbouncer, "pgbouncer", "pgbouncer", "/usr/sbin/pgbouncer")
 			if err != nil {
@@ -129,19 +157,6 @@ func (b *bench) startContenders(ctx context.Context, program string) error {
 			})
 		},
 	}
-	for _, start := range starts {
-		c, err := start()
-		if missing, ok := errors.AsType[*contender.Missing](err); ok {
-			b.leaveOut(missing.Error())
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		b.contenders = append(b.contenders, c)
-		b.say("%s: %s", c.Name, c.Version)
-	}
-	return nil
 }
 
 // startPooler starts one for the rounds; the scenarios will start more.
@@ -178,19 +193,29 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 	}
 	if pgbench != "" {
 		g := load.Pgbench{Program: pgbench, User: devpg.User, Database: devpg.Database, Seconds: p.seconds}
-		all = append(all, load.PoolerWorkloads(g, p.clients)...)
+		if b.opts.split {
+			all = append(all, load.SplitWorkloads(g)...)
+		} else {
+			all = append(all, load.PoolerWorkloads(g, p.clients)...)
+		}
 		b.addTool(ctx, "pgbench", pgbench, fmt.Sprintf("scale %d, %d s a run, at most 2 threads; with 1,000 clients one more second, "+
 			"to log in, and one thread: then it is the heaviest process itself, and ratios lean towards 1", scale, p.seconds))
-		for _, s := range scenario.All(p.sizes, b.servers, g) {
+		scenarios := scenario.All(p.sizes, b.servers, g)
+		if b.opts.split {
+			scenarios = []scenario.Scenario{scenario.Scaling(b.servers, g)}
+		}
+		for _, s := range scenarios {
 			if b.opts.only.MatchString(s.Name) {
 				b.scenarios = append(b.scenarios, s)
 			}
 		}
 	}
 	redisBenchmark, err := contender.Find("", "redis-benchmark", "redis-tools")
-	if err != nil {
+	switch {
+	case b.opts.split:
+	case err != nil:
 		b.leaveOut(err.Error())
-	} else {
+	default:
 		g := load.RedisBenchmark{Program: redisBenchmark, Clients: 50, Size: 100, Keys: 100_000}
 		all = append(all, load.CacheWorkloads(g, p.redisScale)...)
 		b.addTool(ctx, "redis-benchmark", redisBenchmark, fmt.Sprintf("one thread, values of %d bytes, %d keys", g.Size, g.Keys))

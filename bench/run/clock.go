@@ -25,7 +25,7 @@ type sample struct {
 	cpu time.Duration
 }
 
-// clockInterval is a step of the kernel's counters.
+// clockInterval is a step of the kernel's counters. Those of many processes are read less often, or that would cost them.
 const clockInterval = 10 * time.Millisecond
 
 func startClock(c *contender.Contender) *clock {
@@ -33,7 +33,7 @@ func startClock(c *contender.Contender) *clock {
 	k.take()
 	go func() {
 		defer close(k.done)
-		tick := time.NewTicker(clockInterval)
+		tick := time.NewTicker(clockInterval * time.Duration(k.c.Processes()))
 		defer tick.Stop()
 		for k.err == nil {
 			select {

@@ -13,6 +13,7 @@ import (
 // options are what the caller may choose.
 type options struct {
 	quick     bool
+	split     bool           // reads on replicas, instead of the pooler and the cache
 	only      *regexp.Regexp // names of workloads
 	pgbouncer string         // path; empty: the one in PATH
 	redis     string
@@ -50,6 +51,7 @@ func parseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.BoolVar(&o.quick, "quick", quick != "" && quick != "0", "three short rounds (QUICK=1)")
+	flags.BoolVar(&o.split, "split", false, "measure reads and writes apart, on a primary with two replicas, beside pgpool-II")
 	only := flags.String("only", "", "run the workloads whose names match this regular expression")
 	if err := flags.Parse(args); err != nil {
 		return o, err

@@ -9,6 +9,9 @@ import (
 // targets say what the pooler is meant to be beside PgBouncer; those of the scenarios are with their figures. Of the cache
 // none is asked.
 func (b *bench) targets() []report.Target {
+	if b.opts.split {
+		return b.splitTargets()
+	}
 	var all []report.Target
 	for _, w := range b.workloads {
 		if w.Half != load.Pooler {

@@ -21,8 +21,8 @@ func setOwned(cmd *exec.Cmd) {
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
 }
 
-// childrenOf lists the direct children of a process.
-func childrenOf(pid int) []int {
+// ChildrenOf lists the direct children of a process.
+func ChildrenOf(pid int) []int {
 	id := strconv.Itoa(pid)
 	b, err := os.ReadFile(filepath.Join("/proc", id, "task", id, "children"))
 	if err != nil {

@@ -15,6 +15,7 @@ func setOwned(cmd *exec.Cmd) {
 	cmd.SysProcAttr.Setpgid = true
 }
 
-func childrenOf(int) []int { return nil } // backends notice by themselves that their postmaster is gone
+// ChildrenOf knows of none.
+func ChildrenOf(int) []int { return nil } // backends notice by themselves that their postmaster is gone
 
 func removeSegment(int) {}

@@ -191,7 +191,7 @@ func (n *node) kill() {
 		return
 	}
 	// Backends belong to the postmaster that we started; asked before it dies, as afterwards they have another parent.
-	backends := childrenOf(n.child.Pid())
+	backends := ChildrenOf(n.child.Pid())
 	n.child.Stop(syscall.SIGKILL, stopGrace)
 	for _, pid := range backends {
 		_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -1,0 +1,88 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/outrigger-proxy/outrigger/bench/contender"
+	"github.com/outrigger-proxy/outrigger/bench/load"
+	"github.com/outrigger-proxy/outrigger/bench/report"
+	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
+)
+
+// Every server may use this share of one processor: three of them leave something for the pooler and the generator, and
+// what a replica adds can be seen.
+const (
+	serverShare    = 0.25
+	scalingClients = 16
+	scalingSeconds = 5
+)
+
+// Scaling puts pgbench's reads on the primary alone, and through a pooler on a primary and two replicas, where each server
+// has the same small share of a processor.
+func Scaling(servers *devpg.Cluster, pgbench load.Pgbench) Scenario {
+	share := report.Figure{Name: "reads: the primary's share", Unit: "%", AtMost: 40}
+	alone := report.Figure{Name: "reads: time for the same number, against the primary alone", Unit: "×", AtMost: 1 / 1.6}
+	rate := report.Figure{Name: "reads through the pooler", Unit: "/s", NoGoal: true}
+	direct := report.Figure{Name: "reads on the primary alone", Unit: "/s", NoGoal: true}
+	pgbench.Seconds = scalingSeconds
+	reads := pgbench.Transactions("", "select-only", "simple", scalingClients, 1)
+	return Scenario{"scaling", []report.Figure{share, alone, rate, direct}, func(ctx context.Context, p Pooler, v *Values) error {
+		lift, err := servers.LimitCPU(serverShare)
+		if err != nil {
+			return fmt.Errorf("limit the servers: %w", err)
+		}
+		defer lift()
+		single, err := reads.Run(ctx, servers.Addr(0))
+		if err != nil {
+			return fmt.Errorf("the primary alone: %w", err)
+		}
+		return started(ctx, p, contender.Options{}, func(c Process) error {
+			before, err := transactions(ctx, servers)
+			if err != nil {
+				return err
+			}
+			split, err := reads.Run(ctx, c.Addr(load.Pooler))
+			if err != nil {
+				return err
+			}
+			after, err := transactions(ctx, servers)
+			if err != nil {
+				return err
+			}
+			v.say("$ %s\n%s\n$ %s\n%s\ntransactions of each server: %d to %d", single.Command, single.Output, split.Command, split.Output, before, after)
+			total := 0
+			for i := range after {
+				total += after[i] - before[i]
+			}
+			if total < int(split.Operations) {
+				return fmt.Errorf("the servers count %d transactions, the generator %d", total, split.Operations)
+			}
+			v.set(share, 100*float64(after[0]-before[0])/float64(total))
+			v.set(alone, single.Rate/split.Rate)
+			v.set(rate, split.Rate)
+			v.set(direct, single.Rate)
+			return nil
+		})
+	}}
+}
+
+// transactions asks each server how many it has committed. Sessions that have ended or are idle have reported theirs.
+func transactions(ctx context.Context, servers *devpg.Cluster) ([]int, error) {
+	var all []int
+	for i := range servers.Len() {
+		out, err := servers.Psql(ctx, i, "select pg_sleep(1.5); select pg_stat_clear_snapshot(); select xact_commit from pg_stat_database where datname = current_database()")
+		if err != nil {
+			return nil, fmt.Errorf("count the transactions of server %d: %w", i, err)
+		}
+		lines := strings.Fields(out)
+		n, err := strconv.Atoi(lines[len(lines)-1])
+		if err != nil {
+			return nil, fmt.Errorf("count the transactions of server %d: %w", i, err)
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
