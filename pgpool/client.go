@@ -186,7 +186,7 @@ func (c *client) begin(b []byte) bool {
 		// Only the unit it was given for runs on a replica: the next one is routed anew.
 		return !s.readOnly || c.granted
 	}
-	read, whole := c.scanUnit(b)
+	d, whole := c.scanUnit(b)
 	if !whole {
 		return false
 	}
@@ -195,11 +195,11 @@ func (c *client) begin(b []byte) bool {
 	if c.unit != nil && c.unit.class.Class == classify.Listen && c.listens(b) {
 		return false
 	}
-	return c.acquire(read)
+	return c.acquire(d)
 }
 
 // acquire gets a server for the unit at hand, at once or later. It reports whether there is one now.
-func (c *client) acquire(read bool) bool {
+func (c *client) acquire(d decision) bool {
 	if c.group.moved != nil {
 		c.move()
 	}
@@ -207,7 +207,7 @@ func (c *client) acquire(read bool) bool {
 		c.refuse(databaseRemoved.with(c.group.shared.key.database))
 		return false
 	}
-	p := c.group.route(c, read)
+	p := c.group.route(c, d)
 	c.reads = p.isReplica()
 	if p.waiting.n == 0 {
 		if s := p.takeFor(c); s != nil {
@@ -308,7 +308,7 @@ func (c *client) repeat(unit []byte) {
 	c.replay = append([]byte(nil), unit...)
 	c.midUnit, c.granted, c.inFlight = false, false, 0
 	c.binds, c.executes = 0, 0
-	if c.acquire(false) {
+	if c.acquire(decision{why: forRefusal}) {
 		c.pump()
 	}
 }

@@ -23,6 +23,10 @@
 //	errors.go    what clients are told
 //	replication.go  connections that are passed through whole
 //	upstream.go  servers: URLs, dialling, cancel requests
+//	decision.go  on which side a unit runs, and why
+//	route.go     the server for a unit
+//	balance.go   which replica
+//	consistency.go  what a read must see
 //	watcher.go   who is primary, and which replicas have caught up
 //	worker.go    what one event loop owns; timeouts, drain
 //	pool.go      connections to one server for one database and user

@@ -158,18 +158,6 @@ func (s *statement) settingChange() *setChange {
 	return nil
 }
 
-// read tells whether a replica may run it.
-func (s *statement) read() bool {
-	r := &s.class
-	switch {
-	case s.primaryOnly || r.Hint == classify.HintPrimary:
-		return false
-	case r.Hint == classify.HintReplica:
-		return r.Flags == 0 // what turns out to be a write is repeated on the primary
-	}
-	return r.Class == classify.Read
-}
-
 // deallocated returns the name in a DEALLOCATE of one statement, or "".
 func (s *statement) deallocated() string {
 	if s.class.Flags&classify.StateMask != classify.StateDeallocate || s.class.Statements != 1 {

@@ -61,6 +61,18 @@ type Policy struct {
 	ServerIdle       time.Duration
 	ResetQuery       string // after a session, ahead of DISCARD ALL
 	ConnectQuery     string // before a new server is used
+
+	// Of reads and writes.
+	Route              Route
+	ReadsUntilWrite    bool     // a READ COMMITTED transaction reads from replicas until it does something else
+	ReadFunctions      []string // functions that only read, name or schema.name, whatever the catalog says
+	WriteFunctions     []string // functions that do not
+	Consistency        Consistency
+	Balance            Balance
+	RefuseReads        bool          // true: reads are refused while no replica can take them; false: the primary takes them
+	MaxReplicaLag      time.Duration // a replica further behind gets no reads
+	MaxReplicaLagBytes int64
+	FailoverWait       time.Duration // longest wait for a primary while there is none
 }
 
 // Tuning is what Reload can change.
@@ -81,6 +93,13 @@ type Tuning struct {
 	AsClient      bool          // log in to the servers as the client's user
 	AddHost       bool          // add a client's address to its application_name
 	MaxPacket     int64         // bytes of a client's message; 0: what PostgreSQL takes, 1 GiB
+
+	Zone              string           // of this node: replicas there come first
+	ApplicationRoutes map[string]Route // by application_name, which may end with *
+	ProbeInterval     time.Duration
+	BreakerFailures   int           // failures after which reads avoid a server
+	BreakerTimeout    time.Duration // after which it is tried again
+	DNSMaxTTL         time.Duration // after which the names of servers are looked up again; 0: never
 
 	// IgnoreStartup names startup parameters that are dropped.
 	IgnoreStartup []string
@@ -131,6 +150,15 @@ func (t Tuning) withDefaults() *Tuning {
 	}
 	if t.MaxPacket <= 0 || t.MaxPacket > pgwire.MaxFrame {
 		t.MaxPacket = pgwire.MaxFrame
+	}
+	if t.ProbeInterval <= 0 {
+		t.ProbeInterval = time.Second
+	}
+	if t.BreakerFailures <= 0 {
+		t.BreakerFailures = 5
+	}
+	if t.BreakerTimeout <= 0 {
+		t.BreakerTimeout = 5 * time.Second
 	}
 	t.ClientTLS = forClients(t.ClientTLS)
 	return &t

@@ -251,7 +251,7 @@ func (p *pool) follow() {
 			continue
 		}
 		c.pool = nil
-		if c.acquire(false) {
+		if c.acquire(decision{why: forLoss}) {
 			c.pump()
 		}
 	}
@@ -360,7 +360,7 @@ func (p *pool) failWaiting(err error) {
 		c := p.waiting.pop()
 		c.pool = nil
 		if p.isReplica() {
-			if c.acquire(false) {
+			if c.acquire(decision{why: forLoss}) {
 				c.pump()
 			}
 			continue

@@ -300,78 +300,95 @@ type scan struct {
 	parsed *statement // the last Parse
 	name   string     // and its name
 
-	write     bool // something in it is, or may be, no read
-	named     bool // it has a Bind of a statement that servers may have prepared long ago
-	renewable bool // and ends with Sync
+	why       routeReason // what in it first is, or may be, no read
+	named     bool        // it has a Bind of a statement that servers may have prepared long ago
+	renewable bool        // and ends with Sync
 }
 
 // scanUnit looks at the unit that starts at b. whole is false while bytes are missing; then the connection gathers them.
-// read tells that a replica may run it.
-func (c *client) scanUnit(b []byte) (read, whole bool) {
+func (c *client) scanUnit(b []byte) (d decision, whole bool) {
+	unknown := decision{why: forUnknown}
 	for sc := &c.scan; ; {
 		rest := b[sc.pos:]
 		if sc.pos >= maxGather {
-			return false, true
+			return unknown, true
 		}
 		if len(rest) < pgwire.HeaderLen {
-			return false, false
+			return unknown, false
 		}
 		typ, size, ok := pgwire.Header(rest)
 		if !ok || size > c.w.maxPacket {
-			return false, true // refused when its turn comes
+			return unknown, true // refused when its turn comes
 		}
 		switch typ {
 		case pgwire.Query, pgwire.Parse:
 			if size > maxText {
-				return false, true
+				return unknown, true
 			}
 			if len(rest) < size {
 				c.conn.Expect(sc.pos + size)
-				return false, false
+				return unknown, false
 			}
 			body := rest[pgwire.HeaderLen:size]
 			if typ == pgwire.Query {
 				c.unit = c.w.texts.query(body)
 				c.refers(c.unit)
-				return !sc.write && c.unit.read(), true
+				sc.note(c.decide(c.unit))
+				return sc.decision(), true
 			}
 			name, text, ok := pgwire.CString(body)
 			if !ok {
-				return false, true
+				return unknown, true
 			}
 			sc.parsed, sc.name = c.w.texts.find(text, ""), string(name)
 			c.unit = sc.parsed
 			c.refers(c.unit)
-			sc.write = sc.write || !sc.parsed.read()
+			sc.note(c.decide(sc.parsed))
 			sc.named = sc.named || sc.name != ""
 		case pgwire.Bind:
 			if len(rest) < size && len(rest) < maxNames {
 				c.conn.Expect(sc.pos + min(size, maxNames))
-				return false, false
+				return unknown, false
 			}
 			st := c.bindTarget(rest[pgwire.HeaderLen:min(size, len(rest))])
 			c.unit = st
-			sc.write = sc.write || st == nil || !st.read()
+			if st == nil {
+				sc.note(unknown)
+			} else {
+				sc.note(c.decide(st))
+			}
 			sc.named = sc.named || st != nil && c.unnamed != st
 		case pgwire.Sync:
 			sc.renewable = sc.named
-			return !sc.write, len(rest) >= size
+			return sc.decision(), len(rest) >= size
 		case pgwire.Flush, pgwire.FunctionCall:
-			return false, true // a Flush wants its answers now, and what follows is not known
+			return unknown, true // a Flush wants its answers now, and what follows is not known
 		case pgwire.Describe, pgwire.Execute, pgwire.Close:
 		default:
-			return false, true
+			return unknown, true
 		}
 		if len(rest) < size {
 			if sc.pos+size > maxGather {
-				return false, true
+				return unknown, true
 			}
 			c.conn.Expect(sc.pos + size)
-			return false, false
+			return unknown, false
 		}
 		sc.pos += size
 	}
 }
+
+// note takes in what was decided for a part: a replica must be able to run all of them.
+func (sc *scan) note(d decision) {
+	if sc.why < forAlone {
+		if !d.read || d.why > sc.why {
+			sc.why = d.why
+		}
+	}
+}
+
+// decision is what holds for all that was scanned.
+func (sc *scan) decision() decision { return decision{sc.why < forAlone, sc.why} }
 
 // bindTarget finds the statement of a Bind that has not been sent yet.
 func (c *client) bindTarget(body []byte) *statement {

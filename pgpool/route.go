@@ -21,27 +21,45 @@ type Roles interface {
 	Reached(i int, floor uint64) bool
 }
 
-// route chooses the pool for a client's next unit.
-func (g *group) route(c *client, read bool) *pool {
+// route chooses the pool for a client's next unit, and counts why.
+func (g *group) route(c *client, d decision) *pool {
+	p, why := g.place(c, d)
+	g.routes[why]++
+	return p
+}
+
+func (g *group) place(c *client, d decision) (*pool, routeReason) {
 	up := g.shared.up.roles
 	primary := g.pools[up.Primary()]
-	if !read || len(g.pools) == 1 || c.keeps() {
-		return primary
+	switch {
+	case len(g.pools) == 1:
+		return primary, forAlone
+	case !d.read:
+		return primary, d.why
+	case c.keeps():
+		return primary, forPin
 	}
 	var best *pool
-	least := 0
+	least, behind := 0, false
 	for k := range g.pools {
 		p := g.pools[(g.turn+k)%len(g.pools)]
-		if p == primary || !up.Usable(p.index) || !up.Reached(p.index, c.floor) || g.w.loop.Now().Before(p.retryAt) {
+		if p == primary || !up.Usable(p.index) || g.w.loop.Now().Before(p.retryAt) {
+			continue
+		}
+		if !up.Reached(p.index, c.floor) {
+			behind = true
 			continue
 		}
 		if load := len(p.all) - len(p.free) + p.waiting.n; best == nil || load < least {
 			best, least = p, load
 		}
 	}
-	if best == nil {
-		return primary
+	switch {
+	case best != nil:
+		g.turn = (best.index + 1) % len(g.pools)
+		return best, d.why
+	case behind:
+		return primary, forFloor
 	}
-	g.turn = (best.index + 1) % len(g.pools)
-	return best
+	return primary, forLoss
 }

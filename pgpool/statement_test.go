@@ -10,7 +10,7 @@ func TestTableKeepsQueriesThatComeAgain(t *testing.T) {
 	table := newStatements(&statementNames{})
 	query := func(text string) *statement { return table.query([]byte(text + "\x00")) }
 	for i := range 3 * sightings {
-		if s := query(fmt.Sprintf("select abalance from accounts where aid = %d", i)); !s.read() {
+		if s := query(fmt.Sprintf("select abalance from accounts where aid = %d", i)); !s.decide().read {
 			t.Fatal("a select is no read")
 		}
 	}

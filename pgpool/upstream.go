@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
@@ -22,10 +24,16 @@ type Server struct {
 	Credentials   *auth.Credentials
 	SSLMode       auth.SSLMode
 	TLS           *tls.Config // nil: the system's roots
+
+	// Of a replica.
+	Weight   int    // its share of reads, against the others'
+	Backup   bool   // it gets reads only while no other can take them
+	Zone     string // availability zone
+	PoolSize int    // 0: as the policy says
 }
 
 // ParseURL reads a Postgres URL: postgres://user:password@host:port/database?sslmode=… (PostgreSQL documentation,
-// "Connection URIs"). Errors never quote the password.
+// "Connection URIs"), and weight=, backup=, zone=, pool_size= of its own. Errors never quote the password.
 func ParseURL(s string) (Server, error) {
 	u, err := pgwire.ParseURL(s)
 	if err != nil {
@@ -78,8 +86,30 @@ func ParseURL(s string) (Server, error) {
 			return Server{}, err
 		}
 	}
-	return srv, nil
+	return srv, srv.share(q)
 }
+
+// share reads what a URL says of a server's part among others.
+func (s *Server) share(q url.Values) (err error) {
+	s.Weight, s.Zone = 1, q.Get("zone")
+	for name, field := range map[string]*int{"weight": &s.Weight, "pool_size": &s.PoolSize} {
+		if !q.Has(name) {
+			continue
+		}
+		if *field, err = strconv.Atoi(q.Get(name)); err != nil || *field < 1 || *field > maxShare {
+			return fmt.Errorf("URL parameter %s=%q: want a number from 1 to %d", name, q.Get(name), maxShare)
+		}
+	}
+	if q.Has("backup") {
+		if s.Backup, err = strconv.ParseBool(q.Get("backup")); err != nil {
+			return fmt.Errorf("URL parameter backup=%q: want true or false", q.Get("backup"))
+		}
+	}
+	return nil
+}
+
+// maxShare bounds weights and pool sizes.
+const maxShare = 100_000
 
 // dial connects and logs in, with further startup parameters.
 func (s *Server) dial(ctx context.Context, as *auth.Credentials, database string, settings ...pgwire.Param) (auth.Session, error) {

@@ -40,10 +40,11 @@ type group struct {
 	w       *worker
 	pools   []*pool
 	clients int
-	turn    int    // breaks ties between replicas
-	paused  bool   // nobody gets a server
-	removed bool   // its database is no longer configured
-	moved   *group // where clients go: the database lives elsewhere since a reload
+	turn    int                  // breaks ties between replicas
+	routes  [routeReasons]uint64 // units, by why they went where they went
+	paused  bool                 // nobody gets a server
+	removed bool                 // its database is no longer configured
+	moved   *group               // where clients go: the database lives elsewhere since a reload
 
 	channels map[string]map[*client]struct{} // who hears what from the listener
 }
@@ -249,7 +250,7 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 				c := p.waiting.pop()
 				c.move()
 				c.reads = false
-				c.group.route(c, false).wait(c)
+				c.group.route(c, decision{why: forLoss}).wait(c)
 			}
 		}
 	}

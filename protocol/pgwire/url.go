@@ -35,3 +35,22 @@ func ParseURL(s string) (*url.URL, error) {
 	u.RawQuery = query.Encode()
 	return u, nil
 }
+
+// SplitHosts returns a URI for each host of one that names several, separated by commas, each with a port of its own or
+// without (PostgreSQL documentation, "Specifying Multiple Hosts"). It returns any other text as it is.
+func SplitHosts(s string) []string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return []string{s}
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	at := strings.LastIndexByte(rest[:end], '@') + 1
+	var all []string
+	for host := range strings.SplitSeq(rest[at:end], ",") {
+		all = append(all, scheme+"://"+rest[:at]+host+rest[end:])
+	}
+	return all
+}

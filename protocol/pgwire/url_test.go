@@ -1,6 +1,9 @@
 package pgwire
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestParseURL(t *testing.T) {
 	for in, want := range map[string]string{
@@ -20,6 +23,21 @@ func TestParseURL(t *testing.T) {
 			t.Errorf("%s: %v", in, err)
 		case u.String() != want:
 			t.Errorf("%s: got %s, want %s", in, u, want)
+		}
+	}
+}
+
+func TestSplitHosts(t *testing.T) {
+	for in, want := range map[string][]string{
+		"":                            {""},
+		"postgres://u:p@host/db":      {"postgres://u:p@host/db"},
+		"postgres://u:p%2Cq@a:1,b/db": {"postgres://u:p%2Cq@a:1/db", "postgres://u:p%2Cq@b/db"},
+		"postgres://a,b:2?x=1,2":      {"postgres://a?x=1,2", "postgres://b:2?x=1,2"},
+		"postgres://u@[::1]:1,[::2]":  {"postgres://u@[::1]:1", "postgres://u@[::2]"},
+		"postgres:///db?host=a,b":     {"postgres:///db?host=a,b"},
+	} {
+		if got := SplitHosts(in); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", in, got, want)
 		}
 	}
 }

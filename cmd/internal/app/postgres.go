@@ -52,7 +52,24 @@ func planPostgres(cfg *config.Config, previous *auth.Authenticator) (tuning pgpo
 		Clients:       clients,
 		ClientTLS:     tls,
 		RequireTLS:    requireTLS,
+
+		Zone:              cfg.Zone,
+		ApplicationRoutes: applicationRoutes(cfg.ApplicationRoutes),
+		ProbeInterval:     cfg.ProbeInterval,
+		BreakerFailures:   cfg.BreakerFailures,
+		BreakerTimeout:    cfg.BreakerTimeout,
+		DNSMaxTTL:         cfg.DNSMaxTTL,
 	}, problems
+}
+
+// applicationRoutes returns what the entries name=route say; the last of several for one name wins.
+func applicationRoutes(entries []string) map[string]pgpool.Route {
+	routes := make(map[string]pgpool.Route, len(entries))
+	for _, e := range entries {
+		i := strings.LastIndexByte(e, '=')
+		routes[e[:i]], _ = pgpool.ParseRoute(e[i+1:])
+	}
+	return routes
 }
 
 // checkQuery returns the SQL of server_check_query.
@@ -64,7 +81,11 @@ func checkQuery(s string) string {
 }
 
 func policy(c config.Pool) pgpool.Policy {
-	mode, _ := pgpool.ParseMode(c.Mode) // one of its names: the configuration has been validated
+	// One of their names each: the configuration has been validated.
+	mode, _ := pgpool.ParseMode(c.Mode)
+	route, _ := pgpool.ParseRoute(c.Route)
+	consistency, _ := pgpool.ParseConsistency(c.Consistency)
+	balance, _ := pgpool.ParseBalance(c.LoadBalance)
 	return pgpool.Policy{
 		Mode:             mode,
 		MaxDBClients:     c.MaxDBClientConnections,
@@ -88,6 +109,17 @@ func policy(c config.Pool) pgpool.Policy {
 		ServerIdle:       c.ServerIdleTimeout,
 		ResetQuery:       resetQuery(c.ServerResetQuery),
 		ConnectQuery:     c.ConnectQuery,
+
+		Route:              route,
+		ReadsUntilWrite:    c.ReadsUntilWrite,
+		ReadFunctions:      c.ReadFunctions,
+		WriteFunctions:     c.WriteFunctions,
+		Consistency:        consistency,
+		Balance:            balance,
+		RefuseReads:        c.ReadsWithoutReplica == "error",
+		MaxReplicaLag:      c.MaxReplicaLag,
+		MaxReplicaLagBytes: c.MaxReplicaLagBytes,
+		FailoverWait:       c.FailoverWait,
 	}
 }
 
@@ -109,10 +141,11 @@ func planDatabases(cfg *config.Config, users auth.Users) (databases map[string]p
 	for _, name := range slices.Sorted(maps.Keys(cfg.Databases)) {
 		d := cfg.Databases[name]
 		planned := pgpool.Database{Name: d.DBName}
-		for i, u := range append([]string{d.PrimaryURL}, d.ReplicaURLs...) {
+		primaries := pgwire.SplitHosts(d.PrimaryURL)
+		for i, u := range append(primaries, d.ReplicaURLs...) {
 			server, err := pgpool.ParseURL(u)
 			if err != nil {
-				problems = add(problems, cfg, urlSetting(cfg, name, i), err)
+				problems = add(problems, cfg, urlSetting(cfg, name, i >= len(primaries)), err)
 				continue
 			}
 			if !namesSSLMode(u) {
@@ -131,10 +164,10 @@ func planDatabases(cfg *config.Config, users auth.Users) (databases map[string]p
 	return databases, problems
 }
 
-// urlSetting names the setting that the i-th URL of a database comes from.
-func urlSetting(cfg *config.Config, database string, i int) string {
+// urlSetting names the setting that a URL of a database comes from.
+func urlSetting(cfg *config.Config, database string, replica bool) string {
 	setting := "primary_url"
-	if i > 0 {
+	if replica {
 		setting = "replica_urls"
 	}
 	if own := "databases." + database + "." + setting; cfg.Origin(own) != "" {

@@ -31,6 +31,13 @@ type Config struct {
 	ServerCheckQuery     string // EmptyQuery: a query without a statement; "": none
 	ServerRoundRobin     bool
 
+	// Reads and writes
+	ApplicationRoutes []string // name=route
+	ProbeInterval     time.Duration
+	BreakerFailures   int
+	BreakerTimeout    time.Duration
+	DNSMaxTTL         time.Duration // 0: never
+
 	// Who may come in
 	ClientAuth     string // trust, scram-sha-256, md5, cert, peer; empty: by listener, see AuthFor
 	AuthFile       string
@@ -101,6 +108,17 @@ type Pool struct {
 	ConnectQuery      string // "": none
 
 	MaxPreparedStatements int // per server connection; at least 1
+
+	Route               string // auto, primary, replica
+	ReadsUntilWrite     bool
+	ReadFunctions       []string // name or schema.name
+	WriteFunctions      []string
+	Consistency         string // session, eventual, token, cluster
+	LoadBalance         string // least_connections, round_robin, latency
+	ReadsWithoutReplica string // primary, error
+	MaxReplicaLag       time.Duration
+	MaxReplicaLagBytes  int64
+	FailoverWait        time.Duration // 0: do not wait
 }
 
 // EmptyQuery is the server_check_query that asks for a query without a statement.

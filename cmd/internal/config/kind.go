@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // kind says what a setting's value may look like.
@@ -39,12 +40,15 @@ var (
 	addrOrOff = optional(scalar("host:port", "such as 127.0.0.1:7948, or off", parseAddrOrOff))
 	file      = optional(scalar("file", "the path of a file that this process may read", parseFile))
 	dir       = optional(scalar("directory", "the path of a directory that is there", parseDir))
-	pgURL     = optional(scalar("URL", hintURL, parsePostgresURL))
+	pgURL     = optional(scalar("URL", hintURL, parsePostgresHosts))
 	list      = listOf("list", "", func(s string) (string, error) { return s, nil })
 	addrs     = listOf("list of host:port", "such as 127.0.0.1:6432, [::1]:6432", parseAddr)
 	members   = listOf("list of host[:port]", "such as outrigger.default.svc or 10.0.0.1:7946", parseMember)
 	pgURLs    = listOf("list of URLs", hintURL, parsePostgresURL)
 	protocols = kind{name: "list of protocols", values: append([]string{"secure", "all"}, tlsNames...), hint: "secure, all, or some of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3 without a gap", isList: true, parse: parseProtocols}
+
+	routes    = enum("auto", "primary", "replica")
+	routeList = listOf("list of name=route", "such as report=replica, worker-*=primary", parseRoute)
 
 	databaseMap = kind{name: "map", hint: "such as {app: {primary_url: postgres://user:password@host/app, pool_size: 5}}", isMap: true}
 	userMap     = kind{name: "map", hint: "such as {report: {pool_mode: session, query_timeout: 60s}}", isMap: true}
@@ -71,6 +75,19 @@ func scalar[T any](name, hint string, parse func(string) (T, error)) kind {
 // optional makes a kind that takes an empty text for "not set".
 func optional(k kind) kind {
 	k.optional = true
+	return k
+}
+
+// positive makes a kind of durations that refuses 0.
+func positive(k kind) kind {
+	parse := k.parse
+	k.parse = func(texts []string, field any) error {
+		err := parse(texts, field)
+		if d, ok := field.(*time.Duration); err == nil && ok && *d == 0 && texts[0] != "" {
+			err = errors.New("must be more than 0")
+		}
+		return err
+	}
 	return k
 }
 

@@ -114,6 +114,20 @@ func parseMember(s string) (string, error) {
 	return a, nil
 }
 
+// parseRoute takes name=route, the name of an application and where its units go.
+func parseRoute(s string) (string, error) {
+	i := strings.LastIndexByte(s, '=')
+	name, route := strings.TrimSpace(s[:max(i, 0)]), strings.ToLower(strings.TrimSpace(s[i+1:]))
+	if name == "" {
+		return "", fmt.Errorf("%q is not name=route", s)
+	}
+	var known string
+	if err := routes.parse([]string{route}, &known); err != nil {
+		return "", err
+	}
+	return name + "=" + route, nil
+}
+
 func parseFile(path string) (string, error) {
 	if isDir, err := stat(path); err != nil {
 		return "", err
@@ -200,6 +214,16 @@ var errURL = errors.New("is not a Postgres URL")
 
 const hintURL = "such as postgres://user:password@host:5432/database; in the password, write @ : / ? # % , as %40 %3A %2F %3F %23 %25 %2C"
 
+// parsePostgresHosts takes a URL that may name several hosts.
+func parsePostgresHosts(s string) (string, error) {
+	for _, one := range pgwire.SplitHosts(s) {
+		if _, err := parsePostgresURL(one); err != nil {
+			return "", err
+		}
+	}
+	return s, nil
+}
+
 func parsePostgresURL(s string) (string, error) {
 	u, err := pgwire.ParseURL(s)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Opaque != "" || u.Fragment != "" {
@@ -231,7 +255,7 @@ func parsePostgresURL(s string) (string, error) {
 
 // databaseOf is the database that a URL names; empty for none.
 func databaseOf(s string) string {
-	u, err := pgwire.ParseURL(s)
+	u, err := pgwire.ParseURL(pgwire.SplitHosts(s)[0])
 	if err != nil {
 		return ""
 	}
@@ -243,6 +267,12 @@ func databaseOf(s string) string {
 
 // maskURL hides the password of a URL that parsePostgresURL accepted.
 func maskURL(s string) string {
+	if hosts := pgwire.SplitHosts(s); len(hosts) > 1 {
+		for i, one := range hosts {
+			hosts[i] = maskURL(one)
+		}
+		return strings.Join(hosts, " ")
+	}
 	u, err := pgwire.ParseURL(s)
 	if err != nil {
 		return "***"

@@ -53,6 +53,7 @@ var (
 func Settings() []Setting {
 	const (
 		servers, listening, pools, limits, auth, tls = "Servers", "Listening", "Pools", "Limits", "Who may come in", "TLS"
+		splitting                                    = "Reads and writes"
 		connections, timeouts, statements            = "Server connections", "Timeouts", "Statements and start-up"
 		cache, cluster, process                      = "Cache", "Cluster", "Process"
 
@@ -61,8 +62,8 @@ func Settings() []Setting {
 		both     = reload | perDatabase | perUser
 	)
 	return []Setting{
-		{"primary_url", servers, "", "Postgres URL of the primary; its user and password are used for server connections unless as_client is on (without a password, the one that auth_file has for the user); without it the node serves the cache alone", []string{"PRIMARY_DB_URL"}, reload, pgURL, func(c *Config) any { return &c.PrimaryURL }},
-		{"replica_urls", servers, "", "Postgres URLs of the replicas that take reads", []string{"READ_REPLICA_URL"}, reload, pgURLs, func(c *Config) any { return &c.ReplicaURLs }},
+		{"primary_url", servers, "", "Postgres URL of the primary, or of several hosts any of which may be; its user and password are used for server connections unless as_client is on (without a password, the one that auth_file has for the user); without it the node serves the cache alone", []string{"PRIMARY_DB_URL"}, reload, pgURL, func(c *Config) any { return &c.PrimaryURL }},
+		{"replica_urls", servers, "", "Postgres URLs of the replicas that take reads; their parameters weight=, backup=, zone= and pool_size= say how many", []string{"READ_REPLICA_URL"}, reload, pgURLs, func(c *Config) any { return &c.ReplicaURLs }},
 		{"databases", servers, "", "map of a client's database to its own primary_url, replica_urls, dbname on the servers, and pool settings; * is the fallback, which primary_url fills", nil, reload, databaseMap, func(c *Config) any { return &c.Databases }},
 		{"users", servers, "", "map of a user to the user's own pool settings, which come before the database's", nil, reload, userMap, func(c *Config) any { return &c.Users }},
 		{"as_client", servers, "off", "log in to the servers as the client's user instead of the URL's; a reload changes it for new logins only", nil, reload, boolean, func(c *Config) any { return &c.AsClient }},
@@ -76,6 +77,22 @@ func Settings() []Setting {
 		{"min_pool_size", pools, "0", "server connections kept open, also without work", nil, both, count(0, maxConnections), func(c *Config) any { return &c.Pool.MinPoolSize }},
 		{"reserve_pool_size", pools, "0", "server connections more, once a client has waited reserve_pool_timeout", nil, both, count(0, maxConnections), func(c *Config) any { return &c.Pool.ReservePoolSize }},
 		{"reserve_pool_timeout", pools, "5s", "wait after which the reserve is used; 0 for never", nil, both, duration, func(c *Config) any { return &c.Pool.ReservePoolTimeout }},
+
+		{"route", splitting, "auto", "where units go: auto decides by what they do, primary keeps all there, replica sends there what a replica can run", nil, both, routes, func(c *Config) any { return &c.Pool.Route }},
+		{"application_routes", splitting, "", "routes by application_name, which come before those of users and databases; a name may end with *", nil, reload, routeList, func(c *Config) any { return &c.ApplicationRoutes }},
+		{"reads_until_write", splitting, "off", "send the reads of a READ COMMITTED transaction to a replica until it first does something else", nil, both, boolean, func(c *Config) any { return &c.Pool.ReadsUntilWrite }},
+		{"read_functions", splitting, "", "functions that only read, name or schema.name, whatever the catalog says of them", nil, database, list, func(c *Config) any { return &c.Pool.ReadFunctions }},
+		{"write_functions", splitting, "", "functions that write or depend on the primary, name or schema.name, whatever the catalog says of them", nil, database, list, func(c *Config) any { return &c.Pool.WriteFunctions }},
+		{"consistency", splitting, "session", "what a read must see: session, all that its session has written and read; token, what outrigger.token says; cluster, all that was written through this cluster; eventual, whatever a replica has", nil, both, enum("session", "eventual", "token", "cluster"), func(c *Config) any { return &c.Pool.Consistency }},
+		{"load_balance", splitting, "least_connections", "which replica a read goes to: least_connections, round_robin, or latency, the faster of two by chance", nil, database, enum("least_connections", "round_robin", "latency"), func(c *Config) any { return &c.Pool.LoadBalance }},
+		{"reads_without_replica", splitting, "primary", "where reads go while no replica can take them: primary, or error", nil, both, enum("primary", "error"), func(c *Config) any { return &c.Pool.ReadsWithoutReplica }},
+		{"max_replica_lag", splitting, "10s", "a replica further behind gets no reads until it has caught up to half of that; 0 for no limit", nil, database, duration, func(c *Config) any { return &c.Pool.MaxReplicaLag }},
+		{"max_replica_lag_bytes", splitting, "0", "the same in bytes of WAL; 0 for no limit", nil, database, size(0, 1<<62), func(c *Config) any { return &c.Pool.MaxReplicaLagBytes }},
+		{"failover_wait", splitting, "30s", "longest wait for a primary while there is none, for what needs one; 0 fails at once", nil, both, duration, func(c *Config) any { return &c.Pool.FailoverWait }},
+		{"probe_interval", splitting, "1s", "time between looks at each server's role and lag; a fifth of that in trouble", nil, reload, positive(duration), func(c *Config) any { return &c.ProbeInterval }},
+		{"breaker_failures", splitting, "5", "failures of a server within 10s after which reads avoid it", nil, reload, count(1, 1_000_000), func(c *Config) any { return &c.BreakerFailures }},
+		{"breaker_timeout", splitting, "5s", "time after which such a server is tried again, doubling up to 60s", nil, reload, positive(duration), func(c *Config) any { return &c.BreakerTimeout }},
+		{"dns_max_ttl", splitting, "15s", "time after which the names of servers are looked up again; 0 for never", nil, reload, duration, func(c *Config) any { return &c.DNSMaxTTL }},
 
 		{"max_client_conn", limits, "10000", "client connections at once; more are refused with 53300, as by every limit", nil, reload, count(1, 10_000_000), func(c *Config) any { return &c.MaxClientConn }},
 		{"max_db_connections", limits, "0", "server connections per database; 0 for no limit", nil, database, count(0, maxConnections), func(c *Config) any { return &c.Pool.MaxDBConnections }},
@@ -139,7 +156,7 @@ func Settings() []Setting {
 		{"cluster_name", cluster, "outrigger", "members of another name are refused", nil, 0, text, func(c *Config) any { return &c.ClusterName }},
 		{"cluster_key_file", cluster, "", "file with the key that members share", nil, 0, file, func(c *Config) any { return &c.ClusterKeyFile }},
 		{"node_name", cluster, "", "unique in the cluster; default the host name, and the gossip port when it is not 7946", nil, 0, text, func(c *Config) any { return &c.NodeName }},
-		{"zone", cluster, "", "availability zone of this node, told to the other members", nil, 0, text, func(c *Config) any { return &c.Zone }},
+		{"zone", cluster, "", "availability zone of this node, told to the other members; replicas in it come first", nil, 0, text, func(c *Config) any { return &c.Zone }},
 
 		{"http_listen", process, "127.0.0.1:7948", "where /health/live, /health/ready and /metrics are; off for none", nil, 0, addrOrOff, func(c *Config) any { return &c.HTTPListen }},
 		{"loops", process, "0", "event loops; 0 is half of GOMAXPROCS, at least one", nil, 0, count(0, 1024), func(c *Config) any { return &c.Loops }},

@@ -139,8 +139,9 @@ func TestEverything(t *testing.T) {
 		MaxDBConnections: 40, MaxUserConnections: 41, MaxDBClientConnections: 42, MaxUserClientConnections: 43,
 		QueryWaitTimeout: 8 * s, QueryWaitNotify: 6 * s, QueryTimeout: 7 * s, IdleTransactionTimeout: 11 * s, TransactionTimeout: 12 * s,
 		ClientIdleTimeout: 10 * s, ClientLoginTimeout: 5 * s, CancelWaitTimeout: 9 * s, ServerLifetime: 1200 * s, ServerIdleTimeout: 60 * s,
-		ServerResetQuery: "SELECT 1", MaxPreparedStatements: 300}
-	if c.Pool != top {
+		ServerResetQuery: "SELECT 1", MaxPreparedStatements: 300, Route: "auto", Consistency: "session", LoadBalance: "least_connections",
+		ReadsWithoutReplica: "primary", MaxReplicaLag: 10 * s, FailoverWait: 30 * s}
+	if !reflect.DeepEqual(c.Pool, top) {
 		t.Errorf("the top level is\n%+v, want\n%+v", c.Pool, top)
 	}
 	own, mine, fallback, report := top, top, top, top
@@ -153,7 +154,7 @@ func TestEverything(t *testing.T) {
 		database, user string
 		want           config.Pool
 	}{{"own", "u", own}, {`my "db"`, "u", mine}, {"other", "u", fallback}, {"other", "report", report}} {
-		if got := c.PoolFor(tt.database, tt.user); got != tt.want {
+		if got := c.PoolFor(tt.database, tt.user); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("pool of %s and %s is\n%+v, want\n%+v", tt.database, tt.user, got, tt.want)
 		}
 	}
