@@ -39,46 +39,48 @@ func Scaling(servers *devpg.Cluster, pgbench load.Pgbench) Scenario {
 		if err != nil {
 			return fmt.Errorf("the primary alone: %w", err)
 		}
-		return started(ctx, p, contender.Options{}, func(c Process) error {
-			before, err := transactions(ctx, servers)
-			if err != nil {
-				return err
-			}
-			split, err := reads.Run(ctx, c.Addr(load.Pooler))
-			if err != nil {
-				return err
-			}
-			after, err := transactions(ctx, servers)
-			if err != nil {
-				return err
-			}
-			v.say("$ %s\n%s\n$ %s\n%s\ntransactions of each server: %d to %d", single.Command, single.Output, split.Command, split.Output, before, after)
-			total := 0
-			for i := range after {
-				total += after[i] - before[i]
-			}
-			if total < int(split.Operations) {
-				return fmt.Errorf("the servers count %d transactions, the generator %d", total, split.Operations)
-			}
-			v.set(share, 100*float64(after[0]-before[0])/float64(total))
-			v.set(alone, single.Rate/split.Rate)
-			v.set(rate, split.Rate)
-			v.set(direct, single.Rate)
-			return nil
+		before, err := transactions(ctx, servers)
+		if err != nil {
+			return err
+		}
+		var split load.Outcome
+		err = started(ctx, p, contender.Options{}, func(c Process) (err error) {
+			split, err = reads.Run(ctx, c.Addr(load.Pooler))
+			return err
 		})
+		if err != nil {
+			return err
+		}
+		after, err := transactions(ctx, servers)
+		if err != nil {
+			return err
+		}
+		v.say("$ %s\n%s\n$ %s\n%s\ntransactions of each server: %d to %d", single.Command, single.Output, split.Command, split.Output, before, after)
+		total := 0
+		for i := range after {
+			total += after[i] - before[i]
+		}
+		if total < int(split.Operations) {
+			return fmt.Errorf("the servers count %d transactions, the generator %d", total, split.Operations)
+		}
+		v.set(share, 100*float64(after[0]-before[0])/float64(total))
+		v.set(alone, single.Rate/split.Rate)
+		v.set(rate, split.Rate)
+		v.set(direct, single.Rate)
+		return nil
 	}}
 }
 
-// transactions asks each server how many it has committed. Sessions that have ended or are idle have reported theirs.
+// transactions asks each server how many it has committed. Sessions that have ended have reported theirs; those that are
+// idle may take ten seconds (PGSTAT_IDLE_INTERVAL in pgstat.c).
 func transactions(ctx context.Context, servers *devpg.Cluster) ([]int, error) {
 	var all []int
 	for i := range servers.Len() {
-		out, err := servers.Psql(ctx, i, "select pg_sleep(1.5); select pg_stat_clear_snapshot(); select xact_commit from pg_stat_database where datname = current_database()")
+		out, err := servers.Psql(ctx, i, "select xact_commit from pg_stat_database where datname = current_database()")
 		if err != nil {
 			return nil, fmt.Errorf("count the transactions of server %d: %w", i, err)
 		}
-		lines := strings.Fields(out)
-		n, err := strconv.Atoi(lines[len(lines)-1])
+		n, err := strconv.Atoi(strings.TrimSpace(out))
 		if err != nil {
 			return nil, fmt.Errorf("count the transactions of server %d: %w", i, err)
 		}
