@@ -13,6 +13,7 @@
 //	keyword.go         the words that matter
 //	function.go        functions with an effect, and the few volatile ones without
 //	builtin_table.go   functions of the catalogue that only read (generated)
+//	names.go           what people are told
 package classify
 
 // Class says what kind of statement it is. Of a string of several statements it is the one that binds most: the
@@ -79,7 +80,7 @@ const (
 // Has tells whether any of these flags is set.
 func (f Flags) Has(any Flags) bool { return f&any != 0 }
 
-// Hint is what a comment in the statement asks for: /* outrigger: primary */ or /* outrigger: replica */.
+// Hint is what a block comment anywhere in the text asks for: /* outrigger: primary */ or /* outrigger: replica */.
 type Hint uint8
 
 // The hints.
@@ -88,6 +89,17 @@ const (
 	HintPrimary
 	HintReplica
 )
+
+// and returns what two comments ask for together: the primary, if one of them does, where everything can run.
+func (h Hint) and(o Hint) Hint {
+	if h == HintPrimary || o == HintPrimary {
+		return HintPrimary
+	}
+	return max(h, o)
+}
+
+// String returns the hint for SHOW.
+func (h Hint) String() string { return [...]string{"none", "primary", "replica"}[h] }
 
 // Span is a part of the classified text: sql[Start:End].
 type Span struct{ Start, End int }

@@ -276,10 +276,41 @@ func TestHintsAndCount(t *testing.T) {
 		{"select '/* outrigger: primary */'; ; select 2", HintNone, 2},
 		{"-- outrigger: primary\nselect 1", HintNone, 1},
 		{"", HintNone, 0},
+
+		// In any case, with any space, anywhere between two tokens.
+		{"/*\tOutRigger :\n REPLICA*/select 1", HintReplica, 1},
+		{"/*outrigger=primary*/ select 1", HintPrimary, 1},
+		{"select /* outrigger: replica */ 1", HintReplica, 1},
+		{"select lower/* outrigger: replica */('a')", HintReplica, 1},
+		{"select 1 -- one\n/* outrigger: primary */\n, 2", HintPrimary, 1},
+		{"select 1; /* outrigger: primary */ select 2", HintPrimary, 2},
+		{"select 1; /* outrigger: primary */", HintPrimary, 1},
+		{"/* outrigger: primary */", HintPrimary, 0},
+
+		// Among the tags of sqlcommenter, Marginalia and Rails.
+		{"select 1 /*controller='orders',outrigger='replica',route='%2Forders'*/", HintReplica, 1},
+		{"select 1 /*application:Shop,controller:orders,outrigger:primary*/", HintPrimary, 1},
+		{"/* outrigger: replica */ select 1 /*controller='orders'*/", HintReplica, 1},
+		{"select 1 /*controller='outrigger: replica'*/", HintNone, 1},
+
+		// Several: the primary can run everything.
+		{"/* outrigger: primary */ select 1 /* outrigger: replica */", HintPrimary, 1},
+		{"/* outrigger: replica */ select 1 /* outrigger: primary */", HintPrimary, 1},
+		{"/* outrigger: replica, outrigger: primary */ select 1", HintPrimary, 1},
+		{"/* outrigger: replica */ select 1 /* outrigger: elsewhere */", HintReplica, 1},
+
+		// What only looks like one.
+		{"select $a$/* outrigger: primary */$a$, E'/* outrigger: primary */', \"/* outrigger: primary */\"", HintNone, 1},
+		{"/* /* outrigger: primary */ */ select 1", HintNone, 1},
+		{"/* not outrigger: primary */ select 1", HintNone, 1},
+		{"/* outrigger primary */ select 1", HintNone, 1},
+		{"/* outriggers: primary */ select 1", HintNone, 1},
+		{"/* outrigger: 'primary */ select 1", HintNone, 1},
+		{"/* outrigger: */ select 1 /* outrigger */ /* , */ /**/", HintNone, 1},
 	}
 	for _, tt := range tests {
 		if r := Classify([]byte(tt.sql)); r.Hint != tt.hint || r.Statements != tt.statements {
-			t.Errorf("%q: got hint %d, %d statements", tt.sql, r.Hint, r.Statements)
+			t.Errorf("%q: got hint %v, %d statements", tt.sql, r.Hint, r.Statements)
 		}
 	}
 }
@@ -294,11 +325,24 @@ func TestClassNames(t *testing.T) {
 	}
 }
 
+func TestFlagNames(t *testing.T) {
+	if names := StateMask.Names(); names[len(names)-1] != "session function" || names[0] != "set" {
+		t.Errorf("names do not go with the bits: %q", names)
+	}
+	if all := Flags(1<<len(flagNames) - 1); all&StateMask != StateMask || len(all.Names()) != len(flagNames) {
+		t.Errorf("a flag has no name")
+	}
+	if names := (StateTemp | Copy).Names(); len(names) != 2 || names[0] != "copy" || names[1] != "temporary object" {
+		t.Errorf("got %q", names)
+	}
+}
+
 const statement200 = `SELECT o.id, o.total, coalesce(c.email, '') AS email FROM orders o JOIN customers c ON c.id = o.customer ` +
 	`WHERE o.status = $1 AND o.created_at > now() - interval '7 days' ORDER BY o.id LIMIT 50`
 
 func TestNoAllocation(t *testing.T) {
-	for _, sql := range []string{statement200, "set a = 1", "begin read only", "with a as (delete from t) select f() from pg_locks"} {
+	for _, sql := range []string{statement200, "set a = 1", "begin read only", "with a as (delete from t) select f() from pg_locks",
+		"/* outrigger: primary */ select 1 /*a='b',Outrigger = 'replica'*/"} {
 		b := []byte(sql)
 		if n := testing.AllocsPerRun(100, func() { Classify(b) }); n != 0 {
 			t.Errorf("%q: %v allocations", sql, n)
@@ -310,6 +354,7 @@ func FuzzClassify(f *testing.F) {
 	for _, s := range []string{
 		statement200, "select 'a' /* b /* c */ */; set x to 1 -- d", "$a$ $$ $a$", `E'\'' u&"x" "y""z"`, "explain (analyze) with a as (values(1)) table a",
 		"copy (select 1) to stdout", "create rule r as on insert to t do (a;b)", "1.5e+3::numeric(1,2)", "select set_config('a','b',true)",
+		"/* outrigger: primary */ select 1 /*a='b',outrigger = 'replica'*/",
 	} {
 		f.Add([]byte(s), uint64(1))
 	}

@@ -2,6 +2,8 @@
 
 package classify
 
+import "bytes"
+
 // kind is a lexical class of PostgreSQL (scan.l), as fine as classification needs it.
 type kind uint8
 
@@ -297,9 +299,7 @@ func (l *lexer) blockComment() {
 		case c == '*' && l.peek(1) == '/':
 			l.pos++
 			if depth--; depth == 0 {
-				if h := parseHint(l.src[start : l.pos-1]); h != HintNone {
-					l.hint = h
-				}
+				l.hint = l.hint.and(parseHint(l.src[start : l.pos-1]))
 				l.pos++
 				return
 			}
@@ -311,17 +311,39 @@ func (l *lexer) blockComment() {
 	l.odd = true
 }
 
-// parseHint reads "outrigger: primary" and "outrigger: replica".
+// parseHint reads the hint in a comment, which may stand among other tags as sqlcommenter and Rails write them: tags are
+// separated by commas, and a tag is key:value or key='value'.
 func parseHint(comment []byte) Hint {
-	const prefix = "outrigger:"
-	comment = trimBlank(comment)
-	if len(comment) < len(prefix) || string(comment[:len(prefix)]) != prefix {
+	hint := HintNone
+	for more := true; more; {
+		tag := comment
+		i := bytes.IndexByte(comment, ',')
+		if more = i >= 0; more {
+			tag, comment = comment[:i], comment[i+1:]
+		}
+		hint = hint.and(parseTag(trimBlank(tag)))
+	}
+	return hint
+}
+
+// parseTag reads outrigger: primary and outrigger: replica in any case.
+func parseTag(tag []byte) Hint {
+	const key = "outrigger"
+	if len(tag) < len(key) || !equalFold(tag[:len(key)], key) {
 		return HintNone
 	}
-	switch string(trimBlank(comment[len(prefix):])) {
-	case "primary":
+	tag = trimBlank(tag[len(key):])
+	if len(tag) == 0 || tag[0] != ':' && tag[0] != '=' {
+		return HintNone
+	}
+	tag = trimBlank(tag[1:])
+	if n := len(tag); n > 1 && tag[0] == '\'' && tag[n-1] == '\'' {
+		tag = tag[1 : n-1]
+	}
+	switch {
+	case equalFold(tag, "primary"):
 		return HintPrimary
-	case "replica":
+	case equalFold(tag, "replica"):
 		return HintReplica
 	}
 	return HintNone
