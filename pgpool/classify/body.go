@@ -35,9 +35,11 @@ func (s *scanner) group() Class {
 // bodyState is what body and group remember between tokens.
 type bodyState struct {
 	class     Class
-	depth     int  // of parentheses
-	prologue  bool // between WITH and the query that follows its list
-	setConfig int  // depth inside the call of set_config, -1 outside
+	depth     int    // of parentheses
+	prologue  bool   // between WITH and the query that follows its list
+	setConfig int    // depth inside the call of set_config, -1 outside
+	grouped   int    // behind GROUP BY: one more than its depth
+	distinct  uint64 // the depths inside DISTINCT ON, a bit each
 }
 
 func (b *bodyState) raise(c Class) { b.class = max(b.class, c) }
@@ -48,8 +50,20 @@ func (s *scanner) look(b *bodyState) {
 	case kindWord:
 		s.lookWord(b)
 	case kindQuoted:
-		s.lookRelation(b, s.src[s.tok.start+1:max(s.tok.end-1, s.tok.start+1)])
+		name := s.src[s.tok.start+1 : max(s.tok.end-1, s.tok.start+1)]
+		s.lookRelation(b, name)
+		s.lookAttribute(b, name)
 	case kindOpen:
+		if s.p1.word == kwOperator {
+			s.operator()
+			return
+		}
+		if s.p1.word == kwOn && s.p2.word == kwDistinct {
+			b.distinct |= 1 << uint(b.depth)
+			if b.depth > 63 {
+				s.odd = true
+			}
+		}
 		if (s.p1.kind == kindWord || s.p1.kind == kindQuoted) && !s.isName(b) {
 			s.call(b)
 		}
@@ -59,6 +73,11 @@ func (s *scanner) look(b *bodyState) {
 		b.depth++
 	case kindClose:
 		b.depth--
+		b.grouped = min(b.grouped, b.depth+1)
+		if b.depth >= 0 && b.distinct>>uint(b.depth)&1 != 0 {
+			b.distinct &^= 1 << uint(b.depth)
+			s.tok.kind = kindOther // an expression follows, no alias
+		}
 		s.odd = s.odd || b.depth < 0
 		if b.setConfig >= 0 && b.depth == b.setConfig {
 			b.setConfig = -1
@@ -75,13 +94,22 @@ func (s *scanner) look(b *bodyState) {
 func (s *scanner) lookWord(b *bodyState) {
 	switch s.tok.word {
 	case kwNone:
-		if w := s.src[s.tok.start:s.tok.end]; len(w) > 3 && w[2] == '_' && w[0]|0x20 == 'p' && w[1]|0x20 == 'g' {
+		w := s.src[s.tok.start:s.tok.end]
+		if len(w) > 3 && w[2] == '_' && w[0]|0x20 == 'p' && w[1]|0x20 == 'g' {
 			s.lookRelation(b, w)
 		}
+		s.lookAttribute(b, w)
 	case kwSelect, kwValues, kwTable:
 		if b.depth == 0 {
 			b.prologue = false
 		}
+		b.grouped = 0
+	case kwBy:
+		if b.grouped = 0; s.p1.word == kwGroup {
+			b.grouped = b.depth + 1
+		}
+	case kwHaving:
+		b.grouped = 0
 	case kwInto:
 		b.raise(Write)
 	case kwTemp:
@@ -132,6 +160,18 @@ func (s *scanner) lookRelation(b *bodyState, name []byte) {
 	}
 }
 
+// lookAttribute finds a call without parentheses: (x).nextval is nextval(x).
+func (s *scanner) lookAttribute(b *bodyState, name []byte) {
+	if s.p1.kind != kindDot || len(name) < 7 || len(name) > maxName || (len(name) > 7 && len(name) < 22 && name[2] != '_') {
+		return
+	}
+	var buf [maxName]byte
+	if low := lower(buf[:], name); isAttributeFunction(low) {
+		s.flag(effectOf(low).flags)
+		b.raise(Write)
+	}
+}
+
 // isName tells whether the name in front of the current parenthesis is no call: a type, an alias with columns, a member
 // of a WITH list. What precedes it decides.
 func (s *scanner) isName(b *bodyState) bool {
@@ -142,6 +182,9 @@ func (s *scanner) isName(b *bodyState) bool {
 		return b.prologue && b.depth == 0 && s.p3.kind == kindClose
 	}
 	switch s.p2.word {
+	case kwNone: // FROM t alias(a, b), FROM f() WITH ORDINALITY alias(a, b)
+		return (s.p2.kind == kindWord || s.p2.kind == kindQuoted) && (s.p3.word == kwFrom || s.p3.word == kwJoin ||
+			s.p3.word == kwWith && equalFold(s.src[s.p2.start:s.p2.end], "ordinality"))
 	case kwAs:
 		return true
 	case kwWith, kwRecursive:
@@ -155,7 +198,7 @@ func (s *scanner) call(b *bodyState) {
 	name := s.src[s.p1.start:s.p1.end]
 	if s.p1.kind == kindQuoted {
 		name = name[1 : len(name)-1]
-	} else if s.p1.word.precedesParenthesis(s.p2.word) && s.p2.kind != kindDot {
+	} else if s.p2.kind != kindDot && s.isSyntax(b) {
 		return
 	}
 	if len(name) > maxName {
@@ -181,6 +224,55 @@ func (s *scanner) call(b *bodyState) {
 		return
 	}
 	b.raise(Write)
+}
+
+// isSyntax tells whether the word in front of the current parenthesis is none of a function.
+func (s *scanner) isSyntax(b *bodyState) bool {
+	switch s.p1.word {
+	case kwJoin:
+		return s.endsOperand(s.p2)
+	case kwIlike:
+		return s.endsOperand(s.p2) || s.p2.word == kwNot
+	case kwCube:
+		switch {
+		case s.p2.kind == kindComma:
+			return b.grouped == b.depth+1
+		case s.p2.kind == kindOpen:
+			return s.p3.word == kwSets
+		case s.p2.word == kwAll || s.p2.word == kwDistinct:
+			return s.p3.word == kwBy && b.grouped == b.depth+1
+		}
+		return s.p2.word == kwBy && b.grouped == b.depth+1
+	}
+	return s.p1.word.precedesParenthesis(s.p2.word)
+}
+
+// endsOperand tells whether an operand may end with t, so that an operator or a join can follow.
+func (s *scanner) endsOperand(t token) bool {
+	switch t.kind {
+	case kindQuoted, kindString, kindNumber, kindParam, kindClose:
+		return true
+	case kindOther:
+		return s.src[t.start] == ']'
+	}
+	return t.kind == kindWord && t.word == kwNone
+}
+
+// operator passes the rest of OPERATOR(schema.name) from its parenthesis on, as if it were an operator of one character.
+func (s *scanner) operator() {
+	for s.advance(); ; s.advance() {
+		switch s.tok.kind {
+		case kindWord, kindQuoted, kindDot, kindOther, kindEquals:
+			continue
+		case kindClose:
+			if s.p1.kind == kindOther || s.p1.kind == kindEquals {
+				s.tok.kind = kindOther
+				return
+			}
+		}
+		s.odd = true // a function of that name, or garbage
+		return
+	}
 }
 
 // isCatalog tells whether t is the schema of the built-in functions.

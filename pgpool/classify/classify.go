@@ -219,7 +219,7 @@ func (s *scanner) statement() Class {
 		return s.skip(Session)
 	case kwPrepare:
 		s.advance()
-		if s.tok.word == kwTransaction {
+		if s.accept(kwTransaction) && s.tok.kind == kindString {
 			s.flag(EndsTx)
 			return s.skip(Write)
 		}
@@ -262,7 +262,7 @@ func (s *scanner) skip(class Class) Class {
 // show is a read, unless it asks this server for its role.
 func (s *scanner) show() Class {
 	s.advance()
-	if s.tok.word == kwServerSetting {
+	if s.tok.word == kwServerSetting || s.tok.kind == kindQuoted {
 		return s.skip(Write)
 	}
 	return s.skip(Read)
@@ -275,7 +275,7 @@ func (s *scanner) explain() Class {
 	if s.tok.kind == kindOpen {
 		for s.tok.kind != kindClose && s.tok.kind != kindSemi && s.tok.kind != kindEOF {
 			s.advance()
-			analyze = analyze || s.tok.word == kwAnalyze
+			analyze = analyze || s.tok.word == kwAnalyze || s.tok.kind == kindQuoted // "analyze"
 		}
 		if s.tok.kind == kindClose {
 			// A query in parentheses looks like options: EXPLAIN (SELECT …).
@@ -290,7 +290,7 @@ func (s *scanner) explain() Class {
 			s.advance()
 		}
 	}
-	if !analyze {
+	if !analyze && s.tok.word != kwExecute { // EXECUTE needs what the session has prepared
 		return s.skip(Read)
 	}
 	if s.tok.word == kwExplain { // no SQL, and no recursion for it

@@ -64,6 +64,24 @@ func isServerRelation(name []byte) bool {
 	return false
 }
 
+// isAttributeFunction lists the functions with an effect that one argument is enough for. Their names are seven letters
+// long, or have 22 and more, or the third is an underscore.
+func isAttributeFunction(name []byte) bool {
+	if hasPrefix(name, "lo_") || hasPrefix(name, "pg_stat_reset_") || hasPrefix(name, "pg_replication_origin_") {
+		return true
+	}
+	switch string(name) {
+	case "nextval", "currval", "setseed", "pg_advisory_lock", "pg_advisory_lock_shared", "pg_advisory_unlock",
+		"pg_advisory_unlock_shared", "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared", "pg_try_advisory_lock",
+		"pg_try_advisory_lock_shared", "pg_try_advisory_xact_lock", "pg_try_advisory_xact_lock_shared", "pg_cancel_backend",
+		"pg_terminate_backend", "pg_log_backend_memory_contexts", "pg_backup_start", "pg_backup_stop", "pg_promote",
+		"pg_create_physical_replication_slot", "pg_create_restore_point", "pg_drop_replication_slot",
+		"pg_import_system_collations", "brin_summarize_new_values", "gin_clean_pending_list":
+		return true
+	}
+	return false
+}
+
 func hasPrefix(b []byte, prefix string) bool {
 	return len(b) >= len(prefix) && string(b[:len(prefix)]) == prefix
 }

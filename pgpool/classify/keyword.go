@@ -19,16 +19,19 @@ const (
 	kwBegin
 	kwBy
 	kwChain
+	kwCharacter // types that VARYING may follow
 	kwCharacteristics
 	kwCommit
 	kwConstraints
 	kwCopy
 	kwCreate
+	kwCube // CUBE, ROLLUP: syntax in GROUP BY only
 	kwCycle
 	kwDeallocate
 	kwDefault
 	kwDelete
 	kwDiscard
+	kwDistinct
 	kwEnd
 	kwExecute
 	kwExplain
@@ -36,9 +39,12 @@ const (
 	kwFrom
 	kwGroup
 	kwGrouping
+	kwHaving
 	kwHold
 	kwInsert
+	kwIlike
 	kwInto
+	kwJoin
 	kwKey
 	kwListen
 	kwNotify
@@ -49,7 +55,9 @@ const (
 	kwMerge
 	kwNo
 	kwNot
+	kwOn
 	kwOnly
+	kwOperator
 	kwOr
 	kwOrder
 	kwPartition
@@ -109,16 +117,19 @@ var keywordWords = [...]struct {
 	{kwSample, "bernoulli system"},
 	{kwBy, "by"},
 	{kwChain, "chain"},
+	{kwCharacter, "bit char character nchar"},
 	{kwCharacteristics, "characteristics"},
 	{kwCommit, "commit"},
 	{kwConstraints, "constraints"},
 	{kwCopy, "copy"},
 	{kwCreate, "create"},
+	{kwCube, "cube rollup"},
 	{kwCycle, "cycle"},
 	{kwDeallocate, "deallocate"},
 	{kwDefault, "default"},
 	{kwDelete, "delete"},
 	{kwDiscard, "discard"},
+	{kwDistinct, "distinct"},
 	{kwEnd, "end"},
 	{kwExecute, "execute"},
 	{kwExplain, "explain"},
@@ -126,9 +137,12 @@ var keywordWords = [...]struct {
 	{kwFrom, "from"},
 	{kwGroup, "group"},
 	{kwGrouping, "grouping"},
+	{kwHaving, "having"},
 	{kwHold, "hold"},
 	{kwInsert, "insert"},
 	{kwInto, "into"},
+	{kwIlike, "ilike"},
+	{kwJoin, "join"},
 	{kwKey, "key"},
 	{kwListen, "listen"},
 	{kwLoad, "load"},
@@ -139,7 +153,9 @@ var keywordWords = [...]struct {
 	{kwMerge, "merge"},
 	{kwNo, "no"},
 	{kwNot, "not"},
+	{kwOn, "on"},
 	{kwOnly, "only"},
+	{kwOperator, "operator"},
 	{kwOr, "or"},
 	{kwOrder, "order"},
 	{kwPartition, "partition"},
@@ -180,15 +196,13 @@ var keywordWords = [...]struct {
 	{kwZone, "zone"},
 	{kwWriteVerb, "alter checkpoint close cluster comment declare drop fetch grant import move " +
 		"reassign refresh reindex revoke security truncate vacuum"},
-	// Reserved words, and words that the grammar keeps from naming functions (col_name_keyword in gram.y). The last
-	// line could name one, but nobody does.
+	// Reserved words, and words that the grammar keeps from naming functions (col_name_keyword in gram.y).
 	{kwSyntax, "current_time current_timestamp localtime localtimestamp " +
-		"any array asymmetric between both case cast check coalesce distinct else except exists extract " +
-		"greatest having in intersect interval lateral leading least limit normalize nullif offset on overlay " +
-		"position returning row some substring symmetric then trailing treat trim union using when where " +
+		"any array asymmetric between both case cast check coalesce else except exists extract " +
+		"greatest in intersect interval lateral leading least limit normalize nullif offset overlay " +
+		"placing position returning row some substring symmetric then trailing treat trim union using variadic when where " +
 		"window xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlparse xmlpi xmlroot xmlserialize " +
-		"xmltable bit char character dec decimal float national nchar numeric timestamp varchar " +
-		"ilike is join like similar cube rollup"},
+		"xmltable dec decimal float national numeric timestamp varchar"},
 }
 
 // keywordSlots is the size of the hash table, with room enough that most words meet an empty slot at once.
@@ -265,8 +279,8 @@ func equalFold(w []byte, word string) bool {
 // name of a function.
 func (w keyword) precedesParenthesis(prev keyword) bool {
 	switch w {
-	case kwSyntax, kwAll, kwAnd, kwAs, kwFor, kwFrom, kwGroup, kwGrouping, kwInto, kwNot, kwOnly, kwOr, kwSelect, kwTable,
-		kwTime, kwTo, kwValues, kwWith, kwDefault:
+	case kwSyntax, kwAll, kwAnd, kwAs, kwCharacter, kwDefault, kwDistinct, kwFor, kwFrom, kwGroup, kwGrouping, kwHaving, kwInto,
+		kwNot, kwOn, kwOnly, kwOr, kwSelect, kwTable, kwTime, kwTo, kwValues, kwWith:
 		return true
 	case kwBy:
 		return prev == kwOrder || prev == kwGroup || prev == kwPartition
@@ -279,7 +293,7 @@ func (w keyword) precedesParenthesis(prev keyword) bool {
 	case kwZone:
 		return prev == kwTime
 	case kwVarying:
-		return prev == kwSyntax
+		return prev == kwCharacter
 	}
 	return false
 }

@@ -193,6 +193,8 @@ func (l *lexer) quoted(quote byte, escapes bool) {
 			l.pos++
 		case '\\':
 			if escapes {
+				// In some encodings of clients a backslash is the second byte of a character.
+				l.odd = l.odd || l.src[l.pos-1] >= 0x80
 				l.pos++
 			} else if quote == '\'' && l.peek(1) == '\'' {
 				l.odd = true
@@ -236,9 +238,11 @@ func (l *lexer) dollar() kind {
 
 // number reads digits with fraction and exponent. Letters that follow are left: old servers read "1into" as two tokens.
 func (l *lexer) number() {
-	if l.peek(0) == '0' && (l.peek(1)|0x20 == 'x' || l.peek(1)|0x20 == 'o' || l.peek(1)|0x20 == 'b') &&
-		charClass[l.peek(2)]&isDigit != 0 {
-		l.pos += 2
+	if c := l.peek(1) | 0x20; l.peek(0) == '0' && (c == 'x' || c == 'o' || c == 'b') { // old servers: 0 and a name
+		for charClass[l.peek(0)]&isIdent != 0 {
+			l.pos++
+		}
+		return
 	}
 	l.digits()
 	if l.peek(0) == '.' {

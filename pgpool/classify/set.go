@@ -35,8 +35,11 @@ func (s *scanner) set() Class {
 	if local {
 		state = SetLocal
 	}
-	s.flag(state)
 	name, ok := s.settingName()
+	if s.namesRole(name) {
+		return s.role(local)
+	}
+	s.flag(state)
 	if !ok {
 		return s.skip(Session)
 	}
@@ -96,14 +99,28 @@ func (s *scanner) reset() Class {
 		s.flag(StateRole)
 		return s.skip(Session)
 	}
-	s.flag(StateReset)
 	if s.tok.word == kwAll {
+		s.flag(StateReset)
 		return s.skip(Session)
 	}
 	if s.tok.kind == kindWord || s.tok.kind == kindQuoted {
-		if name, _ := s.settingName(); s.tok.kind == kindSemi || s.tok.kind == kindEOF {
+		name, _ := s.settingName()
+		if s.namesRole(name) {
+			return s.role(false)
+		}
+		if s.tok.kind == kindSemi || s.tok.kind == kindEOF {
 			s.result.Name = name
 		}
 	}
+	s.flag(StateReset)
 	return s.skip(Session)
+}
+
+// namesRole tells whether a setting is the session's user, under the name that it has as a setting or in quotes.
+func (s *scanner) namesRole(name Span) bool {
+	n := s.src[name.Start:name.End]
+	if len(n) > 2 && n[0] == '"' {
+		n = n[1 : len(n)-1]
+	}
+	return equalFold(n, "role") || equalFold(n, "session_authorization")
 }
