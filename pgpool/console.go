@@ -29,9 +29,9 @@ func (p *Pooler) each(fn func(w *worker)) {
 // role names a server's role as far as is known.
 func (u *upstream) role(index int) string {
 	switch {
-	case u.roles.Primary() == index:
+	case u.primary() == index:
 		return "primary"
-	case u.roles.Usable(index):
+	case u.roles.Usable(index, &Policy{}):
 		return "replica"
 	}
 	return "unknown"
@@ -180,7 +180,7 @@ func (c consoleSource) Pools() []admin.Pool {
 			}
 			for cl := range w.clients {
 				if cl.group == g && cl.pool == nil && (cl.server == nil || !cl.server.pool.isReplica()) {
-					if r := rows[key{shared.key, shared.up.roles.Primary()}]; r != nil {
+					if r := rows[key{shared.key, shared.up.primary()}]; r != nil {
 						r.ClientsActive++
 					}
 				}

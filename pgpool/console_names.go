@@ -36,7 +36,7 @@ func (c consoleSource) Databases() []admin.Database {
 		policy := t.policy(name, "")
 		primary := d.Servers[0]
 		if up := c.p.upstreams[upstreamKey(d.Servers)]; up != nil {
-			primary = *up.server(max(0, up.roles.Primary()))
+			primary = *up.server(up.primary())
 		}
 		host, port := hostPort(primary)
 		row := admin.Database{Name: name, Host: host, Port: port, Database: d.Name,

@@ -171,6 +171,12 @@ func (c consoleControl) Reconnect(database string) error {
 			g.epoch.Add(1)
 		}
 	}
+	only, _ := c.p.tuning.Load().database(database)
+	for key, u := range c.p.upstreams {
+		if w, ok := u.roles.(*Watcher); ok && (database == "" || key == upstreamKey(only.Servers)) {
+			w.Accept()
+		}
+	}
 	c.p.mu.Unlock()
 	c.p.onGroups(database, func(g *group) {
 		for _, p := range g.pools {

@@ -28,6 +28,7 @@
 //	balance.go   which replica
 //	consistency.go  what a read must see
 //	watcher.go   who is primary, and which replicas have caught up
+//	roles.go     what becomes of connections when that changes
 //	worker.go    what one event loop owns; timeouts, drain
 //	pool.go      connections to one server for one database and user
 //	waitlist.go  the queue of clients
@@ -61,6 +62,7 @@
 //	console.go   what the admin console and the metrics show
 //	console_names.go   its rows for databases and users
 //	console_period.go  its averages
+//	console_health.go  what the probes have found
 //	control.go   what the admin console does: PAUSE, RESUME, KILL, …
 //
 // Below are classify (reads and writes), auth (logging in, both ways), health (probes and log positions), admin (the

@@ -25,6 +25,12 @@ type upstream struct {
 func (u *upstream) server(i int) *Server { return &(*u.servers.Load())[i] }
 func (u *upstream) count() int           { return len(*u.servers.Load()) }
 
+// primary returns the index of the server that takes writes, or did so last.
+func (u *upstream) primary() int {
+	index, _ := u.roles.Primary()
+	return index
+}
+
 // upstreamKey is equal for servers whose connections can stand for each other.
 func upstreamKey(servers []Server) string {
 	var b strings.Builder
@@ -84,7 +90,7 @@ func (p *Pooler) setUpstreams(t *Tuning) error {
 		if u := p.upstreams[key]; u != nil {
 			u.servers.Store(&servers)
 			if w, ok := u.roles.(*Watcher); ok {
-				w.servers.Store(&servers)
+				w.reload(servers, t)
 			}
 			continue
 		}
@@ -94,6 +100,11 @@ func (p *Pooler) setUpstreams(t *Tuning) error {
 		}
 		u := &upstream{roles: roles}
 		u.servers.Store(&servers)
+		if w, ok := roles.(*Watcher); ok {
+			w.reload(servers, t)
+			changed := func() { p.rolesChanged(u) }
+			w.changed.Store(&changed)
+		}
 		p.upstreams[key] = u
 		if p.watching {
 			p.watch(u)
@@ -318,7 +329,7 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	ctx, cancel := context.WithTimeout(ctx, t.ServerConnect)
 	defer cancel()
 	var session auth.Session
-	index, count := g.up.roles.Primary(), g.up.count()
+	index, count := g.up.primary(), g.up.count()
 	for range count {
 		g.slots = append(g.slots, &slots{})
 	}

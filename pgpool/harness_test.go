@@ -65,8 +65,10 @@ func testServer(t testing.TB, i int) Server {
 type alone struct{}
 
 func (alone) Run(ctx context.Context) error { <-ctx.Done(); return nil }
-func (alone) Primary() int                  { return 0 }
-func (alone) Usable(int) bool               { return false }
+func (alone) Primary() (int, bool)          { return 0, true }
+func (alone) Usable(int, *Policy) bool      { return false }
+func (alone) Fenced(int) bool               { return false }
+func (alone) Doubt(int)                     {}
 func (alone) Floor() uint64                 { return 0 }
 func (alone) Reached(int, uint64) bool      { return false }
 

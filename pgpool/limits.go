@@ -110,7 +110,7 @@ func (p *Pooler) countServers(g *sharedGroup, index int) (ofDatabase, ofUser int
 			return
 		}
 		n := int(other.slots[index].used.Load())
-		if index == other.up.roles.Primary() {
+		if index == other.up.primary() {
 			n += int(other.listening.Load())
 		}
 		if other.key.database == g.key.database {

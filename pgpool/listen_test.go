@@ -630,7 +630,7 @@ type primaryAt struct {
 	index atomic.Int32
 }
 
-func (r *primaryAt) Primary() int { return int(r.index.Load()) }
+func (r *primaryAt) Primary() (int, bool) { return int(r.index.Load()), true }
 
 // When the primary is another, or the database lives elsewhere since a reload, or the sidecar stops, clients that listen
 // are told: nobody hears for them any more.

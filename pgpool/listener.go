@@ -147,7 +147,7 @@ func (l *listener) release(worker int, channels []string, life uint64) {
 // dial connects to the primary.
 func (l *listener) dial() {
 	l.dialing = true
-	p, shared, index := l.w.pooler, l.shared, l.shared.up.roles.Primary()
+	p, shared, index := l.w.pooler, l.shared, l.shared.up.primary()
 	failed := func(err error) { l.w.loop.Post(func() { l.failed(err) }) }
 	settings := listenerSettings((*shared.welcome.Load())["server_encoding"])
 	ok := p.task(func(ctx context.Context) {
@@ -333,7 +333,7 @@ func (l *listener) keepHouse(now time.Time) bool {
 	case idle && (l.w.draining || limit > 0 && now.Sub(l.used) > limit):
 		l.retire()
 		return false
-	case l.server != l.shared.up.roles.Primary():
+	case l.server != l.shared.up.primary():
 		l.conn.Close(errNotPrimary)
 	case l.sent > 0 && now.Sub(l.heard) > l.w.tuning().ServerConnect:
 		l.conn.Close(errSilent)

@@ -94,7 +94,7 @@ func (s *poolStats) add(o *poolStats) {
 }
 
 // isReplica tells whether the server is not the primary as far as is known.
-func (p *pool) isReplica() bool { return p.group.shared.up.roles.Primary() != p.index }
+func (p *pool) isReplica() bool { return p.group.shared.up.primary() != p.index }
 
 // take returns a free server, or nil.
 func (p *pool) take() *server {

@@ -79,7 +79,7 @@ func (r *relay) dial(a *arrival, database string, credentials *auth.Credentials)
 	if up == nil { // a reload has come in between
 		return noSuchDatabase.with(database)
 	}
-	r.to = up.server(up.roles.Primary())
+	r.to = up.server(up.primary())
 	switch {
 	case !a.t.AsClient:
 		credentials = r.to.Credentials

@@ -11,10 +11,16 @@ type floor = uint64
 type Roles interface {
 	// Run watches the servers until ctx ends.
 	Run(ctx context.Context) error
-	// Primary is the index of the server that takes writes.
-	Primary() int
-	// Usable tells whether server i is up and a replica of the primary.
-	Usable(i int) bool
+	// Primary is the index of the server that takes writes. While ok is false there is none, and it is that of the last,
+	// or of the one that is configured as such.
+	Primary() (index int, ok bool)
+	// Usable tells whether server i is up, a replica of the primary, and within the policy's limits for its lag.
+	Usable(i int, limits *Policy) bool
+	// Fenced tells whether server i is not to be used, although it is up: as an old primary that has come back.
+	Fenced(i int) bool
+	// Doubt has server i asked now who it is: it has said or done what does not fit to what is known of it. It may be
+	// called as often as there is a reason.
+	Doubt(i int)
 	// Floor returns the point that a replica must have reached to show everything committed before now.
 	Floor() uint64
 	// Reached tells whether server i shows everything up to a floor. Floor 0 is always reached.
@@ -29,8 +35,8 @@ func (g *group) route(c *client, d decision) *pool {
 }
 
 func (g *group) place(c *client, d decision) (*pool, routeReason) {
-	up := g.shared.up.roles
-	primary := g.pools[up.Primary()]
+	up, limits := g.shared.up.roles, g.shared.policy.Load()
+	primary := g.pools[g.shared.up.primary()]
 	switch {
 	case len(g.pools) == 1:
 		return primary, forAlone
@@ -43,7 +49,7 @@ func (g *group) place(c *client, d decision) (*pool, routeReason) {
 	least, behind := 0, false
 	for k := range g.pools {
 		p := g.pools[(g.turn+k)%len(g.pools)]
-		if p == primary || !up.Usable(p.index) || g.w.loop.Now().Before(p.retryAt) {
+		if p == primary || !up.Usable(p.index, limits) || g.w.loop.Now().Before(p.retryAt) {
 			continue
 		}
 		if !up.Reached(p.index, c.floor) {

@@ -27,7 +27,7 @@ func startSplit(t testing.TB, loops int, change func(*Config)) *testPooler {
 			change(c)
 		}
 	})
-	waitFor(t, "the replica to be usable", func() bool { return watcher.Usable(1) })
+	waitFor(t, "the replica to be usable", func() bool { return watcher.Usable(1, &Policy{}) })
 	return p
 }
 

@@ -97,7 +97,7 @@ func (p *Pooler) try(ctx context.Context, g *sharedGroup, set *settings, t *tria
 	for _, v := range set.all() {
 		params = append(params, pgwire.Param{Name: v.name, Value: v.value})
 	}
-	session, err := g.dial(ctx, g.up.roles.Primary(), params...)
+	session, err := g.dial(ctx, g.up.primary(), params...)
 	if err != nil {
 		g.starts.forget(set.key)
 		if e, ok := errors.AsType[*pgwire.Error](err); ok && slices.Contains(wrongParameter, e.Code) {

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/health"
 )
@@ -15,8 +13,9 @@ import (
 // Watcher asks the servers who they are and how far they have come. It is the Roles of a real upstream.
 type Watcher struct {
 	monitor *health.Monitor
-	primary atomic.Int32             // index of the last primary seen; the configured one before the first probe
 	servers atomic.Pointer[[]Server] // how they are logged in to; a reload may change it
+	changed atomic.Pointer[func()]   // is called when a server came or went, changed its role or was fenced
+	paced   bool                     // by probe_interval
 }
 
 // NewWatcher makes a Watcher; Run runs it. Servers are reached as the pooler reaches them.
@@ -25,15 +24,18 @@ func NewWatcher(servers []Server, log *slog.Logger) (*Watcher, error) {
 }
 
 func newWatcher(servers []Server, cfg health.Config) (*Watcher, error) {
-	u := &Watcher{}
+	u := &Watcher{paced: cfg.Interval == 0}
 	u.servers.Store(&servers)
 	for i := range servers {
 		cfg.Servers = append(cfg.Servers, servers[i].Addr)
 	}
-	cfg.OnChange = u.changed
-	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
-		servers := *u.servers.Load()
-		s := &servers[slices.IndexFunc(servers, func(s Server) bool { return s.Addr == addr })]
+	cfg.OnChange = func(*health.Snapshot) {
+		if changed := u.changed.Load(); changed != nil {
+			(*changed)()
+		}
+	}
+	cfg.Dial = func(ctx context.Context, i int) (net.Conn, error) {
+		s := &(*u.servers.Load())[i]
 		session, err := s.dial(ctx, s.Credentials, s.Database)
 		return session.Conn, err
 	}
@@ -44,34 +46,42 @@ func newWatcher(servers []Server, cfg health.Config) (*Watcher, error) {
 	return u, nil
 }
 
+// reload changes how the servers are logged in to, and how often they are asked.
+func (u *Watcher) reload(servers []Server, t *Tuning) {
+	u.servers.Store(&servers)
+	if u.paced {
+		u.monitor.SetInterval(t.ProbeInterval)
+	}
+}
+
 // Run watches until ctx ends.
 func (u *Watcher) Run(ctx context.Context) error { return u.monitor.Run(ctx) }
 
 // Snapshot returns what is known now.
 func (u *Watcher) Snapshot() *health.Snapshot { return u.monitor.Snapshot() }
 
-func (u *Watcher) changed(s *health.Snapshot) {
-	if i, ok := s.Primary(); ok {
-		u.primary.Store(int32(i))
-	}
+// Primary implements Roles.
+func (u *Watcher) Primary() (index int, ok bool) { return u.monitor.Snapshot().Primary() }
+
+// Usable implements Roles.
+func (u *Watcher) Usable(i int, limits *Policy) bool {
+	return u.monitor.Snapshot().Servers[i].Within(limits.MaxReplicaLag, limits.MaxReplicaLagBytes)
 }
 
-// Primary implements Roles. While there is no primary it is the last one: writes fail there, or find it back.
-func (u *Watcher) Primary() int { return int(u.primary.Load()) }
-
-// maxReplicaLag is how far, in time, a replica may be behind before reads avoid it.
-const maxReplicaLag = 10 * time.Second
-
-// Usable implements Roles: the server is up, follows the primary that is known, and not too far behind.
-func (u *Watcher) Usable(i int) bool {
-	snapshot := u.monitor.Snapshot()
-	s, p := &snapshot.Servers[i], &snapshot.Servers[u.Primary()]
-	return s.Up && s.Role == health.RoleReplica && s.SystemID == p.SystemID && s.Lag <= maxReplicaLag
+// Fenced implements Roles.
+func (u *Watcher) Fenced(i int) bool {
+	return u.monitor.Snapshot().Servers[i].Fence > health.Unproven
 }
+
+// Doubt implements Roles.
+func (u *Watcher) Doubt(i int) { u.monitor.Doubt(i) }
+
+// Accept takes another cluster for the one that there was, if nothing else answers.
+func (u *Watcher) Accept() { u.monitor.Accept() }
 
 // Floor implements Roles. Without replicas nobody asks for it, and nothing needs to be sampled.
 func (u *Watcher) Floor() uint64 {
-	if len(u.monitor.Snapshot().Servers) == 1 {
+	if u.monitor.Snapshot().Present() == 1 {
 		return 0
 	}
 	return uint64(u.monitor.Floor())

@@ -183,11 +183,14 @@ func (w *worker) keepHouse() {
 			continue
 		}
 		for _, p := range g.pools {
+			if shared.up.roles.Fenced(p.index) {
+				p.cut() // one may have been on its way
+			}
 			p.expire(now)
 			p.enforce(now)
 			p.enforceWaits(now)
 			p.fill()
-			if p.waiting.n > 0 && p.isReplica() && !shared.up.roles.Usable(p.index) {
+			if p.waiting.n > 0 && p.isReplica() && !shared.up.roles.Usable(p.index, shared.policy.Load()) {
 				p.failWaiting(nil) // reads can go elsewhere
 			}
 			if p.waiting.n > 0 {

@@ -48,6 +48,16 @@ func int8[T any](name string, get func(*T) uint64) column[T] {
 	return column[T]{field{name, oidInt8}, func(t *T) any { return int64(min(get(t), math.MaxInt64)) }}
 }
 
+// int8OrNull shows a negative number as null.
+func int8OrNull[T any](name string, get func(*T) int64) column[T] {
+	return column[T]{field{name, oidInt8}, func(t *T) any {
+		if n := get(t); n >= 0 {
+			return n
+		}
+		return nil
+	}}
+}
+
 func numeric[T any](name string, get func(*T) uint64) column[T] {
 	return column[T]{field{name, oidNumeric}, func(t *T) any { return get(t) }}
 }

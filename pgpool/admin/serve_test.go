@@ -171,6 +171,14 @@ func (f *fake) Loops() []Loop {
 	return []Loop{{ID: 0, Clients: 4, Servers: 3, Ticks: 1 << 34, Events: 1 << 35, Writes: 7, BytesIn: 8, BytesOut: 9, Posts: 10, LongestTick: 11 * time.Millisecond}}
 }
 
+func (f *fake) Health() []Health {
+	return []Health{
+		{Server: "10.0.0.1:5432", Role: "primary", State: "fenced", Reason: "old primary", Lag: -1, LagBytes: -1, Timeline: 1, SystemID: 1 << 62,
+			LSN: 1<<32 + 255, Version: 150008, CheckedAt: time.Date(2026, 11, 21, 7, 32, 0, 0, time.UTC)},
+		{Server: "10.0.0.2:5432", Role: "replica", State: "up", Lag: 1500 * time.Millisecond, LagBytes: 4096},
+	}
+}
+
 func (f *fake) Version() string { return "0.1.0" }
 
 // listen serves consoles on the loopback, to anyone who asks. All sessions end before the test does.

@@ -1,5 +1,7 @@
 package admin
 
+import "fmt"
+
 // showOwn are commands that PgBouncer does not have.
 func showOwn() []command {
 	return []command{
@@ -10,6 +12,7 @@ func showOwn() []command {
 		show("show pins", "Clients that keep their server, and the statement that made them.", pinColumns(), Source.Pins),
 		show("show statements", "Prepared statements that clients share.", statementColumns(), Source.Statements),
 		show("show loops", "Event loops.", loopColumns(), Source.Loops),
+		show("show health", "Postgres servers: who is primary, how far the others are behind, and which are fenced.", healthColumns(), Source.Health),
 	}
 }
 
@@ -47,5 +50,27 @@ func loopColumns() []column[Loop] {
 		int8("bytes_out", func(l *Loop) uint64 { return l.BytesOut }),
 		int8("posts", func(l *Loop) uint64 { return l.Posts }),
 		int8("longest_tick_us", func(l *Loop) uint64 { return uint64(l.LongestTick.Microseconds()) }),
+	}
+}
+
+func healthColumns() []column[Health] {
+	return []column[Health]{
+		text("server", func(h *Health) string { return h.Server }),
+		text("role", func(h *Health) string { return h.Role }),
+		text("primary", func(h *Health) string { return yes(h.Primary) }),
+		text("state", func(h *Health) string { return h.State }),
+		textOrNull("reason", func(h *Health) string { return shorten(h.Reason) }),
+		int8OrNull("lag_us", func(h *Health) int64 {
+			if h.Lag < 0 {
+				return -1
+			}
+			return h.Lag.Microseconds()
+		}),
+		int8OrNull("lag_bytes", func(h *Health) int64 { return h.LagBytes }),
+		int4("timeline", func(h *Health) int { return int(h.Timeline) }),
+		numeric("system_identifier", func(h *Health) uint64 { return h.SystemID }),
+		text("lsn", func(h *Health) string { return fmt.Sprintf("%X/%X", h.LSN>>32, uint32(h.LSN)) }), // as pg_lsn_out
+		int4("server_version_num", func(h *Health) int { return h.Version }),
+		text("checked", func(h *Health) string { return clock(h.CheckedAt) }),
 	}
 }

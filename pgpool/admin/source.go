@@ -23,6 +23,7 @@ type Source interface {
 	Pins() []Pin
 	Statements() []Prepared
 	Loops() []Loop
+	Health() []Health
 }
 
 // State is what the pooler has one of.
@@ -182,4 +183,20 @@ type Loop struct {
 	BytesOut         uint64
 	Posts            uint64 // calls from outside of it
 	LongestTick      time.Duration
+}
+
+// Health is a row of SHOW HEALTH: what the probes of a Postgres server have found.
+type Health struct {
+	Server    string // address
+	Role      string // what it says that it is: primary, replica or unknown
+	Primary   bool   // it is the one that takes writes
+	State     string // up, down, unknown before the first probe, or fenced: it answers and is used for nothing
+	Reason    string // why it is fenced, or what is wrong with it
+	Lag       time.Duration
+	LagBytes  int64 // of a replica behind its primary, as Lag: negative, shown as NULL, when it is not known
+	Timeline  uint32
+	SystemID  uint64 // system identifier of the cluster
+	LSN       uint64 // flushed, or on a replica replayed
+	Version   int    // server_version_num
+	CheckedAt time.Time
 }

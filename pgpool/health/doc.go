@@ -13,6 +13,8 @@
 //
 //	monitor.go    Config, Monitor, the goroutine of a server
 //	snapshot.go   what is known: servers, roles, the primary
+//	fence.go      who is the primary, and who is not to be used
+//	lag.go        how far replicas are behind
 //	probe.go      the connection and the questions
 //	positions.go  read your writes: floors, samples, replayed positions
 package health

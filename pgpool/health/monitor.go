@@ -6,27 +6,35 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // Config configures a Monitor. Zero fields mean the defaults named here.
 type Config struct {
-	Servers []string // addresses, for Dial and for people
+	Servers []string // addresses, for people; see Move
 
-	// Dial connects to a server and logs in: what it returns is ready for queries, with nothing unread.
-	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Dial connects to the server with an index in Servers, and logs in: what it returns is ready for queries, with
+	// nothing unread.
+	Dial func(ctx context.Context, server int) (net.Conn, error)
 
 	Interval        time.Duration // between probes; 1s
-	TroubleInterval time.Duration // between probes while the server is down or there is no primary; 200ms
+	TroubleInterval time.Duration // between probes while the server is down or there is no primary, if that is less; 200ms
 	Timeout         time.Duration // of a dial, and of one question; 2s
 	SampleInterval  time.Duration // between samples while somebody waits; 5ms
 	Logger          *slog.Logger  // none
 
-	// OnChange is told when a server came or went or changed its role, in the goroutine that noticed. It must not block.
+	// OnChange is told when a server came or went, changed its role or was fenced, in the goroutine that noticed. It must
+	// not block.
 	OnChange func(*Snapshot)
 }
+
+// doubtInterval is the least time between two probes of a server, however often it is doubted.
+const doubtInterval = 20 * time.Millisecond
 
 // A replica that does not get there, because replay is paused or it is far behind, is asked less often.
 const (
@@ -38,14 +46,18 @@ const (
 type Monitor struct {
 	// Constant after New.
 	cfg  Config
-	wake []chan struct{} // by server, one slot: there is somebody who waits
+	wake []chan struct{} // by server, one slot: there is somebody who waits, or doubts
 
+	// Atomic.
+	interval  atomic.Int64
+	doubted   []atomic.Bool // by server: it is to be probed now
 	snapshot  atomic.Pointer[Snapshot]
 	positions positions
 
 	mu      sync.Mutex
 	servers []Server
-	fence   fence
+	judge   judge
+	trail   trail
 }
 
 // New returns a Monitor that knows nothing yet.
@@ -60,7 +72,8 @@ func New(cfg Config) (*Monitor, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Monitor{cfg: cfg}
+	m := &Monitor{cfg: cfg, doubted: make([]atomic.Bool, len(cfg.Servers))}
+	m.SetInterval(cfg.Interval)
 	for _, addr := range cfg.Servers {
 		m.servers = append(m.servers, Server{Addr: addr})
 		m.wake = append(m.wake, make(chan struct{}, 1))
@@ -84,14 +97,65 @@ func (m *Monitor) Snapshot() *Snapshot { return m.snapshot.Load() }
 func (m *Monitor) Floor() Floor {
 	floor := m.positions.started.Load() + 1
 	if m.positions.want(floor) {
-		for _, ch := range m.wake {
-			select {
-			case ch <- struct{}{}:
-			default:
-			}
+		for i := range m.wake {
+			m.rouse(i)
 		}
 	}
 	return Floor(floor)
+}
+
+func (m *Monitor) rouse(server int) {
+	select {
+	case m.wake[server] <- struct{}{}:
+	default:
+	}
+}
+
+// Doubt has a server probed now: it has said or done what does not fit to what is known of it.
+func (m *Monitor) Doubt(server int) {
+	if !m.doubted[server].Swap(true) {
+		m.rouse(server)
+	}
+}
+
+// SetInterval changes the time between probes.
+func (m *Monitor) SetInterval(d time.Duration) { m.interval.Store(int64(d)) }
+
+// Move says that a server is somewhere else now, and what its address there is: empty if there is no server in this place
+// any more. What was known of it is forgotten.
+func (m *Monitor) Move(server int, addr string) {
+	m.mu.Lock()
+	m.servers[server] = Server{Addr: addr, place: m.servers[server].place + 1}
+	m.positions.replayed[server].Store(0)
+	m.publishLocked()
+	m.mu.Unlock()
+	m.Doubt(server)
+}
+
+// Accept has the servers judged anew if all that answer are another cluster's, as after pg_upgrade. Somebody has to say so:
+// it might be a stranger who has got the address.
+func (m *Monitor) Accept() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	strangers := 0
+	for i := range m.servers {
+		switch s := &m.servers[i]; {
+		case s.Up && s.Fence == OtherCluster:
+			strangers++
+		case s.Up:
+			return
+		}
+	}
+	if strangers == 0 {
+		return
+	}
+	m.judge = judge{primary: m.judge.primary}
+	m.trail.n = 0
+	for i := range m.servers {
+		m.servers[i].CheckedAt = time.Time{}
+		m.Doubt(i)
+	}
+	m.publishLocked()
 }
 
 // ReplicaHasReached tells whether the server with this index has replayed what was committed before floor was taken.
@@ -119,7 +183,9 @@ type watcher struct {
 
 	link     *link
 	unlink   func() bool // ends the closing of link by the context
+	place    int         // that link leads to
 	inVain   int         // samples since the replica was where somebody waits for it
+	probed   time.Time   // end of the last probe
 	nextTime time.Time   // of the next probe
 }
 
@@ -134,9 +200,13 @@ func (w *watcher) run(ctx context.Context) {
 		case <-w.m.wake[w.index]:
 		case <-timer.C:
 		}
+		if w.m.doubted[w.index].Swap(false) {
+			w.nextTime = w.probed.Add(doubtInterval)
+		}
 		if !time.Now().Before(w.nextTime) {
 			w.probe(ctx)
-			w.nextTime = time.Now().Add(w.interval())
+			w.probed = time.Now()
+			w.nextTime = w.probed.Add(w.interval())
 		}
 		pause := time.Until(w.nextTime)
 		if w.sample() {
@@ -168,23 +238,35 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // interval is the time to the next probe.
 func (w *watcher) interval() time.Duration {
+	every := time.Duration(w.m.interval.Load())
 	s := w.m.Snapshot()
-	if _, ok := s.Primary(); !ok || !s.Servers[w.index].Up {
-		return w.m.cfg.TroubleInterval
+	if _, ok := s.Primary(); !ok || !s.Servers[w.index].Up && s.Servers[w.index].Addr != "" {
+		every = min(every, w.m.cfg.TroubleInterval)
 	}
-	return w.m.cfg.Interval
+	return every
 }
 
 // probe asks the server how it is and enters the answer. A connection that was good before gets a second chance with a
 // new one: the server may have restarted.
 func (w *watcher) probe(ctx context.Context) {
+	now := w.m.Snapshot().Servers[w.index]
+	if now.place != w.place {
+		w.drop()
+		w.place = now.place
+	}
+	if now.Addr == "" {
+		return
+	}
 	hadLink := w.link != nil
+	asked := time.Now()
 	s, err := w.ask(ctx)
 	if err != nil && hadLink && ctx.Err() == nil {
+		asked = time.Now()
 		s, err = w.ask(ctx)
 	}
 	if ctx.Err() == nil {
-		w.m.enter(ctx, w.index, s, err)
+		s.place = w.place
+		w.m.enter(ctx, w.index, s, asked, err)
 	}
 }
 
@@ -192,9 +274,9 @@ func (w *watcher) ask(ctx context.Context) (Server, error) {
 	if w.link == nil {
 		dialing, cancel := context.WithTimeout(ctx, w.m.cfg.Timeout)
 		defer cancel()
-		conn, err := w.m.cfg.Dial(dialing, w.m.cfg.Servers[w.index])
+		conn, err := w.m.cfg.Dial(dialing, w.index)
 		if err != nil {
-			return Server{}, fmt.Errorf("dial %s: %w", w.m.cfg.Servers[w.index], err)
+			return Server{}, fmt.Errorf("dial: %w", err)
 		}
 		w.link = newLink(conn)
 		w.unlink = context.AfterFunc(ctx, func() { conn.Close() })
@@ -202,7 +284,7 @@ func (w *watcher) ask(ctx context.Context) (Server, error) {
 	s, err := w.link.probe(w.m.cfg.Timeout)
 	if err != nil {
 		w.drop()
-		return Server{}, fmt.Errorf("probe %s: %w", w.m.cfg.Servers[w.index], err)
+		return Server{}, fmt.Errorf("probe: %w", err)
 	}
 	return s, nil
 }
@@ -238,7 +320,7 @@ func (w *watcher) sample() (more bool) {
 		w.m.completeSample(n, lsn, w.index)
 		return true // so that the next sample keeps its distance
 	}
-	if s.Servers[w.index].Role != RoleReplica || p.reached(w.index, wanted) {
+	if now := &s.Servers[w.index]; now.Role != RoleReplica || now.Fence != NotFenced || p.reached(w.index, wanted) {
 		w.inVain = 0
 		return false
 	}
@@ -267,42 +349,102 @@ func (m *Monitor) completeSample(n, lsn uint64, server int) {
 	}
 }
 
-// enter takes the outcome of a probe and publishes it.
-func (m *Monitor) enter(ctx context.Context, index int, s Server, err error) {
+// enter takes the outcome of a probe and publishes it. asked is when the question was sent.
+func (m *Monitor) enter(ctx context.Context, index int, s Server, asked time.Time, err error) {
 	m.mu.Lock()
 	old := m.servers[index]
-	if err != nil {
-		s = old
-		s.Up, s.LastError = false, err
+	if s.place != old.place {
+		m.mu.Unlock()
+		return
 	}
-	s.Addr, s.CheckedAt = old.Addr, time.Now()
+	s = old.after(s, err)
 	m.servers[index] = s
+	before := m.Snapshot()
+	now := m.publishLocked()
+	switch {
+	case !s.Up:
+	case now.ok && now.primary == index:
+		m.trail.add(s.LSN, asked)
+	case s.Role == RoleReplica:
+		m.trail.measure(&m.servers[index], !old.Up || old.Role != RoleReplica)
+		now = m.publishLocked()
+	}
+	s = now.Servers[index]
 	replayed := uint64(0) // unknown, unless
-	if s.Up && s.Role == RoleReplica {
+	if s.Up && s.Role == RoleReplica && s.Fence == NotFenced {
 		replayed = s.ReplayLSN
 	}
 	m.positions.replayed[index].Store(replayed)
-	before := m.Snapshot().primary
-	snapshot := m.publishLocked()
 	m.mu.Unlock()
 
-	if s.Up == old.Up && s.Role == old.Role && snapshot.primary == before && !old.CheckedAt.IsZero() {
-		return
+	rival := s.Fence == SecondPrimary && before.Servers[index].Fence != SecondPrimary
+	if rival || before.ok != now.ok || before.primary != now.primary {
+		m.doubtOthers(index)
 	}
-	logger, level := m.cfg.Logger, slog.LevelInfo
-	if !s.Up {
-		logger, level = logger.With("error", err), slog.LevelWarn
+	m.report(ctx, before, now)
+}
+
+// after returns what is known when a probe has said s of a server, or has failed.
+func (old Server) after(s Server, err error) Server {
+	if err != nil {
+		s = old
+		s.Up, s.LastError = false, err
+		e, answered := errors.AsType[*pgwire.Error](err)
+		s.refused = answered && !strings.HasPrefix(e.Code, "57P0")
+		if s.refused && old.Up && old.Role == RolePrimary {
+			s.Up = true // it is there, and has not let us look: as without a connection to spare (53300)
+		}
 	}
-	logger.Log(ctx, level, "server state changed", "server", s.Addr, "up", s.Up, "role", s.Role.String(), "timeline", s.Timeline)
-	if m.cfg.OnChange != nil {
-		m.cfg.OnChange(snapshot)
+	if s.Role == RoleReplica && old.Role == RoleReplica && old.Up && s.SystemID == old.SystemID {
+		// A replica without a receiver tells what its control file knows, which may be an earlier timeline.
+		s.Timeline = max(s.Timeline, old.Timeline)
+	}
+	s.Addr, s.CheckedAt, s.place = old.Addr, time.Now(), old.place
+	s.shown, s.held, s.heldBytes = old.shown, old.held, old.heldBytes
+	return s
+}
+
+// doubtOthers has the other servers probed: one of them may know more.
+func (m *Monitor) doubtOthers(than int) {
+	for i := range m.doubted {
+		if i != than {
+			m.Doubt(i)
+		}
 	}
 }
 
-// publishLocked makes the state of the servers the snapshot.
+// report tells what has changed from one snapshot to the next: one server's state, and what follows from it for others.
+func (m *Monitor) report(ctx context.Context, before, now *Snapshot) {
+	changed := before.ok != now.ok || before.primary != now.primary
+	for i := range now.Servers {
+		s, old := &now.Servers[i], &before.Servers[i]
+		if s.Up == old.Up && s.Role == old.Role && s.Fence == old.Fence && (old.CheckedAt.IsZero() == s.CheckedAt.IsZero()) {
+			continue
+		}
+		changed = true
+		logger, level := m.cfg.Logger, slog.LevelInfo
+		if !s.Up {
+			logger, level = logger.With("error", s.LastError), slog.LevelWarn
+		}
+		if s.Fence > Unproven {
+			logger, level = logger.With("fenced", s.Fence.String(), "system_identifier", s.SystemID), slog.LevelWarn
+		}
+		logger.Log(ctx, level, "server state changed", "server", s.Addr, "up", s.Up, "role", s.Role.String(), "timeline", s.Timeline)
+	}
+	if changed && m.cfg.OnChange != nil {
+		m.cfg.OnChange(now)
+	}
+}
+
+// publishLocked judges the servers and makes their state the snapshot.
 func (m *Monitor) publishLocked() *Snapshot {
-	s := &Snapshot{Servers: append([]Server(nil), m.servers...)}
-	s.primary = m.fence.choosePrimary(s.Servers)
+	ok := m.judge.pass(m.servers)
+	s := &Snapshot{Servers: append([]Server(nil), m.servers...), ok: ok, primary: m.judge.primary}
+	for i := range s.Servers {
+		if s.Servers[i].Addr != "" {
+			s.present++
+		}
+	}
 	m.snapshot.Store(s)
 	return s
 }

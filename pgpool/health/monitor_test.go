@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake plays a primary (address "0") and a replica over memory.
+// fake plays a primary (server 0) and a replica over memory.
 type fake struct {
 	down             atomic.Bool
 	lsn, replayed    atomic.Int64
@@ -30,7 +30,7 @@ type fake struct {
 	serving          sync.WaitGroup
 }
 
-func (f *fake) dial(_ context.Context, addr string) (net.Conn, error) {
+func (f *fake) dial(_ context.Context, server int) (net.Conn, error) {
 	if f.down.Load() {
 		return nil, errors.New("refused")
 	}
@@ -48,7 +48,7 @@ func (f *fake) dial(_ context.Context, addr string) (net.Conn, error) {
 			case probeSQL:
 				f.probes.Add(1)
 				recovery := "f"
-				if addr != "0" {
+				if server != 0 {
 					recovery = "t"
 				}
 				row = []string{recovery, "1", "7", "150000", "100", strconv.FormatInt(f.replayed.Load(), 10), "0"}
@@ -189,8 +189,8 @@ func TestRealCluster(t *testing.T) {
 	m, err := New(Config{
 		Servers:  []string{cluster.Addr(0), cluster.Addr(1), cluster.Addr(2)},
 		Interval: 100 * time.Millisecond, TroubleInterval: 50 * time.Millisecond,
-		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		Dial: func(ctx context.Context, server int) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", cluster.Addr(server))
 			if err != nil {
 				return nil, err
 			}
@@ -263,7 +263,7 @@ func TestRealCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the old one is back", func() bool { return m.Snapshot().Servers[0].Up })
-	if s := m.Snapshot().Servers[0]; s.Role != RolePrimary || s.Timeline != 1 {
+	if s := m.Snapshot().Servers[0]; s.Role != RolePrimary || s.Timeline != 1 || s.Fence != OldPrimary || s.Within(0, 0) {
 		t.Fatalf("the old primary is %+v", s)
 	}
 	if !isPrimary(1)() {

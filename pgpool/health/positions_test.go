@@ -91,32 +91,6 @@ func TestLateSampleIsDropped(t *testing.T) {
 	}
 }
 
-func TestChoosePrimary(t *testing.T) {
-	up := func(role Role, timeline uint32, system uint64) Server {
-		return Server{Up: true, Role: role, Timeline: timeline, SystemID: system}
-	}
-	down := Server{Role: RolePrimary, Timeline: 9, SystemID: 1}
-	var f fence
-	steps := []struct {
-		name    string
-		servers []Server
-		want    int
-	}{
-		{"nothing known", []Server{{}, {}}, -1},
-		{"one", []Server{up(RolePrimary, 1, 1), up(RoleReplica, 1, 1)}, 0},
-		{"down", []Server{down, up(RoleReplica, 1, 1)}, -1},
-		{"promoted", []Server{up(RolePrimary, 1, 1), up(RolePrimary, 2, 1)}, 1},
-		{"old one alone", []Server{up(RolePrimary, 1, 1), down}, -1},
-		{"replica with a high timeline", []Server{up(RolePrimary, 2, 1), up(RoleReplica, 7, 1)}, 0},
-		{"another cluster", []Server{up(RolePrimary, 1, 2), down}, 0},
-	}
-	for _, s := range steps {
-		if got := f.choosePrimary(s.servers); got != s.want {
-			t.Errorf("%s: got %d, want %d", s.name, got, s.want)
-		}
-	}
-}
-
 func TestReadersDoNotAllocate(t *testing.T) {
 	p := newPositions()
 	p.complete(p.begin(), 10, 0)

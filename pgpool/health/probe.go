@@ -13,19 +13,22 @@ import (
 )
 
 // The questions. Positions come as bytes since 0/0. The timeline of a primary is in the name of the file it writes: the
-// control file learns of a promotion only with the next checkpoint.
+// control file learns of a promotion only with the next checkpoint. A replica's is what its receiver asked for; those who
+// may not see that (pg_read_all_stats) get what the control file says. The primary's position is what it has flushed: no
+// replica gets more, and what is inserted may be the end of a page header that nothing follows (GetXLogInsertRecPtr).
 const (
 	probeSQL = `select pg_is_in_recovery(),
 	case when pg_is_in_recovery()
-		then coalesce((select received_tli from pg_stat_wal_receiver), (select timeline_id from pg_control_checkpoint()))
+		then coalesce((select received_tli from pg_stat_wal_receiver),
+			greatest((select timeline_id from pg_control_checkpoint()), (select min_recovery_end_timeline from pg_control_recovery())))
 		else ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int end,
 	(select system_identifier from pg_control_system()),
 	current_setting('server_version_num'),
-	coalesce(case when pg_is_in_recovery() then pg_last_wal_receive_lsn() else pg_current_wal_insert_lsn() end
+	coalesce(case when pg_is_in_recovery() then pg_last_wal_receive_lsn() else pg_current_wal_flush_lsn() end
 		- '0/0'::pg_lsn, 0),
 	coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0),
-	case when not pg_is_in_recovery() or pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
-		else coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0) end`
+	case when pg_is_in_recovery() then coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), -1)
+		else 0 end`
 	insertSQL = `select pg_current_wal_insert_lsn() - '0/0'::pg_lsn`
 	replaySQL = `select coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0)`
 )
@@ -91,7 +94,7 @@ func (l *link) probe(timeout time.Duration) (Server, error) {
 	version, err3 := strconv.Atoi(v[3])
 	lsn, err4 := strconv.ParseUint(v[4], 10, 64)
 	replay, err5 := strconv.ParseUint(v[5], 10, 64)
-	lag, err6 := strconv.ParseFloat(v[6], 64)
+	age, err6 := strconv.ParseFloat(v[6], 64)
 	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return Server{}, fmt.Errorf("odd answer: %w", err)
 	}
@@ -99,8 +102,12 @@ func (l *link) probe(timeout time.Duration) (Server, error) {
 	if v[0] == "t" {
 		role = RoleReplica
 	}
+	replayAge := UnknownLag
+	if age != -1 {
+		replayAge = time.Duration(max(0, age) * float64(time.Second)) // it compares two clocks
+	}
 	return Server{
 		Up: true, Role: role, Timeline: uint32(timeline), SystemID: uint64(system), Version: version,
-		LSN: lsn, ReplayLSN: replay, Lag: time.Duration(lag * float64(time.Second)),
+		LSN: lsn, ReplayLSN: replay, replayAge: replayAge,
 	}, nil
 }

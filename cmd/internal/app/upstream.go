@@ -2,9 +2,11 @@ package app
 
 import (
 	"slices"
+	"time"
 
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
 	"github.com/outrigger-proxy/outrigger/pgpool"
+	"github.com/outrigger-proxy/outrigger/pgpool/health"
 )
 
 // upstreams shows the servers to the operator's listener, each once.
@@ -22,16 +24,21 @@ func upstreams(watchers []*pgpool.Watcher) []ops.Upstream {
 
 func watched(watcher *pgpool.Watcher) []ops.Upstream {
 	snapshot := watcher.Snapshot()
-	primary := watcher.Primary()
-	current, known := snapshot.Primary()
+	primary, _ := snapshot.Primary()
 	var all []ops.Upstream
 	for i, s := range snapshot.Servers {
-		one := ops.Upstream{Address: s.Addr, Role: "replica", Up: watcher.Usable(i), LagBytes: -1}
+		if s.Addr == "" {
+			continue
+		}
+		one := ops.Upstream{Address: s.Addr, Role: "replica", Up: s.Up && s.Fence == health.NotFenced, Fenced: s.Up && s.Fence > health.Unproven,
+			Lag: -time.Second, LagBytes: -1, Timeline: s.Timeline}
 		if i == primary {
-			one.Role, one.Up = "primary", known && current == i
-		} else if known && one.Up {
-			one.LagBytes = int64(snapshot.Servers[current].LSN) - int64(s.ReplayLSN)
-			one.LagBytes = max(one.LagBytes, 0) // probes are not taken at one moment
+			one.Role, one.Up = "primary", one.Up && s.Role == health.RolePrimary
+		} else if one.Up {
+			one.LagBytes = s.LagBytes
+			if s.Lag != health.UnknownLag {
+				one.Lag = s.Lag
+			}
 		}
 		all = append(all, one)
 	}

@@ -8,6 +8,7 @@ const (
 	statusStarting = "starting"
 	statusDraining = "draining"
 	statusOff      = "off"
+	statusFenced   = "fenced" // a server that answers and is used for nothing
 )
 
 // health is the body of /health/ready.
@@ -77,7 +78,10 @@ func (s *Sources) addServers(h *health) {
 	h.Primary.Status = statusDown
 	for _, server := range s.Pooler.PoolStats().Servers {
 		one := serverHealth{Status: statusOK, Address: server.Address}
-		if !server.Up {
+		switch {
+		case server.Fenced && server.Role != "primary":
+			one.Status = statusFenced
+		case !server.Up:
 			one.Status = statusDown
 		}
 		if server.Role == "primary" {

@@ -49,7 +49,10 @@ func databaseMetrics() []metric[Database] {
 
 func serverMetrics() []metric[Upstream] {
 	return []metric[Upstream]{
-		{"outrigger_server_up", gauge, "Whether the Postgres server answers.", func(s Upstream) float64 { return truth(s.Up) }, ""},
+		{"outrigger_server_up", gauge, "Whether the Postgres server answers and can be used.", func(s Upstream) float64 { return truth(s.Up) }, ""},
+		{"outrigger_server_fenced", gauge, "Whether the Postgres server answers and is used for nothing: SHOW HEALTH tells why.", func(s Upstream) float64 { return truth(s.Fenced) }, ""},
+		{"outrigger_server_timeline", gauge, "Timeline of the Postgres server; 0 when unknown.", func(s Upstream) float64 { return float64(s.Timeline) }, ""},
+		{"outrigger_server_lag_seconds", gauge, "How much earlier the primary was where the replica is now; -1 when unknown.", func(s Upstream) float64 { return max(s.Lag.Seconds(), -1) }, ""},
 		{"outrigger_server_lag_bytes", gauge, "WAL that the replica has not replayed; -1 when unknown.", func(s Upstream) float64 { return float64(max(s.LagBytes, -1)) }, ""},
 	}
 }

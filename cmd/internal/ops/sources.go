@@ -44,8 +44,11 @@ type Database struct {
 type Upstream struct {
 	Address  string
 	Role     string // "primary", "replica"
-	Up       bool
-	LagBytes int64 // of a replica behind its primary; negative: unknown
+	Up       bool   // it answers, and is not fenced
+	Fenced   bool   // it answers, and is used for nothing: an old primary, another cluster's, on another timeline
+	Lag      time.Duration
+	LagBytes int64 // of a replica behind its primary, as Lag; negative: unknown
+	Timeline uint32
 }
 
 // Cache is the cache half.

@@ -1,0 +1,56 @@
+package pgpool
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
+	"github.com/outrigger-proxy/outrigger/pgpool/health"
+)
+
+// Health returns a row for each server of each upstream.
+func (c consoleSource) Health() []admin.Health {
+	var out []admin.Health
+	for _, w := range c.p.Watchers() {
+		out = append(out, w.describe()...)
+	}
+	slices.SortStableFunc(out, func(a, b admin.Health) int { return cmp.Compare(a.Server, b.Server) })
+	return slices.CompactFunc(out, func(a, b admin.Health) bool { return a.Server == b.Server && a.Primary == b.Primary })
+}
+
+// describe returns a row for each server that has an address.
+func (u *Watcher) describe() []admin.Health {
+	snapshot := u.Snapshot()
+	primary, known := snapshot.Primary()
+	var out []admin.Health
+	for i := range snapshot.Servers {
+		s := &snapshot.Servers[i]
+		if s.Addr == "" {
+			continue
+		}
+		row := admin.Health{Server: s.Addr, Primary: known && i == primary, Role: s.Role.String(), State: "up", Timeline: s.Timeline,
+			SystemID: s.SystemID, Version: s.Version, LSN: s.LSN, Lag: -1, LagBytes: -1, CheckedAt: s.CheckedAt}
+		switch {
+		case s.CheckedAt.IsZero():
+			row.State = "unknown"
+		case !s.Up:
+			row.State = "down"
+		case s.Fence != health.NotFenced:
+			row.State, row.Reason = "fenced", s.Fence.String()
+		}
+		if s.LastError != nil {
+			row.Reason = s.LastError.Error()
+		}
+		if s.Role == health.RoleReplica {
+			row.LSN = s.ReplayLSN
+			if row.State == "up" {
+				row.LagBytes = s.LagBytes
+				if s.Lag != health.UnknownLag {
+					row.Lag = s.Lag
+				}
+			}
+		}
+		out = append(out, row)
+	}
+	return out
+}

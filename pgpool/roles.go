@@ -1,0 +1,38 @@
+package pgpool
+
+import "errors"
+
+// rolesChanged tells the workers that a server of u came or went, changed its role or was fenced.
+func (p *Pooler) rolesChanged(u *upstream) {
+	for _, w := range p.workers {
+		w.loop.Post(func() { w.rolesChanged(u) })
+	}
+}
+
+// rolesChanged closes what leads to fenced servers, and looks at what waits.
+func (w *worker) rolesChanged(u *upstream) {
+	for shared, g := range w.groups {
+		if shared.up != u {
+			continue
+		}
+		for _, p := range g.pools {
+			if u.roles.Fenced(p.index) {
+				p.cut()
+			}
+			if p.waiting.n > 0 {
+				w.markDirty(p)
+			}
+		}
+	}
+}
+
+// cut closes all connections of the pool, those in the middle of a transaction too: nothing that is written there would be
+// kept, and nothing that is read there holds.
+func (p *pool) cut() {
+	for s := range p.all {
+		s.lost(errFenced)
+	}
+}
+
+// errFenced is why connections to a fenced server end.
+var errFenced = errors.New("its server is fenced: SHOW HEALTH tells why")
