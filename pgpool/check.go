@@ -225,12 +225,13 @@ func (s *server) adopt(f *findings) {
 		}
 	}
 	if now := newSettings(list); !now.equal(s.set) || !now.equal(c.set) {
-		s.set, c.set = now, now
+		s.set = now
+		c.has(now)
 	}
 	if f.asked.resets { // the server knows nothing of what the client started with
 		for _, v := range c.startSet.all() {
 			if _, ok := c.set.find(v.name); !ok {
-				c.set = c.set.with(v)
+				c.has(c.set.with(v))
 			}
 		}
 	}

@@ -64,6 +64,7 @@ type client struct {
 	held      traceKinds // what is known to be left on its server
 	pin       pinReason  // why it keeps its server between transactions
 	status    byte       // transaction state as it was last told
+	route     Route      // where hints, settings and rules send it: see has
 	wrote     bool       // the unit at hand may write
 	changing  bool       // what was sent may change what the books say: see mustWait
 	waits     bool       // for all answers, before it goes on

@@ -84,21 +84,24 @@ var classReasons = [...]routeReason{
 	classify.Session: forSession, classify.CopyIn: forCopy, classify.Lock: forLock, classify.Write: forWrite, classify.Unknown: forUnknown,
 }
 
-// decide says where a statement may run.
-func (c *client) decide(st *statement) decision { return st.decide() }
-
-// decide says where a statement may run by what it says itself. What comes first wins.
-func (s *statement) decide() decision {
-	r := &s.class
-	switch {
-	case s.primaryOnly:
+// decide says where a statement may run. What comes first wins.
+func (c *client) decide(st *statement) decision {
+	if why, ok := c.asksForPrimary(st); ok {
+		return decision{why: why}
+	}
+	if st.primaryOnly {
 		return decision{why: forRefusal}
-	case r.Hint == classify.HintPrimary:
-		return decision{why: forHint}
-	case r.Hint == classify.HintReplica && r.Flags == 0:
-		return decision{true, forReplicaHint} // what turns out to be a write is repeated on the primary
-	case r.Class == classify.Read:
+	}
+	if why, ok := c.asksForReplica(st); ok {
+		return decision{true, why}
+	}
+	return st.decide()
+}
+
+// decide says where a statement may run by what it is.
+func (s *statement) decide() decision {
+	if s.class.Class == classify.Read {
 		return decision{true, forRead}
 	}
-	return decision{why: classReasons[r.Class]}
+	return decision{why: classReasons[s.class.Class]}
 }

@@ -24,6 +24,8 @@
 //	replication.go  connections that are passed through whole
 //	upstream.go  servers: URLs, dialling, cancel requests
 //	decision.go  on which side a unit runs, and why
+//	rules.go     hints, outrigger.route, and who else says where a unit runs
+//	refusedroute.go  SET outrigger.route to what is none
 //	route.go     the server for a unit
 //	balance.go   which replica
 //	consistency.go  what a read must see
@@ -63,6 +65,7 @@
 //	console_names.go   its rows for databases and users
 //	console_period.go  its averages
 //	console_health.go  what the probes have found
+//	console_routes.go  SHOW ROUTES, EXPLAIN ROUTE
 //	control.go   what the admin console does: PAUSE, RESUME, KILL, …
 //
 // Below are classify (reads and writes), auth (logging in, both ways), health (probes and log positions), admin (the

@@ -18,7 +18,7 @@ const changes = classify.StateSet | classify.StateReset | classify.StateRole | c
 // outside a transaction comes back as the change it makes to the settings, which follow the client from server to
 // server. What else may be left is looked for before the server is given away.
 func (c *client) effect(st *statement) *setChange {
-	if st.class.Class != classify.Read {
+	if st.class.Class != classify.Read && !c.server.readOnly { // what is tried on a replica writes nothing there
 		c.wrote = true
 	}
 	if s := c.server; s.later.any() {
@@ -136,10 +136,7 @@ func (s *statement) settingChange() *setChange {
 	if r.Statements != 1 || r.Class != classify.Session {
 		return nil
 	}
-	name := strings.ToLower(s.body[r.Name.Start:r.Name.End])
-	if strings.HasPrefix(name, `"`) {
-		name = strings.ReplaceAll(strings.Trim(name, `"`), `""`, `"`)
-	}
+	name := s.settingName()
 	switch r.Flags & classify.StateMask {
 	case classify.StateSet:
 		// A backslash means what standard_conforming_strings says, which may differ when the text is used again.
@@ -156,6 +153,22 @@ func (s *statement) settingChange() *setChange {
 		}
 	}
 	return nil
+}
+
+// settingName returns the name in a SET or RESET of one setting, as servers know it, or "".
+func (s *statement) settingName() string {
+	name := strings.ToLower(s.body[s.class.Name.Start:s.class.Name.End])
+	if !strings.Contains(name, `"`) {
+		return name
+	}
+	var parts []string
+	for part := range strings.SplitSeq(name, ".") {
+		if n := len(part); n > 1 && part[0] == '"' && part[n-1] == '"' {
+			part = strings.ReplaceAll(part[1:n-1], `""`, `"`)
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ".")
 }
 
 // deallocated returns the name in a DEALLOCATE of one statement, or "".

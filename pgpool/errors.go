@@ -42,6 +42,7 @@ const (
 	shuttingDown
 	killed
 	notSettable
+	badRoute
 )
 
 const (
@@ -128,6 +129,8 @@ var reasons = [...]pgwire.Kind{
 	killed: {Code: "57P01", Severity: final, Message: fromAdmin, Detail: "It was ended on the pooler's console.", Hint: "Connect again.",
 		When: "KILL or KILL_CLIENT on the console."},
 	notSettable: {Code: "0A000", Message: "settings cannot be changed here", When: "SET on the console of a pooler that runs without a configuration."},
+	badRoute: {Code: "22023", Message: `invalid value for parameter "outrigger.route": %[1]q`, Hint: "Available values: auto, primary, replica.",
+		When: "`SET outrigger.route`, or the startup parameter, with another value."},
 }
 
 // with returns the error that a client is told.

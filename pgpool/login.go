@@ -123,6 +123,10 @@ func (a *arrival) login() error {
 	if err != nil {
 		return err
 	}
+	route, _ := t.sessionRoute(set, policy)
+	if route == RouteReplica {
+		set = asStandby(set)
+	}
 	credentials, err := t.Clients.Authenticate(a.ctx, who)
 	if err != nil {
 		return err
@@ -155,6 +159,7 @@ func (a *arrival) login() error {
 	if err != nil {
 		return err
 	}
+	reportStandby(reported, route == RouteReplica)
 	if !t.AddHost { // with it, no two are equal
 		set = p.intern(set)
 	}

@@ -97,7 +97,7 @@ func (c *client) setPin(why pinReason, by *statement) {
 func (c *client) discarded() {
 	clear(c.stmts)
 	c.unnamed = nil
-	c.set = c.startSet
+	c.has(c.startSet)
 	c.unlistenAll()
 	c.held, c.prepares = 0, nil
 	c.setPin(notPinned, nil)

@@ -154,7 +154,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 		c.floor = s.pool.group.shared.up.roles.Floor()
 	}
 	if set != nil && !failed {
-		c.set = set.onClient(c.set, c.startSet)
+		c.has(set.onClient(c.set, c.startSet))
 		s.set = set.onServer(s.set)
 	}
 	if s.owed.n == 0 && s.due.resets && c.startSet != nil && c.policy.Mode != SessionMode && s.check() {
@@ -308,6 +308,9 @@ func (s *server) copyIn(e *expectation) {
 
 // renameStatement replaces our name of a statement in an error by the client's. It returns nil if it is not there.
 func renameStatement(frame []byte, c *client, e *expectation) []byte {
+	if told, ok := wrongRoute(frame); ok {
+		return told
+	}
 	if bytes.Contains(frame, []byte(`"`+outdated+`"`)) {
 		return append(pgwire.AppendHeader(nil, pgwire.ErrorResponse, len(outdatedError)), outdatedError...)
 	}

@@ -30,6 +30,9 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 		}
 		c.refers(st)
 		c.wrote = false
+		if st.refused {
+			frame = pgwire.AppendQuery(nil, string(textOf([]byte(st.body))))
+		}
 		e.set = c.effect(st)
 		e.wrote = c.wrote
 		if name := st.deallocated(); name != "" {
@@ -87,6 +90,9 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 	if len(name) == 0 {
 		st := c.w.texts.find(body, "")
 		c.refers(st)
+		if st.refused {
+			frame = pgwire.AppendParse(nil, "", st.body)
+		}
 		s.conn.Write(frame)
 		s.expect(expectation{kind: kindParse, unnamed: true, stmt: st, prev: c.unnamed, prevOf: s.unnamed})
 		s.unnamed, c.unnamed = st, st

@@ -13,6 +13,21 @@ type setting struct {
 	sql   bool
 }
 
+// plain returns the value without the quotes that it may have around it in a SET. It is of use for words.
+func (v *setting) plain() string {
+	s := v.value
+	if !v.sql {
+		return s
+	}
+	if len(s) > 2 && s[0]|0x20 == 'e' && s[1] == '\'' {
+		s = s[1:]
+	}
+	if n := len(s); n > 1 && (s[0] == '\'' || s[0] == '"') && s[n-1] == s[0] {
+		return strings.ReplaceAll(s[1:n-1], s[:1]+s[:1], s[:1])
+	}
+	return s
+}
+
 // settings is what a session differs in from a fresh connection of its pool. It never changes: a change makes a new one.
 // nil means no difference.
 type settings struct {

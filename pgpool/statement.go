@@ -25,11 +25,19 @@ type statement struct {
 	judged *catalog
 	// primaryOnly: a replica refused it as a write (25006).
 	primaryOnly bool
+	// refused: body is not what clients sent (refusedroute.go).
+	refused bool
 	// outdated: its result is no longer what those who have prepared it know (replan.go).
 	outdated bool
 	uses     uint64 // times that it was looked up
 	// recent is the second chance in the table's eviction.
 	recent bool
+}
+
+func newStatement(name string, body []byte) *statement {
+	s := &statement{name: name, body: string(body), class: classify.Classify(textOf(body))}
+	s.refuseRoute()
+	return s
 }
 
 // touched notes a use.
@@ -79,13 +87,13 @@ func (t *statements) find(body []byte, scope string) *statement {
 		if s, ok := t.byKey[string(body)]; ok {
 			return s.touched()
 		}
-		return t.insert(string(body), &statement{name: t.names.next(), body: string(body), class: classify.Classify(textOf(body))})
+		return t.insert(string(body), newStatement(t.names.next(), body))
 	}
 	key := scope + "\x00" + string(body)
 	if s, ok := t.byKey[key]; ok {
 		return s.touched()
 	}
-	return t.insert(key, &statement{name: t.names.next(), body: string(body), class: classify.Classify(textOf(body))})
+	return t.insert(key, newStatement(t.names.next(), body))
 }
 
 // query returns the statement of a simple Query's body. The table takes a text in when it comes again: programs that
@@ -94,12 +102,15 @@ func (t *statements) query(body []byte) *statement {
 	if s, ok := t.byKey[string(body)]; ok {
 		return s.touched()
 	}
-	s := &statement{body: string(body), class: classify.Classify(textOf(body))}
+	s := newStatement("", body)
 	sum := maphash.Bytes(t.seed, body)
 	seen := &t.seen[sum%sightings]
 	if print := uint32(sum >> 32); *seen != print {
 		*seen = print
 		return s
+	}
+	if s.refused {
+		return t.insert(string(body), s)
 	}
 	return t.insert(s.body, s)
 }

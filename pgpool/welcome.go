@@ -22,7 +22,13 @@ func (a *arrival) startSettings() (*settings, error) {
 	if a.t.AddHost {
 		list = addHost(list, a.nc.RemoteAddr())
 	}
-	return newSettings(list), nil
+	set := newSettings(list)
+	if v, ok := set.find(routeSetting); ok {
+		if _, err := ParseRoute(strings.ToLower(v.value)); err != nil {
+			return nil, badRoute.with(v.value)
+		}
+	}
+	return set, nil
 }
 
 // parameters are the startup parameters that are settings, with options taken apart and what is to be ignored left out.
@@ -56,12 +62,15 @@ func addHost(list []setting, from net.Addr) []setting {
 	host := addressOf(from)
 	for i := range list {
 		if strings.EqualFold(list[i].name, "application_name") {
-			list[i].value += " - " + host
+			list[i].value += hostMark + host
 			return list
 		}
 	}
-	return append(list, setting{name: "application_name", value: "app - " + host})
+	return append(list, setting{name: "application_name", value: "app" + hostMark + host})
 }
+
+// hostMark is between the name of an application and the address of its client.
+const hostMark = " - "
 
 // addressOf is where a client is; those of a Unix socket have no address of their own.
 func addressOf(client net.Addr) string {

@@ -13,14 +13,16 @@ type worker struct {
 	number int
 	loop   *netloop.Loop
 
-	texts    statements
-	groups   map[*sharedGroup]*group
-	clients  map[*client]struct{}
-	past     map[string]poolStats // of groups that are gone, by database
-	dirty    []*pool              // have waiting clients
-	toSettle []*server            // see settleLater
-	house    *netloop.Timer
-	pace     time.Duration // between two looks at the timeouts
+	texts   statements
+	groups  map[*sharedGroup]*group
+	clients map[*client]struct{}
+	past    map[string]poolStats // of groups that are gone, by database
+	// pastRoutes is likewise.
+	pastRoutes map[string]*routeCounts
+	dirty      []*pool   // have waiting clients
+	toSettle   []*server // see settleLater
+	house      *netloop.Timer
+	pace       time.Duration // between two looks at the timeouts
 	// maxPacket is max_packet_size, for the hot path.
 	maxPacket int
 	// idleLimits: some client has a client_idle_timeout.
@@ -40,18 +42,19 @@ type group struct {
 	w       *worker
 	pools   []*pool
 	clients int
-	turn    int                  // breaks ties between replicas
-	routes  [routeReasons]uint64 // units, by why they went where they went
-	paused  bool                 // nobody gets a server
-	removed bool                 // its database is no longer configured
-	moved   *group               // where clients go: the database lives elsewhere since a reload
+	turn    int // breaks ties between replicas
+	routes  routeCounts
+	paused  bool   // nobody gets a server
+	removed bool   // its database is no longer configured
+	moved   *group // where clients go: the database lives elsewhere since a reload
 
 	channels map[string]map[*client]struct{} // who hears what from the listener
 }
 
 func newWorker(p *Pooler, number int, loop *netloop.Loop) *worker {
 	w := &worker{pooler: p, number: number, loop: loop, pace: housekeeping, texts: newStatements(&p.names),
-		groups: make(map[*sharedGroup]*group), clients: make(map[*client]struct{}), past: make(map[string]poolStats)}
+		groups: make(map[*sharedGroup]*group), clients: make(map[*client]struct{}), past: make(map[string]poolStats),
+		pastRoutes: make(map[string]*routeCounts)}
 	w.house = loop.NewTimer(w.keepHouse)
 	loop.OnDispatch(w.dispatch)
 	return w
@@ -64,16 +67,22 @@ func (w *worker) group(shared *sharedGroup) *group {
 	if g := w.groups[shared]; g != nil {
 		return g
 	}
-	g := &group{shared: shared, w: w}
-	for i := range shared.slots {
-		g.pools = append(g.pools, &pool{w: w, group: g, index: i, slots: shared.slots[i], all: make(map[*server]struct{})})
-		g.pools[i].replica = g.pools[i].isReplica()
-	}
+	g := w.newGroup(shared)
 	w.groups[shared] = g
 	g.paused = shared.paused.Load()
 	g.removed = shared.removed.Load()
 	if to := shared.moved.Load(); to != nil { // it comes too late: from a login that a reload has overtaken
 		g.moved = w.group(to)
+	}
+	return g
+}
+
+// newGroup makes pools without connections.
+func (w *worker) newGroup(shared *sharedGroup) *group {
+	g := &group{shared: shared, w: w}
+	for i := range shared.slots {
+		g.pools = append(g.pools, &pool{w: w, group: g, index: i, slots: shared.slots[i], all: make(map[*server]struct{})})
+		g.pools[i].replica = g.pools[i].isReplica()
 	}
 	return g
 }
@@ -143,6 +152,7 @@ func (w *worker) adopt(c *client, shared *sharedGroup, conn *netloop.Conn) netlo
 		conn.PauseReading()
 	}
 	c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user.Value()) // a reload may have come since the login began
+	c.reroute()
 	w.observe(c.policy)
 	w.startHouse()
 	return c
@@ -218,6 +228,10 @@ func (w *worker) bury(g *group) {
 		total.add(&p.stats)
 	}
 	w.past[g.shared.key.database] = total
+	if w.pastRoutes[g.shared.key.database] == nil {
+		w.pastRoutes[g.shared.key.database] = &routeCounts{}
+	}
+	w.pastRoutes[g.shared.key.database].add(&g.routes)
 }
 
 // expire closes free servers that are too old, were idle for too long, or are too many.
@@ -271,6 +285,7 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 			c.refuse(databaseRemoved.with(c.group.shared.key.database))
 		}
 		c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user.Value())
+		c.reroute()
 		w.observe(c.policy)
 	}
 	w.house.Reset(w.pace)

@@ -33,11 +33,13 @@ const (
 	oneDatabase            // a database
 	clientID               // a number
 	assignment             // name = value, or name TO value
+	aStatement             // [FOR [user@]database] and SQL for servers
 	anythingElse           // what a driver says to any server: ignored
 )
 
 // usage is what SHOW HELP puts behind the name.
-var usage = [...]string{anyDatabase: " [<database>]", oneDatabase: " <database>", clientID: " <client id>", assignment: " <setting> = <value>"}
+var usage = [...]string{anyDatabase: " [<database>]", oneDatabase: " <database>", clientID: " <client id>", assignment: " <setting> = <value>",
+	aStatement: " [FOR [<user>@]<database>] <statement>"}
 
 // env is what a command works with. ctx ends when the client leaves.
 type env struct {
@@ -50,7 +52,8 @@ type env struct {
 type request struct {
 	*command
 	arg   string // database or setting
-	value string // of the setting
+	user  string
+	value string // of the setting; a statement
 	id    uint64 // of the client
 }
 
@@ -70,6 +73,7 @@ func commands() []command {
 	list = append(list, showConns()...)
 	list = append(list, showStats()...)
 	list = append(list, showOwn()...)
+	list = append(list, explainRoute())
 	list = append(list,
 		onDatabase("pause", anyDatabase, "Hand out no server; wait until all are free, and close them.",
 			func(e env, db string) error { return e.ctl.Pause(e.ctx, db) }),
@@ -192,6 +196,13 @@ func (r *request) take(sql string, rest []token) error {
 		r.value = rest[2].text
 		if len(rest) > 3 {
 			r.value = sql[rest[2].start:rest[len(rest)-1].end]
+		}
+	case aStatement:
+		if len(rest) == 1 {
+			r.user, r.arg, r.value = addressee(rest[0].text)
+		}
+		if strings.Trim(r.value, ";"+blanks) == "" {
+			return wrong("FOR user@database or nothing, and a statement")
 		}
 	}
 	return nil

@@ -22,7 +22,8 @@ func testEnv(t *testing.T, f *fake) env {
 
 // sample is a statement that runs the command.
 func (c *command) sample() string {
-	return c.name + map[arguments]string{oneDatabase: " shop", clientID: " 26", assignment: " default_pool_size = 30"}[c.args]
+	return c.name + map[arguments]string{oneDatabase: " shop", clientID: " 26", assignment: " default_pool_size = 30",
+		aStatement: " select 1"}[c.args]
 }
 
 // TestAuthorisation asks for every row of the table in every role. The rows of drivers are for everybody.
@@ -126,6 +127,12 @@ func TestControl(t *testing.T) {
 		{"SET admin_users = a, b ;", "set(admin_users, a, b)", "SET admin_users=a, b"},
 		{"SET extra_float_digits = 3", "", "SET"},
 		{"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "", "SET"},
+		{"EXPLAIN ROUTE SELECT 1", "route(, , SELECT 1)", "EXPLAIN"},
+		{"/* who */ explain /* what */ route /* outrigger: replica */ select ';', $$;'$$; -- two\n select 2 ;\n", "route(, , /* outrigger: replica */ select ';', $$;'$$; -- two\n select 2 ;)", "EXPLAIN"},
+		{"EXPLAIN ROUTE FOR shop select 1", "route(, shop, select 1)", "EXPLAIN"},
+		{"explain route for app@shop\nselect 1", "route(app, shop, select 1)", "EXPLAIN"},
+		{`explain route for "a@b ""c"""@"my shop" select 1`, `route(a@b "c", my shop, select 1)`, "EXPLAIN"},
+		{"EXPLAIN ROUTE FORMAT", "route(, , FORMAT)", "EXPLAIN"},
 	}
 	for _, tt := range tests {
 		f := &fake{}
@@ -183,7 +190,7 @@ func TestColumns(t *testing.T) {
 	var theirs, ours strings.Builder
 	types := map[uint32]string{oidText: "text", oidInt4: "int4", oidInt8: "int8", oidNumeric: "numeric", oidBytea: "bytea"}
 	own := map[string]int{"show servers": 3} // how many columns come after PgBouncer's
-	ownCommands := []string{"show help", "show server_pools", "show pins", "show statements", "show loops", "show health"}
+	ownCommands := []string{"show help", "show server_pools", "show pins", "show statements", "show routes", "show loops", "show health", "explain route"}
 	for _, c := range commands() {
 		if c.help == "" || len(c.fields) == 0 {
 			continue
@@ -248,7 +255,8 @@ func TestFind(t *testing.T) {
 	}
 	for _, sql := range []string{"show", "show pools now", "show 'pools'", "pools", "select 1", "reload now", "shutdown wait_for_nobody", "start", "show pools.x",
 		"\xff", strings.Repeat("ü", 1000), "disable", "enable", "pause a b", "kill my-db", "kill_client", "kill_client me", "kill_client -1",
-		"kill_client 99999999999999999999", "set x", "set x y", "set x =", "set = 1"} {
+		"kill_client 99999999999999999999", "set x", "set x y", "set x =", "set = 1", "explain", "explain select 1", "explain route", "explain route ;", "explain route for shop", "explain route for shop@ select 1",
+		"explain route for @shop select 1", `explain route for "shop select 1`} {
 		statements, err := split(sql)
 		if err != nil {
 			t.Fatal(err)

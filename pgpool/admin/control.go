@@ -52,6 +52,9 @@ func NoDatabase(name string) error {
 	return noDatabase.with(name)
 }
 
+// SeveralDatabases is the error of Source.Route for a question that leaves open which database it is about.
+func SeveralDatabases() error { return severalDatabases.with() }
+
 // AlreadyPaused is the error of Pause, Kill and Suspend for what is paused or suspended as a whole.
 func AlreadyPaused() error {
 	return alreadyPaused.with()

@@ -17,6 +17,7 @@ const (
 	severalCommands
 	forbidden
 	noDatabase
+	severalDatabases
 	ownDatabase
 	alreadyPaused
 	notPaused
@@ -57,7 +58,9 @@ var reasons = [...]pgwire.Kind{
 		When: "Several commands in one Parse."},
 	forbidden: {Code: "42501", Message: "permission denied: %[1]s is for %[2]s", Hint: "List the user in %[2]s.",
 		When: "A command that the user may not run."},
-	noDatabase:  {Code: "3D000", Message: "no such database: %[1]s", Hint: seeDatabases, When: "A command names a database that is neither configured nor in use."},
+	noDatabase: {Code: "3D000", Message: "no such database: %[1]s", Hint: seeDatabases, When: "A command names a database that is neither configured nor in use."},
+	severalDatabases: {Code: "42601", Message: "there is more than one database", Hint: "Say which: EXPLAIN ROUTE FOR <user>@<database> <statement>.",
+		When: "EXPLAIN ROUTE without FOR, and more than one database is configured or in use."},
 	ownDatabase: {Code: "42809", Message: "cannot %[1]s the console's own database: %[2]s", When: "A command names `outrigger` or `pgbouncer`."},
 	alreadyPaused: {Code: "55000", Message: "already suspended/paused", Hint: "RESUME ends it.",
 		When: "PAUSE, KILL or SUSPEND of what is paused or suspended."},

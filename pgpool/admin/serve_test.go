@@ -179,6 +179,17 @@ func (f *fake) Health() []Health {
 	}
 }
 
+func (f *fake) Routes() []RouteCount {
+	return []RouteCount{{Database: "shop", Side: "primary", Reason: "write", Count: 1 << 34}, {Database: "shop", Side: "replica", Reason: "read", Count: 7}}
+}
+
+func (f *fake) Route(q RouteQuestion) (RouteAnswer, error) {
+	f.did("route(%s, %s, %s)", q.User, q.Database, q.SQL)
+	return RouteAnswer{Database: "shop", User: "app", Class: "read", Hint: "replica", Flags: []string{"copy", "sequence"}, Functions: []string{"lower", "now"},
+		Route: "auto", RouteFrom: "default", Side: "replica", Reason: "hint", Servers: []RouteServer{{"10.0.0.1:5432", "primary"},
+			{"10.0.0.2:5432", "replica, usable"}, {"10.0.0.3:5432", "replica, not usable: down"}}}, nil
+}
+
 func (f *fake) Version() string { return "0.1.0" }
 
 // listen serves consoles on the loopback, to anyone who asks. All sessions end before the test does.
@@ -343,7 +354,7 @@ func TestPsql(t *testing.T) {
 		"show nonsense", "disable", "pause outrigger", "", "show version; nonsense; reload", "show timezone", "show transaction isolation level"}
 	for _, c := range commands() {
 		if c.help != "" && len(c.fields) > 0 {
-			statements = append(statements, c.name)
+			statements = append(statements, c.sample())
 		}
 	}
 	for _, sql := range statements {

@@ -24,6 +24,10 @@ type Source interface {
 	Statements() []Prepared
 	Loops() []Loop
 	Health() []Health
+	// Routes returns a row for each database, side and reason with decisions.
+	Routes() []RouteCount
+	// Route tells what would become of a statement. Its error is for the client.
+	Route(RouteQuestion) (RouteAnswer, error)
 }
 
 // State is what the pooler has one of.
@@ -199,4 +203,36 @@ type Health struct {
 	LSN       uint64 // flushed, or on a replica replayed
 	Version   int    // server_version_num
 	CheckedAt time.Time
+}
+
+// RouteCount is a row of SHOW ROUTES: how many units of a database's clients were sent to a side for one reason, since the
+// start.
+type RouteCount struct {
+	Database string
+	Side     string // primary or replica
+	Reason   string
+	Count    uint64
+}
+
+// RouteQuestion is what EXPLAIN ROUTE asks: where a statement goes that this user sends in this database, outside a
+// transaction. Empty names are for the pooler to fill in, if there is but one.
+type RouteQuestion struct{ Database, User, SQL string }
+
+// RouteAnswer is the answer.
+type RouteAnswer struct {
+	Database, User string
+
+	Class, Hint string   // as the text has them
+	Flags       []string // what it does besides
+	Functions   []string // that it calls, as far as they matter
+
+	Route, RouteFrom string // auto, primary or replica for what such a client sends, and what says so
+	Side, Reason     string // primary or replica, and what decided it
+	Servers          []RouteServer
+}
+
+// RouteServer is a server that might run it.
+type RouteServer struct {
+	Addr  string
+	State string // its role and whether it can be used; if not, why
 }

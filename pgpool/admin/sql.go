@@ -16,14 +16,22 @@ func (t token) is(keyword string) bool { return t.quote != '\'' && strings.Equal
 func (t token) name() bool { return t.quote != 0 || isWord(t.text[0]) }
 
 // split cuts what a client sent into statements, each a list of tokens. Comments are gone. Statements without a token are
-// left out, so that an empty query, or a driver's "-- ping", has none.
+// left out, so that an empty query, or a driver's "-- ping", has none. All that follows EXPLAIN ROUTE is one token, comments
+// and semicolons included: it is not the console's SQL.
 func split(sql string) ([][]token, error) {
 	var statements [][]token
 	var tokens []token
 	for i := 0; i < len(sql); {
 		c := sql[i]
+		if len(tokens) == 2 && tokens[0].is("explain") && tokens[1].is("route") {
+			if text := strings.Trim(sql[i:], blanks); text != "" {
+				start := i + strings.Index(sql[i:], text)
+				tokens = append(tokens, token{text, 0, start, start + len(text)})
+			}
+			break
+		}
 		switch {
-		case strings.IndexByte(" \t\n\r\f\v", c) >= 0:
+		case isBlank(c):
 			i++
 		case strings.HasPrefix(sql[i:], "--"):
 			n := strings.IndexByte(sql[i:], '\n')
@@ -81,6 +89,10 @@ func quotedLen(sql string) int {
 	}
 	return 0
 }
+
+const blanks = " \t\n\r\f\v"
+
+func isBlank(c byte) bool { return strings.IndexByte(blanks, c) >= 0 }
 
 func isWord(c byte) bool {
 	return c == '_' || c >= 0x80 || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'

@@ -25,6 +25,10 @@ func TestSplit(t *testing.T) {
 		{`set "A""b" = ''`, [][]string{{"set", `A"b`, "=", ""}}},
 		{"a.b-1", [][]string{{"a", ".", "b", "-", "1"}}},
 		{"größe", [][]string{{"größe"}}},
+		{"show x; explain route select 'a' /* b */; c ;", [][]string{{"show", "x"}, {"explain", "route", "select 'a' /* b */; c ;"}}},
+		{"explain route '", [][]string{{"explain", "route", "'"}}},
+		{"explain route", [][]string{{"explain", "route"}}},
+		{"explain route;", [][]string{{"explain", "route", ";"}}},
 	}
 	for _, tt := range tests {
 		statements, err := split(tt.sql)
@@ -51,7 +55,7 @@ func TestSplit(t *testing.T) {
 // FuzzFind wants that every text is cut and looked up without a panic, that each token is where it says, and that a
 // statement is found again when it stands alone.
 func FuzzFind(f *testing.F) {
-	for _, sql := range []string{"show pools; pause \"a\"\"b\"", "set x = 'it''s' /* c */", "kill_client 12 -- x\n;", "set a to b c", "'", "\xff\xfe"} {
+	for _, sql := range []string{"show pools; pause \"a\"\"b\"", "set x = 'it''s' /* c */", "kill_client 12 -- x\n;", "set a to b c", "'", "\xff\xfe", "explain route for a@b select 1; -- x"} {
 		f.Add(sql)
 	}
 	table := commands()

@@ -321,5 +321,8 @@ func (s poolerSource) PoolStats() ops.PoolStats {
 			ClientParses: d.Total.ClientParses, ServerParses: d.Total.ServerParses, Binds: d.Total.Binds,
 		})
 	}
+	for _, r := range console.Routes() {
+		stats.Routes = append(stats.Routes, ops.Route{Database: r.Database, Side: r.Side, Reason: r.Reason, Decisions: r.Count})
+	}
 	return stats
 }

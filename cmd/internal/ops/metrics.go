@@ -47,6 +47,12 @@ func databaseMetrics() []metric[Database] {
 	}
 }
 
+func routeMetrics() []metric[Route] {
+	return []metric[Route]{
+		{"outrigger_route_decisions_total", counter, "Times that a client's messages were sent to the primary or to a replica, by what decided it.", func(r Route) float64 { return float64(r.Decisions) }, ""},
+	}
+}
+
 func serverMetrics() []metric[Upstream] {
 	return []metric[Upstream]{
 		{"outrigger_server_up", gauge, "Whether the Postgres server answers and can be used.", func(s Upstream) float64 { return truth(s.Up) }, ""},
@@ -138,6 +144,7 @@ type collector struct {
 	pg       family[PoolStats]
 	pool     family[Pool]
 	database family[Database]
+	route    family[Route]
 	server   family[Upstream]
 	cache    family[CacheStats]
 	cluster  family[ClusterStats]
@@ -155,6 +162,7 @@ func newRegistry(sources *Sources, version string) *prometheus.Registry {
 			pg:       newFamily(pgMetrics()),
 			pool:     newFamily(poolMetrics(), "database", "user", "server", "role"),
 			database: newFamily(databaseMetrics(), "database"),
+			route:    newFamily(routeMetrics(), "database", "side", "reason"),
 			server:   newFamily(serverMetrics(), "server", "role"),
 			cache:    newFamily(cacheMetrics()),
 			cluster:  newFamily(clusterMetrics()),
@@ -170,6 +178,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.pg.describe(ch)
 	c.pool.describe(ch)
 	c.database.describe(ch)
+	c.route.describe(ch)
 	c.server.describe(ch)
 	c.cache.describe(ch)
 	c.cluster.describe(ch)
@@ -187,6 +196,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for _, d := range s.Databases {
 			c.database.collect(ch, d, d.Name)
+		}
+		for _, r := range s.Routes {
+			c.route.collect(ch, r, r.Database, r.Side, r.Reason)
 		}
 		for _, server := range s.Servers {
 			c.server.collect(ch, server, server.Address, server.Role)

@@ -17,6 +17,7 @@ type PoolStats struct {
 	AcceptFailures uint64
 	Pools          []Pool
 	Databases      []Database
+	Routes         []Route
 	Servers        []Upstream
 }
 
@@ -38,6 +39,12 @@ type Database struct {
 	TransactionTime, QueryTime         time.Duration
 	WaitTime                           time.Duration
 	ClientParses, ServerParses, Binds  uint64 // of named statements
+}
+
+// Route counts, since the start, what was sent to one side for one reason.
+type Route struct {
+	Database, Side, Reason string
+	Decisions              uint64
 }
 
 // Upstream is one Postgres server.

@@ -1,0 +1,206 @@
+package pgpool
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+	"unique"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
+	"github.com/outrigger-proxy/outrigger/pgpool/health"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// routeCounts are units by why they went where they went.
+type routeCounts [routeReasons]uint64
+
+func (r *routeCounts) add(o *routeCounts) {
+	for why, n := range o {
+		r[why] += n
+	}
+}
+
+// side names where units of a reason go.
+func (r routeReason) side() string {
+	if r < forAlone {
+		return "replica"
+	}
+	return "primary"
+}
+
+// Routes returns a row for each database and reason that has been met.
+func (c consoleSource) Routes() []admin.RouteCount {
+	totals := make(map[string]*routeCounts)
+	count := func(database string, n *routeCounts) {
+		if totals[database] == nil {
+			totals[database] = &routeCounts{}
+		}
+		totals[database].add(n)
+	}
+	c.p.each(func(w *worker) {
+		for database, n := range w.pastRoutes {
+			count(database, n)
+		}
+		for shared, g := range w.groups {
+			count(shared.key.database, &g.routes)
+		}
+	})
+	var out []admin.RouteCount
+	for database, n := range totals {
+		for why, count := range n {
+			if why := routeReason(why); count > 0 {
+				out = append(out, admin.RouteCount{Database: database, Side: why.side(), Reason: why.String(), Count: count})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b admin.RouteCount) int {
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.Side, b.Side), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
+	})
+	return out
+}
+
+// Route tells what would become of a statement that a client of the database and user began a unit with now.
+func (c consoleSource) Route(q admin.RouteQuestion) (admin.RouteAnswer, error) {
+	shared, user, err := c.p.routed(q)
+	if err != nil {
+		return admin.RouteAnswer{}, err
+	}
+	policy := c.p.policyOf(shared.key.database, user)
+	var answer *admin.RouteAnswer
+	c.p.each(func(w *worker) {
+		if g := w.groups[shared]; g != nil && answer == nil {
+			answer = g.explain(user, policy, q.SQL)
+		}
+	})
+	if answer == nil { // nobody is there
+		c.p.each(func(w *worker) {
+			if answer == nil {
+				answer = w.newGroup(shared).explain(user, policy, q.SQL)
+			}
+		})
+	}
+	if answer == nil {
+		return admin.RouteAnswer{}, shuttingDown.with()
+	}
+	return *answer, nil
+}
+
+// routed finds the group that a question is about. One that has no clients yet is made up.
+func (p *Pooler) routed(q admin.RouteQuestion) (g *sharedGroup, user string, err error) {
+	database := q.Database
+	if database == "" {
+		if database, err = p.onlyDatabase(); err != nil {
+			return nil, "", err
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tuning.Load()
+	d, ok := t.database(database)
+	if !ok {
+		return nil, "", admin.NoDatabase(database)
+	}
+	user = q.User
+	key := groupKey{database, d.Servers[0].Credentials.User()}
+	if user == "" {
+		user = key.user
+	} else if t.AsClient {
+		key.user = user
+	}
+	if g = p.groups[key]; g == nil {
+		g = &sharedGroup{key: key, up: p.upstreams[upstreamKey(d.Servers)], name: d.Name}
+		for range d.Servers {
+			g.slots = append(g.slots, &slots{})
+		}
+		g.policy.Store(t.policy(database, key.user))
+	}
+	return g, user, nil
+}
+
+// onlyDatabase returns the database that is meant when none is named: the only one that is configured or in use.
+func (p *Pooler) onlyDatabase() (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tuning.Load()
+	var names []string
+	add := func(name string) {
+		if name != "*" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for name := range t.Databases {
+		add(name)
+	}
+	for key := range p.groups {
+		add(key.database)
+	}
+	if d, ok := t.Databases["*"]; ok && len(names) == 0 {
+		return d.Servers[0].Database, nil
+	}
+	if len(names) != 1 {
+		return "", admin.SeveralDatabases()
+	}
+	return names[0], nil
+}
+
+// explain answers for a client that has sent nothing yet.
+func (g *group) explain(user string, policy *Policy, sql string) *admin.RouteAnswer {
+	c := &client{w: g.w, group: g, policy: policy, user: unique.Make(user), status: pgwire.Idle}
+	st := g.w.texts.known(sql)
+	route, from := g.w.tuning().sessionRoute(nil, policy)
+	c.route = route
+	d := c.decide(st)
+	turn := g.turn
+	chosen, why := g.place(c, d)
+	g.turn = turn
+	a := &admin.RouteAnswer{Database: g.shared.key.database, User: user, Class: st.class.Class.String(), Hint: st.class.Hint.String(),
+		Flags: st.class.Flags.Names(), Route: route.String(), RouteFrom: from, Side: why.side(), Reason: why.String()}
+	for _, p := range g.pools {
+		state := g.state(p, c)
+		if p == chosen {
+			state += ", chosen"
+		}
+		a.Servers = append(a.Servers, admin.RouteServer{Addr: g.shared.up.server(p.index).Addr, State: state})
+	}
+	return a
+}
+
+// known returns the statement of a text, with what has been learned of it. It does not remember one that is new.
+func (t *statements) known(sql string) *statement {
+	for _, end := range []string{"\x00", "\x00\x00\x00"} { // a Query's, a Parse's without parameter types
+		if s := t.byKey[sql+end]; s != nil {
+			return s
+		}
+	}
+	return newStatement("", append([]byte(sql), 0))
+}
+
+// state says what a server is to a read of c: its role, and why it gets none if it does not.
+func (g *group) state(p *pool, c *client) string {
+	up, limits := g.shared.up, g.shared.policy.Load()
+	role := up.role(p.index)
+	if w, ok := up.roles.(*Watcher); ok {
+		switch s := &w.Snapshot().Servers[p.index]; {
+		case !s.Up:
+			return role + ", down"
+		case s.Fence != health.NotFenced:
+			return role + ", fenced: " + s.Fence.String()
+		case s.Role == health.RoleReplica && !s.Within(0, 0):
+			return "replica, not usable"
+		case s.Role == health.RoleReplica && !s.Within(limits.MaxReplicaLag, 0):
+			return fmt.Sprintf("replica, too far behind: %v, and max_replica_lag is %v", s.Lag.Round(time.Millisecond), limits.MaxReplicaLag)
+		case s.Role == health.RoleReplica && !s.Within(0, limits.MaxReplicaLagBytes):
+			return fmt.Sprintf("replica, too far behind: %d bytes, and max_replica_lag_bytes is %d", s.LagBytes, limits.MaxReplicaLagBytes)
+		}
+	}
+	switch {
+	case up.primary() == p.index:
+		return role
+	case !up.roles.Usable(p.index, limits):
+		return "not a replica"
+	case g.w.loop.Now().Before(p.retryAt):
+		return "replica, has just refused a connection"
+	}
+	return "replica, usable"
+}
