@@ -169,11 +169,14 @@ func (c consoleSource) Pools() []admin.Pool {
 	c.p.each(func(w *worker) {
 		for shared, g := range w.groups {
 			for _, pl := range g.pools {
+				if len(pl.all) == 0 && shared.up.server(pl.index).vacant() {
+					continue
+				}
 				k := key{shared.key, pl.index}
 				r := rows[k]
 				if r == nil {
 					r = &admin.Pool{Database: shared.key.database, User: shared.key.user, PoolMode: shared.policy.Load().Mode.String(),
-						Server: shared.up.server(pl.index).Addr, Role: shared.up.role(pl.index)}
+						Server: shared.up.server(pl.index).label(), Role: shared.up.role(pl.index)}
 					rows[k] = r
 				}
 				pl.describe(r)

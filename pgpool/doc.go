@@ -29,6 +29,8 @@
 //	route.go     the server for a unit
 //	balance.go   which replica
 //	consistency.go  what a read must see
+//	places.go    where servers are whose hosts are names
+//	resolve.go   looking these up
 //	watcher.go   who is primary, and which replicas have caught up
 //	roles.go     what becomes of connections when that changes
 //	worker.go    what one event loop owns; timeouts, drain

@@ -35,7 +35,7 @@ func (u *upstream) primary() int {
 func upstreamKey(servers []Server) string {
 	var b strings.Builder
 	for _, s := range servers {
-		fmt.Fprintf(&b, "%s %s %s %d\n", s.Network, s.Addr, s.Credentials.User(), s.SSLMode)
+		fmt.Fprintf(&b, "%s %s %s %d %t\n", s.Network, s.Addr, s.Credentials.User(), s.SSLMode, s.Spread)
 	}
 	return b.String()
 }
@@ -88,12 +88,14 @@ func (p *Pooler) setUpstreams(t *Tuning) error {
 	}
 	for key, servers := range wanted {
 		if u := p.upstreams[key]; u != nil {
+			servers = inPlaces(servers, *u.servers.Load())
 			u.servers.Store(&servers)
 			if w, ok := u.roles.(*Watcher); ok {
 				w.reload(servers, t)
 			}
 			continue
 		}
+		servers = inPlaces(servers, nil)
 		roles, err := p.cfg.Roles(servers)
 		if err != nil {
 			return err
@@ -150,7 +152,7 @@ func (p *Pooler) relocate(g *sharedGroup, d Database, t *Tuning) *sharedGroup {
 		g.moved.Store(known)
 		return known
 	}
-	for range d.Servers {
+	for range up.count() {
 		to.slots = append(to.slots, &slots{})
 	}
 	to.paused.Store(g.paused.Load())

@@ -159,7 +159,7 @@ func (l *listener) dial() {
 		}
 		if err != nil && !errors.Is(err, netloop.ErrStopped) {
 			if p.ctx.Err() == nil {
-				p.log.Warn("listener login failed", "server", shared.up.server(index).Addr, "database", shared.name, "error", err)
+				p.log.Warn("listener login failed", "server", shared.up.server(index).label(), "database", shared.name, "error", err)
 			}
 			failed(err)
 		}
@@ -226,7 +226,7 @@ func (l *listener) Data(c *netloop.Conn, b []byte) int {
 
 // spread copies a notification for the workers whose clients hear its channel.
 func (l *listener) spread(frame []byte) {
-	l.w.pooler.nameNotifier(frame, l.shared.up.server(l.server).Addr)
+	l.w.pooler.nameNotifier(frame, l.shared.up.server(l.server).id)
 	for worker, clients := range l.channels[string(channelOf(frame))] {
 		if clients > 0 {
 			l.out[worker] = append(l.out[worker], frame...)
@@ -289,7 +289,7 @@ func (l *listener) Closed(c *netloop.Conn, err error) {
 		err = errEnded
 	}
 	l.w.pooler.log.LogAttrs(context.Background(), levelOf(err), "listener connection ended",
-		slog.String("server", l.shared.up.server(l.server).Addr), slog.String("database", l.shared.key.database),
+		slog.String("server", l.shared.up.server(l.server).label()), slog.String("database", l.shared.key.database),
 		slog.Uint64("server_pid", uint64(l.pid)), slog.Any("error", err))
 	l.lose(listenerLost.with(err))
 }
@@ -335,6 +335,8 @@ func (l *listener) keepHouse(now time.Time) bool {
 		return false
 	case l.server != l.shared.up.primary():
 		l.conn.Close(errNotPrimary)
+	case l.shared.up.server(l.server).left(l.conn.RemoteAddr()):
+		l.conn.Close(errMoved)
 	case l.sent > 0 && now.Sub(l.heard) > l.w.tuning().ServerConnect:
 		l.conn.Close(errSilent)
 	case l.sent == 0 && now.Sub(l.heard) > listenerQuiet:
@@ -373,5 +375,5 @@ func (l *listener) describe() admin.Server {
 var (
 	errNotPrimary = errors.New("its server is not the primary any more")
 	errSilent     = errors.New("its server does not answer")
-	errMoved      = errors.New("the database lives on another server since a reload")
+	errMoved      = errors.New("the database lives on another server now")
 )

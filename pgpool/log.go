@@ -16,6 +16,6 @@ func levelOf(err error) slog.Level {
 }
 
 func serverAttrs(p *pool, s *server, err error) []slog.Attr {
-	return []slog.Attr{slog.String("server", p.group.shared.up.server(p.index).Addr), slog.String("database", p.group.shared.key.database),
+	return []slog.Attr{slog.String("server", p.group.shared.up.server(p.index).label()), slog.String("database", p.group.shared.key.database),
 		slog.Uint64("server_pid", uint64(s.pid)), slog.Any("error", err)}
 }

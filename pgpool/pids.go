@@ -26,7 +26,7 @@ const pidDigits = 10
 
 // process is one that works for clients. Process ids are unique at one address only.
 type process struct {
-	addr string // as in Server
+	addr string // Server.id
 	pid  uint32
 }
 

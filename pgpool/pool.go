@@ -190,9 +190,9 @@ func (p *pool) put(s *server) {
 }
 
 // outlived tells whether a server is not to be used again: it is too old, RECONNECT has been asked for since, or its
-// database is elsewhere now.
+// database or its server is elsewhere now.
 func (p *pool) outlived(s *server, now time.Time) bool {
-	return now.After(s.expires) || s.epoch != p.group.shared.epoch.Load() || p.group.moved != nil || p.group.removed
+	return now.After(s.expires) || s.epoch != p.group.shared.epoch.Load() || p.group.moved != nil || p.group.removed || s.misplaced()
 }
 
 // tooMany tells whether the pool has more connections than it may, as after a reload.
@@ -279,7 +279,7 @@ func (p *pool) grow() {
 // arrived gives the pool a connection that is reserved already. epoch is the group's when it was dialled.
 func (p *pool) arrived(c *netloop.Conn, login auth.Session, epoch int32) *server {
 	now := p.w.loop.Now()
-	s := &server{conn: c, pool: p, status: pgwire.Idle, process: process{p.group.shared.up.server(p.index).Addr, login.PID}, key: login.Key, born: now, lastUsed: now,
+	s := &server{conn: c, pool: p, status: pgwire.Idle, process: process{p.group.shared.up.server(p.index).id, login.PID}, key: login.Key, born: now, lastUsed: now,
 		id: p.slots.dials.Add(1), epoch: epoch, expires: now.Add(jitter(p.group.shared.policy.Load().ServerLifetime))}
 	p.all[s] = struct{}{}
 	p.w.pooler.addBackend(s)
@@ -311,7 +311,7 @@ func (s *server) prepared() {
 // fill dials until the pool has its min_pool_size.
 func (p *pool) fill() {
 	least := p.group.shared.least(p.group.shared.policy.Load())
-	if p.group.moved != nil || p.group.removed || p.group.paused || p.w.draining || p.w.loop.Now().Before(p.retryAt) {
+	if p.group.moved != nil || p.group.removed || p.group.paused || p.w.draining || p.w.loop.Now().Before(p.retryAt) || p.useless() {
 		return
 	}
 	for int(p.slots.used.Load()) < least && p.reserve() {

@@ -100,6 +100,7 @@ func (r *relay) dial(a *arrival, database string, credentials *auth.Credentials)
 		return connectError(err)
 	}
 	r.server = r.session.Conn
+	r.to = r.to.at(r.server.RemoteAddr())
 	return nil
 }
 
@@ -135,7 +136,7 @@ func (r *relay) run(ctx context.Context, limit int64) error {
 	return io.EOF
 }
 
-func (r *relay) process() *process { return &process{r.to.Addr, r.session.PID} }
+func (r *relay) process() *process { return &process{r.to.id, r.session.PID} }
 
 // cancelQuery cancels what the server does for the client.
 func (r *relay) cancelQuery(ctx context.Context) {

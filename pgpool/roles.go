@@ -26,6 +26,12 @@ func (w *worker) rolesChanged(u *upstream) {
 	}
 }
 
+// useless tells whether connections of the pool would be good for nothing.
+func (p *pool) useless() bool {
+	up := p.group.shared.up
+	return up.server(p.index).vacant() || up.roles.Fenced(p.index)
+}
+
 // cut closes all connections of the pool, those in the middle of a transaction too: nothing that is written there would be
 // kept, and nothing that is read there holds.
 func (p *pool) cut() {

@@ -21,6 +21,7 @@ type server struct {
 	process // constant
 	conn    *netloop.Conn
 	pool    *pool
+	place   *place  // that it was last known to be in; see misplaced
 	client  *client // who it is lent to
 
 	owed        expectations

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
@@ -30,6 +31,12 @@ type Server struct {
 	Backup   bool   // it gets reads only while no other can take them
 	Zone     string // availability zone
 	PoolSize int    // 0: as the policy says
+	Spread   bool   // several addresses under its name are several replicas
+
+	// Set by the pooler; see places.go.
+	id     string                 // unique among the upstream's servers
+	place  *atomic.Pointer[place] // where it is now, if its host is a name; nil inside before the first look
+	places int                    // how many places of the name begin with this one
 }
 
 // ParseURL reads a Postgres URL: postgres://user:password@host:port/database?sslmode=… (PostgreSQL documentation,
@@ -113,7 +120,7 @@ const maxShare = 100_000
 
 // dial connects and logs in, with further startup parameters.
 func (s *Server) dial(ctx context.Context, as *auth.Credentials, database string, settings ...pgwire.Param) (auth.Session, error) {
-	nc, err := netloop.Dialer().DialContext(ctx, s.Network, s.Addr)
+	nc, err := s.connect(ctx)
 	if err != nil {
 		return auth.Session{}, err // names the address
 	}
@@ -121,7 +128,7 @@ func (s *Server) dial(ctx context.Context, as *auth.Credentials, database string
 	params.Credentials, params.Database, params.Settings = as, database, settings
 	session, err := auth.Login(ctx, nc, params)
 	if err != nil {
-		return auth.Session{}, fmt.Errorf("server %s: %w", s.Addr, err)
+		return auth.Session{}, fmt.Errorf("server %s: %w", s.label(), err)
 	}
 	return session, nil
 }
@@ -153,7 +160,7 @@ func (p *Pooler) dialFor(to *pool) {
 		session, err := g.dial(ctx, index)
 		if err != nil {
 			if p.ctx.Err() == nil {
-				p.log.Warn("server login failed", "server", g.up.server(index).Addr, "database", g.name, "error", err)
+				p.log.Warn("server login failed", "server", g.up.server(index).label(), "database", g.name, "error", err)
 			}
 			failed(err)
 			return
@@ -174,12 +181,12 @@ func (p *Pooler) dialFor(to *pool) {
 
 // sendCancel asks the server to cancel what its process pid does, and waits until that has had its effect.
 func (s *Server) sendCancel(ctx context.Context, pid uint32, key []byte) error {
-	nc, err := netloop.Dialer().DialContext(ctx, s.Network, s.Addr)
+	nc, err := s.connect(ctx)
 	if err != nil {
 		return err // names the address
 	}
 	if err := auth.Cancel(ctx, nc, s.params(), pid, key); err != nil {
-		return fmt.Errorf("server %s: %w", s.Addr, err)
+		return fmt.Errorf("server %s: %w", s.label(), err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/health"
@@ -16,6 +17,10 @@ type Watcher struct {
 	servers atomic.Pointer[[]Server] // how they are logged in to; a reload may change it
 	changed atomic.Pointer[func()]   // is called when a server came or went, changed its role or was fenced
 	paced   bool                     // by probe_interval
+	lookup  lookup
+	ttl     atomic.Int64  // dns_max_ttl
+	retimed chan struct{} // one slot: ttl has changed
+	log     *slog.Logger
 }
 
 // NewWatcher makes a Watcher; Run runs it. Servers are reached as the pooler reaches them.
@@ -24,10 +29,17 @@ func NewWatcher(servers []Server, log *slog.Logger) (*Watcher, error) {
 }
 
 func newWatcher(servers []Server, cfg health.Config) (*Watcher, error) {
-	u := &Watcher{paced: cfg.Interval == 0}
+	u := &Watcher{paced: cfg.Interval == 0, lookup: net.DefaultResolver.LookupNetIP, retimed: make(chan struct{}, 1), log: cfg.Logger}
+	if u.log == nil {
+		u.log = slog.New(slog.DiscardHandler)
+	}
 	u.servers.Store(&servers)
 	for i := range servers {
-		cfg.Servers = append(cfg.Servers, servers[i].Addr)
+		label := ""
+		if !servers[i].vacant() {
+			label = servers[i].label()
+		}
+		cfg.Servers = append(cfg.Servers, label)
 	}
 	cfg.OnChange = func(*health.Snapshot) {
 		if changed := u.changed.Load(); changed != nil {
@@ -46,16 +58,29 @@ func newWatcher(servers []Server, cfg health.Config) (*Watcher, error) {
 	return u, nil
 }
 
-// reload changes how the servers are logged in to, and how often they are asked.
+// reload changes how the servers are logged in to, and how often they are asked and their names looked up.
 func (u *Watcher) reload(servers []Server, t *Tuning) {
 	u.servers.Store(&servers)
 	if u.paced {
 		u.monitor.SetInterval(t.ProbeInterval)
 	}
+	if u.ttl.Swap(int64(t.DNSMaxTTL)) != int64(t.DNSMaxTTL) {
+		select {
+		case u.retimed <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Run watches until ctx ends.
-func (u *Watcher) Run(ctx context.Context) error { return u.monitor.Run(ctx) }
+func (u *Watcher) Run(ctx context.Context) error {
+	var resolving sync.WaitGroup
+	defer resolving.Wait()
+	if all := names(*u.servers.Load()); len(all) > 0 {
+		resolving.Go(func() { u.resolve(ctx, all) })
+	}
+	return u.monitor.Run(ctx)
+}
 
 // Snapshot returns what is known now.
 func (u *Watcher) Snapshot() *health.Snapshot { return u.monitor.Snapshot() }

@@ -157,6 +157,7 @@ func planDatabases(cfg *config.Config, users auth.Users) (databases map[string]p
 				}
 			}
 			server.TLS = serverTLS
+			server.Spread = i >= len(primaries)
 			planned.Servers = append(planned.Servers, server)
 		}
 		databases[name] = planned

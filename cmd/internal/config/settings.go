@@ -92,7 +92,7 @@ func Settings() []Setting {
 		{"probe_interval", splitting, "1s", "time between looks at each server's role and lag; a fifth of that in trouble", nil, reload, positive(duration), func(c *Config) any { return &c.ProbeInterval }},
 		{"breaker_failures", splitting, "5", "failures of a server within 10s after which reads avoid it", nil, reload, count(1, 1_000_000), func(c *Config) any { return &c.BreakerFailures }},
 		{"breaker_timeout", splitting, "5s", "time after which such a server is tried again, doubling up to 60s", nil, reload, positive(duration), func(c *Config) any { return &c.BreakerTimeout }},
-		{"dns_max_ttl", splitting, "15s", "time after which the names of servers are looked up again; 0 for never", nil, reload, duration, func(c *Config) any { return &c.DNSMaxTTL }},
+		{"dns_max_ttl", splitting, "15s", "time after which the names of servers are looked up again, 0 for never; the addresses of a name in replica_urls, up to 8, are as many replicas", nil, reload, duration, func(c *Config) any { return &c.DNSMaxTTL }},
 
 		{"max_client_conn", limits, "10000", "client connections at once; more are refused with 53300, as by every limit", nil, reload, count(1, 10_000_000), func(c *Config) any { return &c.MaxClientConn }},
 		{"max_db_connections", limits, "0", "server connections per database; 0 for no limit", nil, database, count(0, maxConnections), func(c *Config) any { return &c.Pool.MaxDBConnections }},
