@@ -243,6 +243,22 @@ func TestRealCluster(t *testing.T) {
 	exec(t, cluster.URL(1), "select pg_wal_replay_resume()")
 	eventually(t, "replay resumed", func() bool { return m.ReplicaHasReached(1, floor) })
 
+	// A replica without its primary has replayed all that it has, and yet falls behind.
+	limit := 500 * time.Millisecond
+	within := func(i int) bool { s := m.Snapshot().Servers[i]; return s.Within(limit, 0) }
+	eventually(t, "both are within the limit", func() bool { return within(1) && within(2) })
+	exec(t, cluster.URL(1), "alter system set primary_conninfo = ''")
+	exec(t, cluster.URL(1), "select pg_reload_conf()")
+	exec(t, cluster.URL(1), "do $$begin while exists (select from pg_stat_wal_receiver) loop perform pg_sleep(0.01); perform pg_stat_clear_snapshot(); end loop; end$$")
+	exec(t, cluster.URL(0), "insert into t values (2)")
+	eventually(t, "the cut off replica is over the limit", func() bool { return !within(1) })
+	if s := m.Snapshot().Servers; !s[1].Up || s[1].ReplayLSN != s[1].LSN || s[1].LagBytes <= 0 || !within(2) {
+		t.Errorf("the replicas are %+v", s[1:])
+	}
+	exec(t, cluster.URL(1), "alter system reset primary_conninfo")
+	exec(t, cluster.URL(1), "select pg_reload_conf()")
+	eventually(t, "it is within the limit again", func() bool { return within(1) && m.Snapshot().Servers[1].LagBytes == 0 })
+
 	cluster.Kill(2)
 	eventually(t, "killed replica is down", func() bool { return !m.Snapshot().Servers[2].Up })
 	if m.ReplicaHasReached(2, floor) {
@@ -272,4 +288,85 @@ func TestRealCluster(t *testing.T) {
 	if changes.Load() < 6 {
 		t.Fatalf("told of %d changes", changes.Load())
 	}
+}
+
+// Who is doubted is asked at once, but not more often than every 20 ms.
+func TestDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		m, err := New(Config{Servers: []string{"0", "1"}, Dial: f.dial, Interval: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		time.Sleep(time.Minute)
+		before := f.probes.Load()
+		m.Doubt(1)
+		time.Sleep(time.Millisecond)
+		if n := f.probes.Load() - before; n != 1 {
+			t.Errorf("%d probes of who is doubted", n)
+		}
+		before = f.probes.Load()
+		for range 1000 {
+			m.Doubt(0)
+			time.Sleep(time.Millisecond)
+		}
+		if n := f.probes.Load() - before; n < 40 || n > 51 {
+			t.Errorf("%d probes in a second of doubt", n)
+		}
+
+		// A primary that is gone is missed at once, and so is what the others know of that.
+		before = f.probes.Load()
+		f.down.Store(true)
+		m.Doubt(0)
+		time.Sleep(50 * time.Millisecond)
+		if _, ok := m.Snapshot().Primary(); ok || m.Snapshot().Servers[1].Up {
+			t.Errorf("still there: %+v", m.Snapshot())
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		f.serving.Wait()
+	})
+}
+
+// A server that has moved is nobody until it has been asked at its new place.
+func TestMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		m, err := New(Config{Servers: []string{"0", ""}, Dial: f.dial, Interval: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		time.Sleep(time.Minute)
+		if _, ok := m.Snapshot().Primary(); !ok || f.probes.Load() != 1 || m.Snapshot().Present() != 1 {
+			t.Errorf("%d probes, %+v", f.probes.Load(), m.Snapshot())
+		}
+		m.Move(1, "1")
+		if s := m.Snapshot().Servers[1]; s.Up || s.Addr != "1" {
+			t.Errorf("before it is asked: %+v", s)
+		}
+		time.Sleep(time.Millisecond)
+		if s := m.Snapshot().Servers[1]; !s.Within(0, 0) || m.Snapshot().Present() != 2 {
+			t.Errorf("at its new place: %+v", s)
+		}
+		m.Move(1, "")
+		time.Sleep(time.Millisecond)
+		before := f.probes.Load()
+		time.Sleep(2 * time.Hour)
+		if s := m.Snapshot().Servers[1]; s.Up || s.Within(0, 0) || f.probes.Load()-before > 3 {
+			t.Errorf("gone: %+v, %d probes", s, f.probes.Load()-before)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		f.serving.Wait()
+	})
 }
