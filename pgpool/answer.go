@@ -187,6 +187,7 @@ func (s *server) repeatable(typ byte, frame []byte) bool {
 		return false
 	case bytes.Contains(frame, readOnlyViolation):
 		s.client.refusedAsWrite()
+	case s.refusesHere(frame):
 	case bytes.Contains(frame, fatalSeverity): // the server closes; Closed repeats the unit
 	default:
 		return false

@@ -19,13 +19,22 @@ const (
 	learnRetry = 5 * time.Second
 )
 
+// learnedEvery returns learnAgain and learnRetry, which tests change.
+func (p *Pooler) learnedEvery() (again, retry time.Duration) {
+	if p.cfg.learnAgain > 0 {
+		return p.cfg.learnAgain, p.cfg.learnRetry
+	}
+	return learnAgain, learnRetry
+}
+
 // learnSQL asks for the settings of a fresh session and for the code of the database: the functions, and what runs them
 // without naming them – triggers, rules, views, defaults, checks, domains, policies, aggregates, event triggers – or leads
 // to such a table: views, cascading foreign keys, partitions. Functions in C are taken to leave nothing. The code is left
 // out if its fingerprint, from the transactions that wrote it, is that of the last look.
 const learnSQL = `SET LOCAL statement_timeout = '10s'; WITH print AS (SELECT pg_catalog.concat_ws(',',
   (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_proc WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid),
-  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_class WHERE relkind IN ('r', 'v', 'm', 'p', 'f') AND relpersistence OPERATOR(pg_catalog.<>) 't'),
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_class WHERE relkind IN ('r', 'v', 'm', 'p', 'f', 'S') AND relpersistence OPERATOR(pg_catalog.<>) 't'),
+  (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_namespace),
   (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_trigger),
   (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_rewrite),
   (SELECT pg_catalog.concat(pg_catalog.count(*), '-', pg_catalog.sum(xmin::pg_catalog.text::pg_catalog.int8)) FROM pg_catalog.pg_attrdef),
@@ -69,7 +78,7 @@ UNION ALL SELECT DISTINCT 'u', n.name, ref.name FROM edge JOIN named n ON n.oid 
 UNION ALL SELECT 'u', command, pg_catalog.lower(p.proname)::pg_catalog.text FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) e.evtfoid,
   pg_catalog.unnest('{create,alter,drop}'::pg_catalog.text[]) command WHERE (SELECT yes FROM changed)
 UNION ALL SELECT 'q', '', '' WHERE EXISTS (SELECT FROM code WHERE text OPERATOR(pg_catalog.~*) E'\\m(currval|lastval)\\M')
- OR (SELECT yes FROM changed) AND EXISTS (SELECT FROM pg_catalog.pg_attrdef WHERE adbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (1575|2559) ')`
+ OR (SELECT yes FROM changed) AND EXISTS (SELECT FROM pg_catalog.pg_attrdef WHERE adbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (1575|2559) ')` + namesSQL
 
 // outdate notes that a client has changed code: until the next look, everything may leave what is known to be left by any
 // function, and what the client's text says.
@@ -80,20 +89,70 @@ func (g *sharedGroup) outdate(change *traces) {
 		if old == nil {
 			return
 		}
-		now := &catalog{defaults: old.defaults, hazards: old.hazards, print: old.print, every: old.every.clone(), stale: true}
+		now := *old
+		now.every, now.stale = old.every.clone(), true
 		now.every.add(change)
 		now.every.kinds &^= traceCatalog
-		if g.catalog.CompareAndSwap(old, now) {
+		if g.catalog.CompareAndSwap(old, &now) {
 			return
 		}
 	}
 }
 
-// learns looks at the catalog if it is time to, and reports whether it does.
+// outdate does so for everybody who uses the same database.
+func (p *Pooler) outdate(g *sharedGroup, change *traces) {
+	g.outdate(change)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, other := range p.groups {
+		if other != g && other.up == g.up && other.name == g.name {
+			other.outdate(change)
+		}
+	}
+}
+
+// wantLook notes that something depends on what is overdue for another look.
+func (g *sharedGroup) wantLook() {
+	if !g.lookWanted.Load() {
+		g.lookWanted.Store(true)
+	}
+}
+
+// look has a free server of the primary look at the catalog if that is wanted: who only reads, from replicas, never gets
+// one that would do it in passing. Housekeeping calls it.
+func (g *group) look(now time.Time) {
+	shared := g.shared
+	if !shared.lookWanted.Load() || now.UnixNano() < shared.learnAt.Load() {
+		return
+	}
+	if !shared.catalog.Load().outOfDate(now) {
+		shared.lookWanted.Store(false)
+		return
+	}
+	for _, p := range g.pools {
+		if p.isReplica() || p.waiting.n > 0 || now.Before(p.retryAt) {
+			continue
+		}
+		switch s := p.take(); {
+		case s == nil:
+			if len(p.all) == 0 && p.dialing == 0 && !g.paused && g.moved == nil && !g.removed && !g.w.draining && p.reserve() {
+				p.dialing++
+				g.w.pooler.dialFor(p)
+			}
+		case s.learns():
+			s.inReset, s.since = true, now
+		default:
+			p.put(s)
+		}
+	}
+}
+
+// learns looks at the catalog if it is time to, and reports whether it does. A replica may not know yet what has changed.
 func (s *server) learns() bool {
 	g, now := s.pool.group.shared, s.pool.w.loop.Now()
 	next := g.learnAt.Load()
-	if now.UnixNano() < next || !g.learnAt.CompareAndSwap(next, now.Add(learnRetry).UnixNano()) {
+	_, retry := s.pool.w.pooler.learnedEvery()
+	if s.pool.isReplica() || now.UnixNano() < next || !g.learnAt.CompareAndSwap(next, now.Add(retry).UnixNano()) {
 		return false
 	}
 	s.learn()
@@ -124,9 +183,13 @@ func (s *server) learned(f *findings) {
 		g.sequences.Store(true)
 	}
 	loop := s.pool.w.loop
+	again, _ := p.learnedEvery()
+	if s.pool.isReplica() {
+		again = 0 // better than nothing
+	}
 	s.learning = p.task(func(context.Context) {
 		known := newCatalog(f)
-		known.expires = now.Add(learnAgain)
+		known.expires = now.Add(again)
 		g.publish(known, f.codeChanges)
 		loop.Post(s.hasLearned)
 	})
@@ -154,9 +217,10 @@ func (g *sharedGroup) publish(known *catalog, codeChanges uint64) {
 
 // newCatalog finds out which functions leave what: first by their own text, then by what they call.
 func newCatalog(f *findings) *catalog {
-	k := &catalog{defaults: f.defaults, hazards: make(map[string]*traces), print: f.print, partial: f.partial}
+	k := &catalog{defaults: f.defaults, hazards: make(map[string]*traces), print: f.print, partial: f.partial,
+		serializable: f.defaults["default_transaction_isolation"].value == serializable}
 	if f.before != nil && f.before.print != "" && f.before.print == f.print {
-		k.hazards, k.partial = f.before.hazards, f.before.partial
+		k.hazards, k.partial, k.names = f.before.hazards, f.before.partial, f.before.names
 	}
 	note := func(name, text string) bool {
 		t := tracesOf(text, k)
@@ -185,6 +249,9 @@ func newCatalog(f *findings) *catalog {
 	}
 	for _, t := range k.hazards {
 		k.every.add(t)
+	}
+	if k.names == nil {
+		k.names = newNames(f, k.hazards)
 	}
 	return k
 }

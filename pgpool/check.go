@@ -26,11 +26,14 @@ type findings struct {
 	// A look at the catalog:
 	defaults    map[string]initial
 	code        []function
-	size        int    // of code, bytes
-	partial     bool   // there is more
-	print       string // fingerprint of the code
-	sequences   bool   // there is code that calls currval or lastval
-	codeChanges uint64 // how many changes of code were known of when it began
+	routines    []function // what namesSQL has found: functions,
+	relations   []function // relations that are read on the primary,
+	reads       []function // and what reading views and others runs and reads
+	size        int        // of all that, bytes
+	partial     bool       // there is more
+	print       string     // fingerprint of the code
+	sequences   bool       // there is code that calls currval or lastval
+	codeChanges uint64     // how many changes of code were known of when it began
 	before      *catalog
 }
 
@@ -73,7 +76,7 @@ func (s *server) check() bool {
 	due := s.due
 	s.due = traces{}
 	if due.kinds&traceCatalog != 0 {
-		g.outdate(&due)
+		s.pool.w.pooler.outdate(g, &due)
 	}
 	if due.kinds&traceUnknown != 0 {
 		if known := g.catalog.Load(); known != nil {
@@ -176,16 +179,30 @@ func (f *findings) add(kind, name, value string, null bool, known *catalog) {
 		f.held |= traceListen
 	case "d":
 		f.defaults[strings.ToLower(name)] = initial{value, !null}
-	case "f", "u":
+	case "f", "u", "F", "R", "E":
 		if f.size += len(name) + len(value); f.size > maxCode {
 			f.partial = true
 			return
 		}
-		f.code = append(f.code, function{name, value})
+		f.learn(kind, function{name, value})
 	case "v":
 		f.print = value
 	case "q":
 		f.sequences = true
+	}
+}
+
+// learn takes a fact of the catalog.
+func (f *findings) learn(kind string, fact function) {
+	switch kind {
+	case "F":
+		f.routines = append(f.routines, fact)
+	case "R":
+		f.relations = append(f.relations, fact)
+	case "E":
+		f.reads = append(f.reads, fact)
+	default:
+		f.code = append(f.code, fact)
 	}
 }
 

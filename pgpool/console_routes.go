@@ -173,7 +173,7 @@ func (t *statements) known(sql string) *statement {
 			return s
 		}
 	}
-	return newStatement("", append([]byte(sql), 0))
+	return t.make("", append([]byte(sql), 0))
 }
 
 // state says what a server is to a read of c: its role, and why it gets none if it does not.

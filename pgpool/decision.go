@@ -53,6 +53,7 @@ const (
 	forLock
 	forSession
 	forTransaction
+	forIsolation // its session is serializable, which no replica can be
 	forCopy
 	forListen
 	forUnknown
@@ -70,7 +71,8 @@ const (
 var routeReasonNames = [routeReasons]string{
 	forRead: "read", forReadOnly: "read-only transaction", forReplicaHint: "replica hint", forReplicaRoute: "replica route",
 	forAlone: "no replicas", forWrite: "write", forLock: "lock", forSession: "session", forTransaction: "transaction",
-	forCopy: "copy", forListen: "listen", forUnknown: "unknown", forPin: "pinned", forHint: "primary hint", forRoute: "primary route",
+	forIsolation: "serializable",
+	forCopy:      "copy", forListen: "listen", forUnknown: "unknown", forPin: "pinned", forHint: "primary hint", forRoute: "primary route",
 	forFunction: "function", forRelation: "relation", forRefusal: "refused by a replica", forFloor: "behind",
 	forLoss: "no usable replica",
 }
@@ -95,7 +97,7 @@ func (c *client) decide(st *statement) decision {
 	if why, ok := c.asksForReplica(st); ok {
 		return decision{true, why}
 	}
-	return st.decide()
+	return c.byNames(st, st.decide())
 }
 
 // decide says where a statement may run by what it is.

@@ -26,6 +26,8 @@
 //	decision.go  on which side a unit runs, and why
 //	rules.go     hints, outrigger.route, and who else says where a unit runs
 //	refusedroute.go  SET outrigger.route to what is none
+//	functions.go what the functions and relations of a statement say of that
+//	names.go     which functions and relations the database has
 //	route.go     the server for a unit
 //	balance.go   which replica
 //	consistency.go  what a read must see

@@ -18,16 +18,21 @@ const changes = classify.StateSet | classify.StateReset | classify.StateRole | c
 // outside a transaction comes back as the change it makes to the settings, which follow the client from server to
 // server. What else may be left is looked for before the server is given away.
 func (c *client) effect(st *statement) *setChange {
-	if st.class.Class != classify.Read && !c.server.readOnly { // what is tried on a replica writes nothing there
-		c.wrote = true
-	}
-	if s := c.server; s.later.any() {
+	s := c.server
+	if s.later.any() {
 		s.due.add(&s.later)
 		s.later = traces{}
 	}
+	writes, leaves := c.writes(st)
+	if s.readOnly && !leaves {
+		return nil
+	}
 	flags := st.class.Flags
-	if st.class.Class >= classify.CopyIn || flags.Has(classify.Executes) {
-		c.server.sequencesOf = c
+	if writes && !s.readOnly {
+		c.wrote = true
+		if st.class.Class == classify.Read || st.class.Class >= classify.CopyIn || flags.Has(classify.Executes) {
+			s.sequencesOf = c
+		}
 	}
 	if flags.Has(classify.Notifies) {
 		c.notifying()

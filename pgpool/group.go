@@ -65,6 +65,7 @@ type sharedGroup struct {
 	catalog     atomic.Pointer[catalog]
 	learnAt     atomic.Int64  // Unix nanoseconds: no look at the catalog before
 	codeChanges atomic.Uint64 // changes of code that were seen
+	lookWanted  atomic.Bool   // something depends on what is overdue for a look
 	sequences   atomic.Bool   // currval or lastval has been seen
 }
 

@@ -67,6 +67,8 @@ type Policy struct {
 	ReadsUntilWrite    bool     // a READ COMMITTED transaction reads from replicas until it does something else
 	ReadFunctions      []string // functions that only read, name or schema.name, whatever the catalog says
 	WriteFunctions     []string // functions that do not
+	PrimaryRelations   []string // relations that are read on the primary; a name may end with *
+	ReplicaRelations   []string // those that are read anywhere, views that tell of the server among them
 	Consistency        Consistency
 	Balance            Balance
 	RefuseReads        bool          // true: reads are refused while no replica can take them; false: the primary takes them

@@ -38,6 +38,8 @@ type Config struct {
 	Settings func() []admin.ConfigRow
 	// Shutdown begins to end the program, for the console's SHUTDOWN.
 	Shutdown func(mode admin.ShutdownMode) error
+
+	learnAgain, learnRetry time.Duration // of tests; 0: those of catalog.go
 }
 
 // Pooler lets many clients share few connections to Postgres. New makes it, Listen opens its doors, Run runs it.

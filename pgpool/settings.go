@@ -34,6 +34,8 @@ type settings struct {
 	list []setting // sorted by name
 	key  string    // equal keys mean equal settings
 	path string    // search_path and role, which are part of what a statement means
+	// isolation is default_transaction_isolation, if that is set.
+	isolation string
 }
 
 // newSettings sorts list and keeps the last of equal names.
@@ -63,6 +65,9 @@ func newSettings(list []setting) *settings {
 	for _, v := range kept {
 		if v.name == "search_path" || isIdentity(v.name) {
 			s.path += v.value + "\x01"
+		}
+		if v.name == "default_transaction_isolation" {
+			s.isolation = strings.ToLower(strings.Trim(v.value, "'"))
 		}
 	}
 	return s

@@ -23,6 +23,11 @@ type statement struct {
 	// traces is what it may leave in a session by what was known when it was judged.
 	traces traces
 	judged *catalog
+	// named is what is known of the functions that it calls and the relations that it names, by namedBy and the lists of
+	// namedFor (functions.go).
+	named    verdict
+	namedBy  *knownNames
+	namedFor *Policy
 	// primaryOnly: a replica refused it as a write (25006).
 	primaryOnly bool
 	// refused: body is not what clients sent (refusedroute.go).
@@ -32,12 +37,6 @@ type statement struct {
 	uses     uint64 // times that it was looked up
 	// recent is the second chance in the table's eviction.
 	recent bool
-}
-
-func newStatement(name string, body []byte) *statement {
-	s := &statement{name: name, body: string(body), class: classify.Classify(textOf(body))}
-	s.refuseRoute()
-	return s
 }
 
 // touched notes a use.
@@ -75,6 +74,7 @@ type statements struct {
 	bytes int
 	seed  maphash.Seed
 	seen  *[sightings]uint32 // fingerprints of simple queries
+	named namedLast
 }
 
 func newStatements(names *statementNames) statements {
@@ -87,13 +87,13 @@ func (t *statements) find(body []byte, scope string) *statement {
 		if s, ok := t.byKey[string(body)]; ok {
 			return s.touched()
 		}
-		return t.insert(string(body), newStatement(t.names.next(), body))
+		return t.insert(string(body), t.make(t.names.next(), body))
 	}
 	key := scope + "\x00" + string(body)
 	if s, ok := t.byKey[key]; ok {
 		return s.touched()
 	}
-	return t.insert(key, newStatement(t.names.next(), body))
+	return t.insert(key, t.make(t.names.next(), body))
 }
 
 // query returns the statement of a simple Query's body. The table takes a text in when it comes again: programs that
@@ -102,7 +102,7 @@ func (t *statements) query(body []byte) *statement {
 	if s, ok := t.byKey[string(body)]; ok {
 		return s.touched()
 	}
-	s := newStatement("", body)
+	s := t.make("", body)
 	sum := maphash.Bytes(t.seed, body)
 	seen := &t.seen[sum%sightings]
 	if print := uint32(sum >> 32); *seen != print {
@@ -113,6 +113,19 @@ func (t *statements) query(body []byte) *statement {
 		return t.insert(string(body), s)
 	}
 	return t.insert(s.body, s)
+}
+
+// make looks at a new text.
+func (t *statements) make(name string, body []byte) *statement {
+	s := &statement{name: name, body: string(body)}
+	if n := &t.named; n.wanted {
+		n.of = s
+		s.class, n.found, n.all = classify.ClassifyNames(textOf(body), n.room[:])
+	} else {
+		s.class = classify.Classify(textOf(body))
+	}
+	s.refuseRoute()
+	return s
 }
 
 // keep takes a text in that has something to be remembered.

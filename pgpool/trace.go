@@ -87,11 +87,14 @@ type catalog struct {
 	// hazards are the functions that may leave something in the session, and the tables and views that call them, by name
 	// in lower case without schema.
 	hazards map[string]*traces
-	every   traces    // what any of them may leave
-	expires time.Time // then it is time for another look
-	stale   bool      // code has been changed since
-	partial bool      // there is more code than is taken in
-	print   string    // fingerprint of the code
+	every   traces      // what any of them may leave
+	expires time.Time   // then it is time for another look
+	stale   bool        // code has been changed since
+	partial bool        // there is more code than is taken in
+	print   string      // fingerprint of the code
+	names   *knownNames // what functions and relations decide where a statement runs
+	// serializable is the isolation of a fresh session.
+	serializable bool
 }
 
 // hasHazards tells whether any function may leave something.
@@ -158,9 +161,9 @@ func tracesOf(text string, known *catalog) traces {
 			if w.dynamic() {
 				t.kinds |= traceAll
 			}
-		case "function", "procedure", "trigger", "extension", "routine", "view", "rule", "rename":
-			switch w.first {
-			case "create", "alter", "drop", "do", "call":
+		case "function", "procedure", "trigger", "extension", "routine", "view", "rule", "rename", "aggregate", "policy",
+			"unlogged", "logged", "foreign", "sequence", "schema", "inherit", "attach":
+			if w.defines {
 				t.kinds |= traceCatalog
 			}
 		}
@@ -180,6 +183,8 @@ type words struct {
 	pos   int    // behind the word
 	word  string // in lower case
 	first string // the first of the text
+	// defines: a statement in the text begins with a word that changes the catalog, or may run one that does.
+	defines bool
 }
 
 func (w *words) next() bool {
@@ -191,9 +196,16 @@ func (w *words) next() bool {
 	for end < len(w.text) && (startsWord(w.text[end]) || isDigit(w.text[end]) || w.text[end] == '$') {
 		end++
 	}
+	begins := w.first == "" || strings.IndexByte(w.text[w.pos:start], ';') >= 0
 	w.start, w.pos, w.word = start, end, strings.ToLower(w.text[start:end])
 	if w.first == "" {
 		w.first = w.word
+	}
+	if begins {
+		switch w.word {
+		case "create", "alter", "drop", "import", "do", "call":
+			w.defines = true
+		}
 	}
 	return end > start
 }

@@ -208,6 +208,7 @@ func (w *worker) keepHouse() {
 				w.markDirty(p) // a dial may be due again
 			}
 		}
+		g.look(now)
 	}
 	if w.idleLimits {
 		w.enforceIdle(now)

@@ -16,6 +16,9 @@ func (s *scanner) body(class Class) Class {
 		}
 		s.look(&b)
 	}
+	if s.naming {
+		s.relation(&b)
+	}
 	s.odd = s.odd || b.depth != 0
 	return b.class
 }
@@ -40,12 +43,19 @@ type bodyState struct {
 	setConfig int    // depth inside the call of set_config, -1 outside
 	grouped   int    // behind GROUP BY: one more than its depth
 	distinct  uint64 // the depths inside DISTINCT ON, a bit each
+
+	// For ClassifyNames:
+	before token // what precedes the name that is being read
+	from   clauses
 }
 
 func (b *bodyState) raise(c Class) { b.class = max(b.class, c) }
 
 // look judges the current token with those before it.
 func (s *scanner) look(b *bodyState) {
+	if s.naming {
+		s.relation(b)
+	}
 	switch s.tok.kind {
 	case kindWord:
 		s.lookWord(b)
@@ -148,24 +158,30 @@ func (s *scanner) lookWord(b *bodyState) {
 
 // lookRelation finds the views that tell of the server itself, and temporary schemas.
 func (s *scanner) lookRelation(b *bodyState, name []byte) {
-	if len(name) < 4 || len(name) > maxName {
+	if len(name) < 4 || len(name) > MaxName {
 		return
 	}
-	var buf [maxName]byte
-	if low := lower(buf[:], name); isServerRelation(low) {
+	var buf [MaxName]byte
+	switch low := lower(buf[:], name); {
+	case isTempSchema(low):
+		b.raise(Write)
+	case isServerRelation(low):
 		if hasPrefix(low, "pg_stat_") || string(low) == "pg_locks" {
 			s.flag(Pids)
 		}
-		b.raise(Write)
+		s.writes = true
+		if s.naming {
+			s.name(s.tok, s.p1, s.p2, false, false)
+		}
 	}
 }
 
 // lookAttribute finds a call without parentheses: (x).nextval is nextval(x).
 func (s *scanner) lookAttribute(b *bodyState, name []byte) {
-	if s.p1.kind != kindDot || len(name) < 7 || len(name) > maxName || (len(name) > 7 && len(name) < 22 && name[2] != '_') {
+	if s.p1.kind != kindDot || len(name) < 7 || len(name) > MaxName || (len(name) > 7 && len(name) < 22 && name[2] != '_') {
 		return
 	}
-	var buf [maxName]byte
+	var buf [MaxName]byte
 	if low := lower(buf[:], name); isAttributeFunction(low) {
 		s.flag(effectOf(low).flags)
 		b.raise(Write)
@@ -201,11 +217,11 @@ func (s *scanner) call(b *bodyState) {
 	} else if s.p2.kind != kindDot && s.isSyntax(b) {
 		return
 	}
-	if len(name) > maxName {
+	if len(name) > MaxName {
 		b.raise(Write)
 		return
 	}
-	var buf [maxName]byte
+	var buf [MaxName]byte
 	low := name
 	if s.p1.kind == kindWord {
 		low = lower(buf[:], name)
@@ -220,10 +236,22 @@ func (s *scanner) call(b *bodyState) {
 		}
 		b.setConfig = b.depth
 	}
-	if e.reads && (s.p2.kind != kindDot || s.isCatalog(s.p3)) {
-		return
+	reads := e.reads && (s.p2.kind != kindDot || s.isCatalog(s.p3)) && (!e.ofSetting || s.namesSetting())
+	s.writes = s.writes || !reads
+	if s.naming {
+		s.name(s.p1, s.p2, s.p3, true, reads)
 	}
-	b.raise(Write)
+}
+
+// namesSetting tells whether the argument that the current parenthesis opens is the name of a setting, as a literal, that
+// does not tell of the server's role.
+func (s *scanner) namesSetting() bool {
+	after := lexer{src: s.src, pos: int(s.tok.end)}
+	t := after.next()
+	if t.kind != kindString || s.src[t.start] != '\'' {
+		return false
+	}
+	return lookupKeyword(s.src[t.start+1:max(t.end-1, t.start+1)]) != kwServerSetting
 }
 
 // isSyntax tells whether the word in front of the current parenthesis is none of a function.
@@ -282,14 +310,14 @@ func (s *scanner) isCatalog(t token) bool {
 	case kindQuoted:
 		return string(name) == `"pg_catalog"`
 	case kindWord:
-		var buf [maxName]byte
-		return len(name) <= maxName && string(lower(buf[:], name)) == "pg_catalog"
+		var buf [MaxName]byte
+		return len(name) <= MaxName && string(lower(buf[:], name)) == "pg_catalog"
 	}
 	return false
 }
 
-// maxName is NAMEDATALEN - 1: the server cuts longer names.
-const maxName = 63
+// MaxName is NAMEDATALEN - 1: the server cuts longer names.
+const MaxName = 63
 
 // lower folds ASCII letters of name, which is no longer than dst, into dst.
 func lower(dst, name []byte) []byte {

@@ -99,7 +99,7 @@ func writeTable(t *testing.T, volatile, callable map[string]bool) {
 	t.Helper()
 	var names []string
 	for name, v := range volatile {
-		if e := effectOf([]byte(name)); !v && callable[name] && !isServerFunction(name) && e.flags == 0 && !e.setConfig {
+		if e := effectOf([]byte(name)); !v && callable[name] && !isServerFunction(name) && e.flags == 0 && !e.setConfig && !e.ofSetting {
 			names = append(names, name)
 		}
 	}

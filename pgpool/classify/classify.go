@@ -11,7 +11,9 @@
 //	set.go             SET and RESET
 //	lexer.go           tokens
 //	keyword.go         the words that matter
+//	named.go           the functions and relations that a statement names
 //	function.go        functions with an effect, and the few volatile ones without
+//	effects.go         why functions are not called on a replica
 //	builtin_table.go   functions of the catalogue that only read (generated)
 //	names.go           what people are told
 package classify
@@ -106,7 +108,10 @@ type Span struct{ Start, End int }
 
 // Result is what Classify found.
 type Result struct {
-	Class      Class
+	Class Class
+	// Base is what Class would be if all functions that are called only read, and all relations could be read on a replica.
+	// Whoever knows better than their names tell may take it for Class (ClassifyNames).
+	Base       Class
 	Hint       Hint
 	Flags      Flags
 	Statements int // that are not empty
@@ -121,9 +126,15 @@ type Result struct {
 // SQL is Unknown. A string without any statement is a Read.
 func Classify(sql []byte) Result {
 	if len(sql) > 1<<30 {
-		return Result{Class: Unknown, Statements: 1}
+		return Result{Class: Unknown, Base: Unknown, Statements: 1}
 	}
 	s := scanner{lexer: lexer{src: sql}}
+	s.classify()
+	return s.result
+}
+
+// classify fills the result.
+func (s *scanner) classify() {
 	s.advance()
 	for s.tok.kind != kindEOF {
 		if s.tok.kind == kindSemi {
@@ -141,11 +152,14 @@ func Classify(sql []byte) Result {
 	if s.odd {
 		s.raise(Unknown)
 	}
+	s.result.Base = s.result.Class
+	if s.writes {
+		s.raise(Write)
+	}
 	s.result.Hint = s.hint
 	if s.result.Statements != 1 {
 		s.result.Name, s.result.Value = Span{}, Span{}
 	}
-	return s.result
 }
 
 // scanner walks over the tokens.
@@ -154,6 +168,11 @@ type scanner struct {
 	tok        token // the current one
 	p1, p2, p3 token // those before it, the nearest first
 	result     Result
+	writes     bool // by what is called or named, as far as the name tells
+
+	naming  bool // for ClassifyNames
+	names   []Name
+	unnamed bool // not all are among names
 }
 
 func (s *scanner) advance() {
@@ -359,6 +378,9 @@ func (s *scanner) endTransaction() Class {
 func (s *scanner) copy() Class {
 	s.flag(Copy)
 	s.advance()
+	if s.naming && s.tok.kind != kindOpen {
+		s.copied()
+	}
 	for depth := 0; s.tok.kind != kindEOF && s.tok.kind != kindSemi; s.advance() {
 		switch {
 		case s.tok.kind == kindOpen:

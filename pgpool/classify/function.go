@@ -7,6 +7,7 @@ type effect struct {
 	reads     bool  // it may be called on a replica
 	flags     Flags // what it does to the session
 	setConfig bool  // its third argument decides between StateSet and SetLocal
+	ofSetting bool  // it reads if its argument is a setting that is the same everywhere
 }
 
 // effectOf judges a function by its name in lower case. A function that is not known may do anything but change the
@@ -15,6 +16,8 @@ func effectOf(name []byte) effect {
 	switch string(name) {
 	case "set_config":
 		return effect{setConfig: true}
+	case "current_setting":
+		return effect{reads: true, ofSetting: true}
 	case "currval", "lastval":
 		return effect{flags: Sequence}
 	case "setseed":
@@ -37,28 +40,32 @@ func effectOf(name []byte) effect {
 }
 
 // isHarmlessVolatile lists volatile functions that a replica answers as well as the primary: they depend on the clock, on
-// chance, or on the size of files, and have no effect.
+// chance, on the size of files or on the catalog, and have no effect.
 func isHarmlessVolatile(name []byte) bool {
 	switch string(name) {
 	case "clock_timestamp", "timeofday", "random", "random_normal", "gen_random_uuid", "uuidv4", "uuidv7", "pg_sleep",
 		"pg_sleep_for", "pg_sleep_until", "pg_relation_size", "pg_total_relation_size", "pg_table_size", "pg_indexes_size",
-		"pg_database_size", "pg_tablespace_size":
+		"pg_database_size", "pg_tablespace_size", "pg_partition_tree", "pg_partition_ancestors", "current_query":
 		return true
 	}
 	return false
 }
 
-// isServerRelation lists views that tell of the server or the session at hand, and the schemas of temporary tables.
+// isTempSchema tells whether a name is that of a schema of temporary tables.
+func isTempSchema(name []byte) bool {
+	return hasPrefix(name, "pg_temp") || hasPrefix(name, "pg_toast_temp")
+}
+
+// isServerRelation lists views that tell of the server or the session at hand.
 func isServerRelation(name []byte) bool {
-	if hasPrefix(name, "pg_stat_") || hasPrefix(name, "pg_statio_") || hasPrefix(name, "pg_temp") ||
-		hasPrefix(name, "pg_toast_temp") {
+	if hasPrefix(name, "pg_stat_") || hasPrefix(name, "pg_statio_") {
 		return true
 	}
 	switch string(name) {
 	case "pg_aios", "pg_available_extension_versions", "pg_available_extensions", "pg_backend_memory_contexts", "pg_config",
 		"pg_cursors", "pg_file_settings", "pg_hba_file_rules", "pg_ident_file_mappings", "pg_locks",
 		"pg_prepared_statements", "pg_prepared_xacts", "pg_replication_origin_status", "pg_replication_slots",
-		"pg_settings", "pg_shmem_allocations", "pg_shmem_allocations_numa", "pg_wait_events":
+		"pg_sequences", "pg_settings", "pg_shmem_allocations", "pg_shmem_allocations_numa", "pg_wait_events":
 		return true
 	}
 	return false

@@ -95,6 +95,7 @@ const (
 	kwValues
 	kwVarying
 	kwVerbose
+	kwWhere
 	kwWith
 	kwWriteMode // WRITE
 	kwWriteVerb // first words of statements that only write
@@ -191,6 +192,7 @@ var keywordWords = [...]struct {
 	{kwValues, "values"},
 	{kwVarying, "varying"},
 	{kwVerbose, "verbose"},
+	{kwWhere, "where"},
 	{kwWith, "with"},
 	{kwWriteMode, "write"},
 	{kwZone, "zone"},
@@ -200,7 +202,7 @@ var keywordWords = [...]struct {
 	{kwSyntax, "current_time current_timestamp localtime localtimestamp " +
 		"any array asymmetric between both case cast check coalesce else except exists extract " +
 		"greatest in intersect interval lateral leading least limit normalize nullif offset overlay " +
-		"placing position returning row some substring symmetric then trailing treat trim union using variadic when where " +
+		"placing position returning row some substring symmetric then trailing treat trim union using variadic when " +
 		"window xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlparse xmlpi xmlroot xmlserialize " +
 		"xmltable dec decimal float national numeric timestamp varchar"},
 }
@@ -280,7 +282,7 @@ func equalFold(w []byte, word string) bool {
 func (w keyword) precedesParenthesis(prev keyword) bool {
 	switch w {
 	case kwSyntax, kwAll, kwAnd, kwAs, kwCharacter, kwDefault, kwDistinct, kwFor, kwFrom, kwGroup, kwGrouping, kwHaving, kwInto,
-		kwNot, kwOn, kwOnly, kwOr, kwSelect, kwTable, kwTime, kwTo, kwValues, kwWith:
+		kwNot, kwOn, kwOnly, kwOr, kwSelect, kwTable, kwTime, kwTo, kwValues, kwWhere, kwWith:
 		return true
 	case kwBy:
 		return prev == kwOrder || prev == kwGroup || prev == kwPartition

@@ -35,7 +35,7 @@ func Listenings(sql []byte) (list []Listening, ok bool) {
 		default:
 			return nil, false
 		}
-		if t = l.next(); len(on.Channel) > maxName || t.kind != kindSemi && t.kind != kindEOF {
+		if t = l.next(); len(on.Channel) > MaxName || t.kind != kindSemi && t.kind != kindEOF {
 			return nil, false
 		}
 		list = append(list, on)

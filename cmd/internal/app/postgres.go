@@ -114,6 +114,8 @@ func policy(c config.Pool) pgpool.Policy {
 		ReadsUntilWrite:    c.ReadsUntilWrite,
 		ReadFunctions:      c.ReadFunctions,
 		WriteFunctions:     c.WriteFunctions,
+		PrimaryRelations:   c.PrimaryRelations,
+		ReplicaRelations:   c.ReplicaRelations,
 		Consistency:        consistency,
 		Balance:            balance,
 		RefuseReads:        c.ReadsWithoutReplica == "error",

@@ -113,6 +113,8 @@ type Pool struct {
 	ReadsUntilWrite     bool
 	ReadFunctions       []string // name or schema.name
 	WriteFunctions      []string
+	PrimaryRelations    []string // name or schema.name, perhaps with a * at the end
+	ReplicaRelations    []string
 	Consistency         string // session, eventual, token, cluster
 	LoadBalance         string // least_connections, round_robin, latency
 	ReadsWithoutReplica string // primary, error
