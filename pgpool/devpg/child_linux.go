@@ -11,14 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setOwned asks the kernel to end the child when the forking thread dies. To a PostgreSQL server SIGQUIT is "immediate
-// shutdown"; other programs end by it too.
+// setOwned asks the kernel to end the child when the forking thread dies, unless it has been asked already. To a
+// PostgreSQL server SIGQUIT is "immediate shutdown"; other programs end by it too.
 func setOwned(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setpgid = true
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
+	if cmd.SysProcAttr.Pdeathsig == 0 {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
+	}
 }
 
 // ChildrenOf lists the direct children of a process.

@@ -15,6 +15,7 @@
 //
 //	devpg.go     Options, Start, Stop, addresses
 //	node.go      one server: configuration, start, stop, kill, promote
+//	patroni_linux.go  a cluster under Patroni and etcd
 //	programs.go  psql and pgbench, for callers without a driver
 //	child.go     a child process with an owner
 //	find.go      where the PostgreSQL programs and the unprivileged user are
