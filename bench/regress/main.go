@@ -10,7 +10,7 @@
 // # Files
 //
 //	main.go       flags, the runs, the table
-//	source.go     getting and building the tests
+//	source.go     building the tests
 //	suite.go      one run of one suite against one address
 //	sidecar.go    the program that is tested
 //	explained.go  the differences that docs/regress.md explains

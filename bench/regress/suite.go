@@ -48,7 +48,7 @@ func (s suite) prepare(ctx context.Context, cluster *devpg.Cluster, out string) 
 	if err := worldWritable(out); err != nil {
 		return err
 	}
-	if err := shell(ctx, out, fmt.Sprintf("cp -r %s input && cp -r %s libs && mkdir -p output/results output/testtablespace && chmod -R a+rwX .",
+	if err := command(ctx, out, "sh", "-c", fmt.Sprintf("cp -r %s input && cp -r %s libs && mkdir -p output/results output/testtablespace && chmod -R a+rwX .",
 		filepath.Join(s.src.tests, s.name), s.src.libs)); err != nil {
 		return err
 	}

@@ -5,7 +5,10 @@ package classify
 // body walks to the end of a statement that is of the given class by its first words, and returns the class that its
 // contents make it.
 func (s *scanner) body(class Class) Class {
-	b := bodyState{class: class, prologue: s.tok.word == kwWith, setConfig: -1}
+	b := bodyState{class: class, setConfig: -1}
+	if s.tok.word == kwWith {
+		b.prologue.add(0)
+	}
 	for ; s.tok.kind != kindEOF; s.advance() {
 		if s.tok.kind == kindSemi {
 			if b.depth == 0 {
@@ -39,15 +42,22 @@ func (s *scanner) group() Class {
 type bodyState struct {
 	class     Class
 	depth     int    // of parentheses
-	prologue  bool   // between WITH and the query that follows its list
 	setConfig int    // depth inside the call of set_config, -1 outside
 	grouped   int    // behind GROUP BY: one more than its depth
-	distinct  uint64 // the depths inside DISTINCT ON, a bit each
+	prologue  depths // between WITH and the query that follows its list
+	distinct  depths // inside DISTINCT ON
 
 	// For ClassifyNames:
 	before token // what precedes the name that is being read
 	from   clauses
 }
+
+// depths is a set of depths of parentheses. There is no room for those beyond 63.
+type depths uint64
+
+func (d *depths) add(depth int)     { *d |= 1 << uint(depth) }
+func (d *depths) remove(depth int)  { *d &^= 1 << uint(depth) }
+func (d depths) has(depth int) bool { return d>>uint(depth)&1 != 0 }
 
 func (b *bodyState) raise(c Class) { b.class = max(b.class, c) }
 
@@ -69,7 +79,7 @@ func (s *scanner) look(b *bodyState) {
 			return
 		}
 		if s.p1.word == kwOn && s.p2.word == kwDistinct {
-			b.distinct |= 1 << uint(b.depth)
+			b.distinct.add(b.depth)
 			if b.depth > 63 {
 				s.odd = true
 			}
@@ -77,15 +87,16 @@ func (s *scanner) look(b *bodyState) {
 		if (s.p1.kind == kindWord || s.p1.kind == kindQuoted) && !s.isName(b) {
 			s.call(b)
 		}
-		if b.depth == 0 && s.p1.kind == kindClose {
-			b.prologue = false
+		if s.p1.kind == kindClose {
+			b.prologue.remove(b.depth)
 		}
 		b.depth++
 	case kindClose:
 		b.depth--
 		b.grouped = min(b.grouped, b.depth+1)
-		if b.depth >= 0 && b.distinct>>uint(b.depth)&1 != 0 {
-			b.distinct &^= 1 << uint(b.depth)
+		b.prologue.remove(b.depth + 1)
+		if b.distinct.has(b.depth) {
+			b.distinct.remove(b.depth)
 			s.tok.kind = kindOther // an expression follows, no alias
 		}
 		s.odd = s.odd || b.depth < 0
@@ -110,9 +121,7 @@ func (s *scanner) lookWord(b *bodyState) {
 		}
 		s.lookAttribute(b, w)
 	case kwSelect, kwValues, kwTable:
-		if b.depth == 0 {
-			b.prologue = false
-		}
+		b.prologue.remove(b.depth)
 		b.grouped = 0
 	case kwBy:
 		if b.grouped = 0; s.p1.word == kwGroup {
@@ -120,6 +129,10 @@ func (s *scanner) lookWord(b *bodyState) {
 		}
 	case kwHaving:
 		b.grouped = 0
+	case kwWith:
+		if s.p1.kind == kindOpen || s.p1.word == kwAs {
+			b.prologue.add(b.depth)
+		}
 	case kwInto:
 		b.raise(Write)
 	case kwTemp:
@@ -146,7 +159,7 @@ func (s *scanner) lookWord(b *bodyState) {
 			b.raise(Session)
 		}
 	case kwSearch, kwCycle:
-		if b.prologue && b.depth == 0 {
+		if b.prologue.has(b.depth) {
 			b.raise(Write) // the end of the list is hard to tell
 		}
 	case kwAtomic:
@@ -195,16 +208,16 @@ func (s *scanner) isName(b *bodyState) bool {
 	case kindCast, kindClose: // x::numeric(10,2); (SELECT …) alias(a, b), count(*) OVER (…)
 		return true
 	case kindComma:
-		return b.prologue && b.depth == 0 && s.p3.kind == kindClose
+		return b.prologue.has(b.depth) && s.p3.kind == kindClose
 	}
 	switch s.p2.word {
 	case kwNone: // FROM t alias(a, b), FROM f() WITH ORDINALITY alias(a, b)
 		return (s.p2.kind == kindWord || s.p2.kind == kindQuoted) && (s.p3.word == kwFrom || s.p3.word == kwJoin ||
 			s.p3.word == kwWith && equalFold(s.src[s.p2.start:s.p2.end], "ordinality"))
-	case kwAs:
+	case kwAs, kwPrepare:
 		return true
 	case kwWith, kwRecursive:
-		return b.prologue && b.depth == 0
+		return b.prologue.has(b.depth)
 	}
 	return false
 }
@@ -260,7 +273,7 @@ func (s *scanner) isSyntax(b *bodyState) bool {
 	case kwJoin:
 		return s.endsOperand(s.p2)
 	case kwIlike:
-		return s.endsOperand(s.p2) || s.p2.word == kwNot
+		return s.endsOperand(s.p2) || s.p2.word == kwNot && s.endsOperand(s.p3)
 	case kwCube:
 		switch {
 		case s.p2.kind == kindComma:

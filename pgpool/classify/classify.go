@@ -16,6 +16,8 @@
 //	effects.go         why functions are not called on a replica
 //	builtin_table.go   functions of the catalogue that only read (generated)
 //	names.go           what people are told
+//
+// Folder verify is a module of its own that compares it with PostgreSQL's parser.
 package classify
 
 // Class says what kind of statement it is. Of a string of several statements it is the one that binds most: the

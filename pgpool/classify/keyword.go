@@ -203,7 +203,7 @@ var keywordWords = [...]struct {
 		"any array asymmetric between both case cast check coalesce else except exists extract " +
 		"greatest in intersect interval lateral leading least limit normalize nullif offset overlay " +
 		"placing position returning row some substring symmetric then trailing treat trim union using variadic when " +
-		"window xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlparse xmlpi xmlroot xmlserialize " +
+		"window xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize " +
 		"xmltable dec decimal float national numeric timestamp varchar"},
 }
 

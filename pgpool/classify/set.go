@@ -6,7 +6,7 @@ package classify
 func (s *scanner) set() Class {
 	s.advance()
 	local := false
-	switch s.tok.word {
+	switch s.form() {
 	case kwTransaction, kwConstraints:
 		s.flag(SetLocal)
 		return s.skip(Session)
@@ -17,7 +17,7 @@ func (s *scanner) set() Class {
 		s.advance()
 	case kwSession:
 		s.advance()
-		switch s.tok.word {
+		switch s.form() {
 		case kwAuthorization:
 			return s.role(false)
 		case kwCharacteristics:
@@ -25,18 +25,20 @@ func (s *scanner) set() Class {
 			return s.skip(Session)
 		}
 	}
-	if s.tok.word == kwRole || s.tok.word == kwAuthorization {
+	switch s.form() {
+	case kwRole, kwAuthorization:
 		return s.role(local)
-	}
-	if local && s.tok.word == kwSession { // SET LOCAL SESSION AUTHORIZATION
-		return s.role(local)
+	case kwSession: // SET LOCAL SESSION AUTHORIZATION
+		if local {
+			return s.role(local)
+		}
 	}
 	state := StateSet
 	if local {
 		state = SetLocal
 	}
 	name, ok := s.settingName()
-	if s.namesRole(name) {
+	if ok && s.namesRole(name) {
 		return s.role(local)
 	}
 	s.flag(state)
@@ -60,6 +62,15 @@ func (s *scanner) set() Class {
 		s.result.Name, s.result.Value = name, value
 	}
 	return Session
+}
+
+// form returns the word that makes a form of SET or RESET, unless it begins the name of a setting: local.id = 1.
+func (s *scanner) form() keyword {
+	behind := s.lexer
+	if t := behind.next(); t.kind == kindDot || t.kind == kindEquals || t.word == kwTo {
+		return kwNone
+	}
+	return s.tok.word
 }
 
 func (s *scanner) role(local bool) Class {
@@ -94,22 +105,18 @@ func (s *scanner) settingName() (name Span, ok bool) {
 // reset reads RESET name and RESET ALL.
 func (s *scanner) reset() Class {
 	s.advance()
-	switch s.tok.word {
-	case kwRole, kwSession:
-		s.flag(StateRole)
-		return s.skip(Session)
-	}
-	if s.tok.word == kwAll {
+	if s.form() == kwAll {
 		s.flag(StateReset)
 		return s.skip(Session)
 	}
 	if s.tok.kind == kindWord || s.tok.kind == kindQuoted {
-		name, _ := s.settingName()
-		if s.namesRole(name) {
-			return s.role(false)
-		}
-		if s.tok.kind == kindSemi || s.tok.kind == kindEOF {
+		if name, _ := s.settingName(); s.tok.kind == kindSemi || s.tok.kind == kindEOF {
+			if s.namesRole(name) {
+				return s.role(false)
+			}
 			s.result.Name = name
+		} else if s.p1.word == kwSession && s.tok.word == kwAuthorization {
+			return s.role(false)
 		}
 	}
 	s.flag(StateReset)
