@@ -405,7 +405,8 @@ func (p *pool) gone(s *server, err error) {
 	}
 	if p.isReplica() {
 		// It may have restarted, and be behind what is remembered of it, until it is probed again.
-		p.retryAt = p.w.loop.Now().Add(replicaRest)
+		p.retryAt = p.w.loop.Now().Add(max(replicaRest, p.w.tuning().ProbeInterval*3/2))
+		p.group.shared.up.roles.Doubt(p.index)
 	}
 	if err == nil {
 		err = errEnded
@@ -421,7 +422,7 @@ func (p *pool) account(s *server) {
 	p.stats.xactTime += uint64(p.w.loop.Now().Sub(s.lentAt).Microseconds())
 }
 
-// replicaRest is how long reads avoid a replica that closed a connection: longer than the time between two probes.
+// replicaRest is how long reads avoid a replica that closed a connection, if two probes are not further apart.
 const replicaRest = 1500 * time.Millisecond
 
 // errEnded is the orderly end of a connection that a server closed.

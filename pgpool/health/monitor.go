@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -247,7 +248,7 @@ func (w *watcher) interval() time.Duration {
 }
 
 // probe asks the server how it is and enters the answer. A connection that was good before gets a second chance with a
-// new one: the server may have restarted.
+// new one, as the server may have restarted; but one that hangs does not, and nobody waits for that twice.
 func (w *watcher) probe(ctx context.Context) {
 	now := w.m.Snapshot().Servers[w.index]
 	if now.place != w.place {
@@ -260,7 +261,7 @@ func (w *watcher) probe(ctx context.Context) {
 	hadLink := w.link != nil
 	asked := time.Now()
 	s, err := w.ask(ctx)
-	if err != nil && hadLink && ctx.Err() == nil {
+	if err != nil && hadLink && ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		asked = time.Now()
 		s, err = w.ask(ctx)
 	}

@@ -229,6 +229,40 @@ func TestRealCluster(t *testing.T) {
 		}
 	}
 
+	// Who may look at no statistics learns as much, but for a replica's timeline, which the control file tells late.
+	exec(t, cluster.URL(0), "create role plain login")
+	exec(t, cluster.URL(0), "checkpoint")
+	if err := cluster.WaitCaughtUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range cluster.Len() {
+		conn, err := net.Dial("tcp", cluster.Addr(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := auth.Login(t.Context(), conn, auth.LoginParams{Credentials: auth.NewCredentials("plain", ""), Database: devpg.Database})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := newLink(session.Conn).probe(10 * time.Second)
+		session.Conn.Close()
+		if want := m.Snapshot().Servers[i]; err != nil || s.Timeline != 1 || s.SystemID != want.SystemID || s.Role != want.Role || s.LSN == 0 {
+			t.Errorf("server %d to a plain user: %v, %+v", i, err, s)
+		}
+	}
+
+	// Replicas of an idle primary are not behind, not even where a segment begins: the next record goes behind a page header.
+	exec(t, cluster.URL(0), "select pg_switch_wal()")
+	eventually(t, "the replicas are at the end", func() bool {
+		s := m.Snapshot().Servers
+		return s[1].LagBytes == 0 && s[2].LagBytes == 0 && s[1].ReplayLSN == s[0].LSN
+	})
+	at := m.Snapshot().Servers[0].LSN
+	time.Sleep(300 * time.Millisecond) // several probes
+	if s := m.Snapshot().Servers; s[0].LSN == at && (s[1].Lag != 0 || s[2].Lag != 0) {
+		t.Errorf("behind an idle primary: %+v", s[1:])
+	}
+
 	exec(t, cluster.URL(0), "create table t (a int)")
 	floor := m.Floor()
 	eventually(t, "replicas follow", func() bool { return m.ReplicaHasReached(1, floor) && m.ReplicaHasReached(2, floor) })
