@@ -62,6 +62,8 @@ func (c *client) cancelled(done func()) {
 	case c.pool != nil:
 		c.pool.waiting.remove(c)
 		c.pool = nil
+	case c.awaits:
+		c.awaits = false
 	case s == nil || begun || s.owed.n == 0 || s.restoring || len(c.conn.Held()) == 0:
 		return
 	default: // it waits for the answer to a query of ours

@@ -43,7 +43,7 @@ type client struct {
 	pinnedBy *statement            // what caused pin
 	suspect  *statement            // the last that may have left something
 	prepares *traces               // what its SQL PREPAREs may leave when they are run
-	floor    floor                 // replicas must have come this far before it reads there
+	reading                        // what its reads must see
 
 	scan     scan
 	unitNo   uint64     // units sent so far
@@ -73,6 +73,7 @@ type client struct {
 	midUnit   bool       // part of a unit is sent
 	granted   bool       // the server was given for the unit that comes next
 	reads     bool       // that unit was sent to a replica
+	shows     bool       // what was bound last is SHOW outrigger.token
 	renewable bool       // the unit at hand can be sent again if a plan of the server is out of date
 	copyIn    bool       // the server reads CopyData
 	stalled   bool       // the server is too slow or owes too much, or the client does not read: nothing more is sent
@@ -111,7 +112,7 @@ func (c *client) step(b []byte) int {
 	if c.body > 0 {
 		return c.piece(b)
 	}
-	if c.pool != nil || c.stalled || c.waits || c.listening() || c.fence != nil || c.heldByCancel() || len(b) < pgwire.HeaderLen {
+	if c.pool != nil || c.awaits || c.stalled || c.waits || c.listening() || c.fence != nil || c.heldByCancel() || len(b) < pgwire.HeaderLen {
 		return 0
 	}
 	if c.conn.Congested() { // it does not read: answers that are made here must not pile up
@@ -209,6 +210,9 @@ func (c *client) acquire(d decision) bool {
 		return false
 	}
 	p := c.group.route(c, d)
+	if p == nil {
+		return false
+	}
 	c.reads = p.isReplica()
 	if p.waiting.n == 0 {
 		if s := p.takeFor(c); s != nil {
@@ -230,7 +234,7 @@ func (c *client) move() {
 	}
 	c.group = c.w.group(c.w.pooler.use(c.group.shared))
 	c.group.clients++
-	c.floor = 0 // of another log
+	c.floor, c.replica = 0, 0 // of another log
 }
 
 // link gives the client a server, in the state that its session expects.

@@ -91,6 +91,9 @@ func (c *client) decide(st *statement) decision {
 	if why, ok := c.asksForPrimary(st); ok {
 		return decision{why: why}
 	}
+	if st.token != nil {
+		return decision{why: forSession}
+	}
 	if st.primaryOnly {
 		return decision{why: forRefusal}
 	}

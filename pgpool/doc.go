@@ -33,6 +33,8 @@
 //	consistency.go  what a read must see
 //	places.go    where servers are whose hosts are names
 //	resolve.go   looking these up
+//	await.go     reads that wait for a replica
+//	token.go     SHOW and SET outrigger.token: what a read must see, from session to session
 //	watcher.go   who is primary, and which replicas have caught up
 //	roles.go     what becomes of connections when that changes
 //	worker.go    what one event loop owns; timeouts, drain

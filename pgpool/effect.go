@@ -166,6 +166,9 @@ func (s *statement) settingName() string {
 	if !strings.Contains(name, `"`) {
 		return name
 	}
+	if whole := strings.Trim(name, `"`); !strings.Contains(whole, `"`) {
+		return whole // "a.b" is a.b
+	}
 	var parts []string
 	for part := range strings.SplitSeq(name, ".") {
 		if n := len(part); n > 1 && part[0] == '"' && part[n-1] == '"' {

@@ -43,6 +43,8 @@ const (
 	killed
 	notSettable
 	badRoute
+	malformedToken
+	foreignToken
 )
 
 const (
@@ -128,6 +130,12 @@ var reasons = [...]pgwire.Kind{
 		When: "SIGTERM: at the end of the client's transaction, or of `drain_timeout`."},
 	killed: {Code: "57P01", Severity: final, Message: fromAdmin, Detail: "It was ended on the pooler's console.", Hint: "Connect again.",
 		When: "KILL or KILL_CLIENT on the console."},
+	malformedToken: {Code: "22023", Message: "invalid value for parameter \"outrigger.token\"", Hint: "Use a token as SHOW outrigger.token gives it.",
+		When: "SET outrigger.token, or the startup parameter, with what is no token."},
+	foreignToken: {Code: "22023", Message: "outrigger.token is of another database cluster",
+		Detail: "It names a system identifier that the servers of this database do not have.",
+		Hint:   "Use tokens only with databases on the servers where they were taken.",
+		When:   "SET outrigger.token, or the startup parameter, with a token from elsewhere."},
 	notSettable: {Code: "0A000", Message: "settings cannot be changed here", When: "SET on the console of a pooler that runs without a configuration."},
 	badRoute: {Code: "22023", Message: `invalid value for parameter "outrigger.route": %[1]q`, Hint: "Available values: auto, primary, replica.",
 		When: "`SET outrigger.route`, or the startup parameter, with another value."},

@@ -37,6 +37,7 @@ type expectation struct {
 	unnamed bool       // parse, close: of the unnamed statement
 	again   bool       // parse: changes nothing in our books, because the server will refuse it or we do not know it
 	wrote   bool       // query, function, sync: the unit may have written
+	shows   bool       // query, execute: the answer to SHOW outrigger.token, which the server knows as something else
 	stmt    *statement // parse, close: the statement; bind, describe: the one they name; query: what it deallocates
 	name    string     // parse, close, bind, describe of the client's, query: its name for the statement
 	prev    *statement // what the client's unnamed statement was before

@@ -79,6 +79,20 @@ func (g *sharedGroup) dial(ctx context.Context, index int, settings ...pgwire.Pa
 	return server.dial(ctx, credentials, g.name, settings...)
 }
 
+// connect is dial for a server that clients will use. What is known of how far a replica is does not count for a connection
+// that was made since: it may have been started again.
+func (g *sharedGroup) connect(ctx context.Context, index int) (auth.Session, error) {
+	session, err := g.dial(ctx, index)
+	if err != nil || g.up.primary() == index {
+		return session, err
+	}
+	if err := g.up.roles.Confirm(ctx, index); err != nil {
+		session.Conn.Close()
+		return auth.Session{}, fmt.Errorf("confirm the state of %s: %w", g.up.server(index).Addr, err)
+	}
+	return session, nil
+}
+
 // setUpstreams starts to watch the servers of t and stops to watch those that are gone. p.mu is held, until t is stored.
 func (p *Pooler) setUpstreams(t *Tuning) error {
 	wanted := make(map[string][]Server)
@@ -345,7 +359,7 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 	for k := range count { // any server will do while the primary is away
 		i := (index + k) % count
 		var err error
-		if session, err = g.dial(ctx, i); err == nil {
+		if session, err = g.connect(ctx, i); err == nil {
 			g.slots[index].used.Store(0)
 			index, d.err = i, nil
 			break

@@ -70,7 +70,13 @@ func (alone) Usable(int, *Policy) bool      { return false }
 func (alone) Fenced(int) bool               { return false }
 func (alone) Doubt(int)                     {}
 func (alone) Floor() uint64                 { return 0 }
+func (alone) Want(uint64)                   {}
 func (alone) Reached(int, uint64) bool      { return false }
+func (alone) Life(int) uint32               { return 0 }
+func (alone) System() uint64                { return 0 }
+
+func (alone) ReachedPosition(int, Position) bool { return false }
+func (alone) Confirm(context.Context, int) error { return nil }
 
 // fallback has all databases on the same servers.
 func fallback(servers ...Server) map[string]Database {

@@ -398,6 +398,7 @@ func (c *client) hears(frame []byte) bool {
 // notify gives the client a notification: at once, or at the end of its transaction, as PostgreSQL does.
 func (c *client) notify(frame []byte) {
 	box := c.inbox
+	c.raiseFloor() // it may read what it is told about
 	switch {
 	case c.closing:
 	case len(box.held) == 0 && c.between() && !c.conn.Congested():

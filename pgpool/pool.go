@@ -231,6 +231,13 @@ func (p *pool) dispatch() {
 		}
 		c := p.waiting.pop()
 		c.pool = nil
+		if c.reads && !c.mayReadAt(p) { // the replica was started again meanwhile
+			p.put(s)
+			if c.acquire(decision{true, forRead}) {
+				c.pump()
+			}
+			continue
+		}
 		p.stats.waitTime += uint64(p.w.loop.Now().Sub(c.since).Microseconds())
 		c.link(s)
 		c.pump()

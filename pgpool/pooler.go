@@ -20,6 +20,8 @@ type Config struct {
 	Loops []*netloop.Loop
 	// Roles makes what knows the roles of an upstream's servers; nil means NewWatcher.
 	Roles func(servers []Server) (Roles, error)
+	// Floors is what consistency cluster asks for each read; nil: nobody is known to write elsewhere.
+	Floors FloorSource
 	// Listen are addresses for clients: host:port, the path of a Unix socket, or the name of an abstract one behind an @.
 	Listen []string
 	// ReusePort lets other processes listen on the same TCP addresses, as an upgrade does.

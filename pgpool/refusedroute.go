@@ -27,10 +27,7 @@ func (s *statement) refuseRoute() {
 	if _, err := ParseRoute(strings.ToLower(v.plain())); err == nil {
 		return
 	}
-	text := len(textOf([]byte(s.body)))
-	s.refused = true
-	s.body = `DEALLOCATE "` + refusedMark + quotable(v.plain()) + `"` + s.body[text:]
-	s.class.Name, s.class.Value = classify.Span{}, classify.Span{}
+	s.reword(`DEALLOCATE "` + refusedMark + quotable(v.plain()) + `"`)
 }
 
 // quotable makes a value fit for a name and for an error in any encoding.

@@ -41,10 +41,14 @@ func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
 		if typ == pgwire.CommandComplete {
 			s.command(frame)
 		}
+		shows := e.shows && typ == pgwire.CommandComplete
 		if e.kind == kindExecute {
 			s.owed.pop()
 		} else if e.kind == kindQuery && e.stmt != nil {
 			return false, deallocated
+		}
+		if shows {
+			return false, showTag
 		}
 	case pgwire.ReadyForQuery:
 		if len(frame) != 6 || !e.endsUnit() {
@@ -149,10 +153,10 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	}
 	s.pool.stats.xacts++
 	s.xacts++
-	if s.wrote {
-		s.wrote = false
-		c.floor = s.pool.group.shared.up.roles.Floor()
+	if !s.readOnly {
+		c.answeredByPrimary(s.wrote)
 	}
+	s.wrote = false
 	if set != nil && !failed {
 		c.has(set.onClient(c.set, c.startSet))
 		s.set = set.onServer(s.set)
@@ -227,6 +231,9 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 	if c != nil {
 		s.spoils(e, frame)
 		replaced = renameStatement(frame, c, e)
+		if bad := badToken(frame); bad != nil {
+			replaced = pgwire.AppendErrorResponse(nil, bad)
+		}
 		if s.timedOut && bytes.Contains(frame, queryCancelled) {
 			replaced = pgwire.AppendErrorResponse(nil, queryTooLong.with("query_timeout", c.policy.QueryTimeout))
 		}

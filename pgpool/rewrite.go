@@ -30,7 +30,11 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 		}
 		c.refers(st)
 		c.wrote = false
-		if st.refused {
+		if st.token != nil {
+			st = c.vetToken(st, "")
+			e.shows = st.shows()
+		}
+		if st.reworded {
 			frame = pgwire.AppendQuery(nil, string(textOf([]byte(st.body))))
 		}
 		e.set = c.effect(st)
@@ -90,7 +94,10 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 	if len(name) == 0 {
 		st := c.w.texts.find(body, "")
 		c.refers(st)
-		if st.refused {
+		if st.token != nil {
+			st = c.vetToken(st, "")
+		}
+		if st.reworded {
 			frame = pgwire.AppendParse(nil, "", st.body)
 		}
 		s.conn.Write(frame)
@@ -102,6 +109,9 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 	s.pool.stats.clientParses++
 	st := c.w.texts.find(body, c.set.searchPath())
 	c.refers(st)
+	if st.token != nil {
+		st = c.vetToken(st, c.set.searchPath())
+	}
 	if old := c.stmts[string(name)]; old != nil && len(c.replay) == 0 {
 		// The server refuses it with 42P05, as it must.
 		s.prepare(old)
@@ -174,6 +184,7 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 		e.name = string(name)
 	}
 	c.binds++
+	c.shows = st != nil && st.shows()
 	if len(name) > 0 {
 		s.pool.stats.binds++
 	}

@@ -4,10 +4,8 @@ package pgpool
 
 import "context"
 
-// floor is a point in the primary's log that a replica must have reached before a client reads there.
-type floor = uint64
-
-// Roles is what is known of an upstream's servers. All methods but Run are called by event loops: they do not block.
+// Roles is what is known of an upstream's servers. All methods but Run and Confirm are called by event loops:
+// they do not block.
 type Roles interface {
 	// Run watches the servers until ctx ends.
 	Run(ctx context.Context) error
@@ -23,13 +21,30 @@ type Roles interface {
 	Doubt(i int)
 	// Floor returns the point that a replica must have reached to show everything committed before now.
 	Floor() uint64
+	// Want has it found out, soon, whether servers have reached a floor.
+	Want(floor uint64)
 	// Reached tells whether server i shows everything up to a floor. Floor 0 is always reached.
 	Reached(i int, floor uint64) bool
+	// ReachedPosition tells the same of a position that may come from elsewhere.
+	ReachedPosition(i int, at Position) bool
+	// Life changes when server i may have been started again, and what it has shown before may not be there yet.
+	Life(i int) uint32
+	// Confirm waits until what is known of server i is no older than the call.
+	Confirm(ctx context.Context, i int) error
+	// System is the primary's system identifier, 0 if it is not known yet.
+	System() uint64
 }
 
-// route chooses the pool for a client's next unit, and counts why.
+// route chooses the pool for a client's next unit, and counts why. It returns nil if the client waits for a replica first.
 func (g *group) route(c *client, d decision) *pool {
 	p, why := g.place(c, d)
+	if why == forFloor {
+		c.wantFloor()
+		if c.mayAwait() {
+			g.w.await(c, d)
+			return nil
+		}
+	}
 	g.routes[why]++
 	return p
 }
@@ -45,23 +60,35 @@ func (g *group) place(c *client, d decision) (*pool, routeReason) {
 	case c.keeps():
 		return primary, forPin
 	}
-	var best *pool
-	least, behind := 0, false
+	own := c.ownReplica()
+	c.asked = true
+	var best, mine *pool
+	least, mineLoad, behind := 0, 0, false
 	for k := range g.pools {
 		p := g.pools[(g.turn+k)%len(g.pools)]
 		if p == primary || !up.Usable(p.index, limits) || g.w.loop.Now().Before(p.retryAt) {
 			continue
 		}
-		if !up.Reached(p.index, c.floor) {
+		if !p.shows(c) {
 			behind = true
 			continue
 		}
-		if load := len(p.all) - len(p.free) + p.waiting.n; best == nil || load < least {
+		load := len(p.all) - len(p.free) + p.waiting.n
+		if p.index == own {
+			mine, mineLoad = p, load
+		}
+		if best == nil || load < least {
 			best, least = p, load
 		}
 	}
 	switch {
+	case mine != nil && (mine == best || !c.moves(int64(mineLoad), int64(least))):
+		return mine, d.why
+	case own >= 0 && best != nil: // what it has seen on its own replica the other may not have yet
+		c.raiseFloor()
+		return primary, forFloor
 	case best != nil:
+		c.readsAt(best)
 		g.turn = (best.index + 1) % len(g.pools)
 		return best, d.why
 	case behind:

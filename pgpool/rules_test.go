@@ -163,6 +163,7 @@ func (p *testPooler) caughtUp(t testing.TB) bool {
 	for i := range p.workers {
 		p.on(t, i, func(w *worker) {
 			for c := range w.clients {
+				c.wantFloor()
 				reached = reached && c.group.shared.up.roles.Reached(1, c.floor)
 			}
 		})

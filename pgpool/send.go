@@ -63,7 +63,7 @@ func (c *client) send(typ byte, size int, b []byte) int {
 	case pgwire.Execute:
 		c.executes++
 		s.conn.Write(frame)
-		s.expect(expectation{kind: kindExecute})
+		s.expect(expectation{kind: kindExecute, shows: c.shows})
 	case pgwire.Sync:
 		ends = c.sendSync(s, frame)
 	case pgwire.CopyDone, pgwire.CopyFail:

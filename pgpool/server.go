@@ -294,6 +294,9 @@ func (s *server) Closed(_ *netloop.Conn, err error) {
 		return
 	}
 	s.client, c.server = nil, nil
+	if !s.readOnly {
+		c.raiseFloor() // what it sent may have been committed
+	}
 	if s.cancelNext != nil {
 		s.cancelDue()
 	}

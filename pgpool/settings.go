@@ -36,6 +36,8 @@ type settings struct {
 	path string    // search_path and role, which are part of what a statement means
 	// isolation is default_transaction_isolation, if that is set.
 	isolation string
+	// token is what outrigger.token says, or nil.
+	token *Position
 }
 
 // newSettings sorts list and keeps the last of equal names.
@@ -63,6 +65,9 @@ func newSettings(list []setting) *settings {
 	}
 	s := &settings{list: kept, key: key.String()}
 	for _, v := range kept {
+		if v.name == tokenSetting {
+			s.token = tokenOf(&v)
+		}
 		if v.name == "search_path" || isIdentity(v.name) {
 			s.path += v.value + "\x01"
 		}

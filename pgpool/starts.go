@@ -34,6 +34,9 @@ type trial struct {
 // reported returns what a server reports to a client that starts with set, or why it lets no such client in. When no
 // server can be asked it is what the client said.
 func (p *Pooler) reported(ctx context.Context, g *sharedGroup, set *settings) (map[string]string, error) {
+	if e := g.refusesToken(set); e != nil {
+		return nil, e
+	}
 	values := maps.Clone(*g.welcome.Load())
 	for name := range values {
 		if own, ok := set.find(name); ok {
@@ -42,7 +45,7 @@ func (p *Pooler) reported(ctx context.Context, g *sharedGroup, set *settings) (m
 			values[name] = ""
 		}
 	}
-	tried := set.without("application_name")
+	tried := set.without("application_name").without(tokenSetting)
 	if tried == nil {
 		return values, nil
 	}

@@ -30,11 +30,12 @@ type statement struct {
 	namedFor *Policy
 	// primaryOnly: a replica refused it as a write (25006).
 	primaryOnly bool
-	// refused: body is not what clients sent (refusedroute.go).
-	refused bool
+	// reworded: body is not what clients sent (refusedroute.go, token.go).
+	reworded bool
 	// outdated: its result is no longer what those who have prepared it know (replan.go).
 	outdated bool
-	uses     uint64 // times that it was looked up
+	token    *tokenUse // of a SHOW or SET of outrigger.token
+	uses     uint64    // times that it was looked up
 	// recent is the second chance in the table's eviction.
 	recent bool
 }
@@ -109,7 +110,7 @@ func (t *statements) query(body []byte) *statement {
 		*seen = print
 		return s
 	}
-	if s.refused {
+	if s.reworded {
 		return t.insert(string(body), s)
 	}
 	return t.insert(s.body, s)
@@ -125,7 +126,15 @@ func (t *statements) make(name string, body []byte) *statement {
 		s.class = classify.Classify(textOf(body))
 	}
 	s.refuseRoute()
+	s.useToken()
 	return s
+}
+
+// reword gives servers another text.
+func (s *statement) reword(sql string) {
+	text := len(textOf([]byte(s.body)))
+	s.body, s.reworded = sql+s.body[text:], true
+	s.class.Name, s.class.Value = classify.Span{}, classify.Span{}
 }
 
 // keep takes a text in that has something to be remembered.

@@ -157,7 +157,7 @@ func (p *Pooler) dialFor(to *pool) {
 	ok := p.task(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, p.tuning.Load().ServerConnect)
 		defer cancel()
-		session, err := g.dial(ctx, index)
+		session, err := g.connect(ctx, index)
 		if err != nil {
 			if p.ctx.Err() == nil {
 				p.log.Warn("server login failed", "server", g.up.server(index).label(), "database", g.name, "error", err)

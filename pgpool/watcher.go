@@ -104,6 +104,30 @@ func (u *Watcher) Doubt(i int) { u.monitor.Doubt(i) }
 // Accept takes another cluster for the one that there was, if nothing else answers.
 func (u *Watcher) Accept() { u.monitor.Accept() }
 
+// ReachedPosition implements Roles.
+func (u *Watcher) ReachedPosition(i int, at Position) bool {
+	s := &u.monitor.Snapshot().Servers[i]
+	return (at.System == 0 || at.System == s.SystemID) && at.Timeline <= s.Timeline && u.monitor.ReplicaHasReplayed(i, at.LSN)
+}
+
+// System implements Roles.
+func (u *Watcher) System() uint64 {
+	snapshot := u.monitor.Snapshot()
+	if i, ok := snapshot.Primary(); ok {
+		return snapshot.Servers[i].SystemID
+	}
+	return 0
+}
+
+// Life implements Roles.
+func (u *Watcher) Life(i int) uint32 { return u.monitor.Life(i) }
+
+// Confirm implements Roles.
+func (u *Watcher) Confirm(ctx context.Context, i int) error { return u.monitor.Confirm(ctx, i) }
+
+// Want implements Roles.
+func (u *Watcher) Want(floor uint64) { u.monitor.Want(health.Floor(floor)) }
+
 // Floor implements Roles. Without replicas nobody asks for it, and nothing needs to be sampled.
 func (u *Watcher) Floor() uint64 {
 	if u.monitor.Snapshot().Present() == 1 {

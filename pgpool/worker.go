@@ -19,8 +19,11 @@ type worker struct {
 	past    map[string]poolStats // of groups that are gone, by database
 	// pastRoutes is likewise.
 	pastRoutes map[string]*routeCounts
-	dirty      []*pool   // have waiting clients
-	toSettle   []*server // see settleLater
+	dirty      []*pool    // have waiting clients
+	toSettle   []*server  // see settleLater
+	awaiting   []awaiting // reads that wait for a replica
+	awaited    []awaiting // room for them
+	glance     *netloop.Timer
 	house      *netloop.Timer
 	pace       time.Duration // between two looks at the timeouts
 	// maxPacket is max_packet_size, for the hot path.
@@ -143,6 +146,7 @@ func (w *worker) adopt(c *client, shared *sharedGroup, conn *netloop.Conn) netlo
 	c.home.Store(w)
 	c.status = pgwire.Idle
 	c.since = w.loop.Now()
+	c.patient, c.settled = w.clientsTime(), w.clientsTime()
 	c.group.clients++
 	if c.group.moved != nil {
 		c.move()
@@ -305,7 +309,7 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 func (w *worker) drain() {
 	w.draining = true
 	for c := range w.clients {
-		if c.pool == nil && !c.midUnit && (c.server == nil || c.server.idle()) {
+		if c.pool == nil && !c.awaits && !c.midUnit && (c.server == nil || c.server.idle()) {
 			c.refuse(shuttingDown.with())
 		}
 	}

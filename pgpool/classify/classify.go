@@ -119,7 +119,7 @@ type Result struct {
 	Statements int // that are not empty
 
 	// Name and Value are set for one simple SET [SESSION|LOCAL] name = value, with the value as it was written, list and
-	// quotes included; for RESET name and SET name TO DEFAULT only Name is. They are empty for RESET ALL and for the SET
+	// quotes included; for SHOW name, RESET name and SET name TO DEFAULT only Name is. They are empty for RESET ALL and for the SET
 	// forms with words of their own.
 	Name, Value Span
 }
@@ -283,10 +283,16 @@ func (s *scanner) skip(class Class) Class {
 // show is a read, unless it asks this server for its role.
 func (s *scanner) show() Class {
 	s.advance()
+	class := Read
 	if s.tok.word == kwServerSetting || s.tok.kind == kindQuoted {
-		return s.skip(Write)
+		class = Write
 	}
-	return s.skip(Read)
+	if s.tok.kind == kindWord || s.tok.kind == kindQuoted {
+		if name, _ := s.settingName(); s.tok.kind == kindSemi || s.tok.kind == kindEOF {
+			s.result.Name = name
+		}
+	}
+	return s.skip(class)
 }
 
 // explain finds the statement inside, which runs if ANALYZE is among the options.

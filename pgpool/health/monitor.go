@@ -43,6 +43,9 @@ const (
 	slowSampling = 20  // times the interval
 )
 
+// errNoServer is what Confirm says of a place that no server has.
+var errNoServer = errors.New("there is no such server now")
+
 // Monitor watches servers. Its methods may be called from any goroutine and do not block.
 type Monitor struct {
 	// Constant after New.
@@ -59,6 +62,7 @@ type Monitor struct {
 	servers []Server
 	judge   judge
 	trail   trail
+	asked   [][]chan error // by server: who waits for the end of a probe that has not begun
 }
 
 // New returns a Monitor that knows nothing yet.
@@ -79,7 +83,9 @@ func New(cfg Config) (*Monitor, error) {
 		m.servers = append(m.servers, Server{Addr: addr})
 		m.wake = append(m.wake, make(chan struct{}, 1))
 	}
+	m.asked = make([][]chan error, len(cfg.Servers))
 	m.positions.replayed = make([]atomic.Uint64, len(cfg.Servers))
+	m.positions.lives = make([]atomic.Uint32, len(cfg.Servers))
 	m.positions.primary = -1
 	m.publishLocked()
 	return m, nil
@@ -94,15 +100,17 @@ func setDefault(d *time.Duration, value time.Duration) {
 // Snapshot returns what is known now.
 func (m *Monitor) Snapshot() *Snapshot { return m.snapshot.Load() }
 
-// Floor is taken after a commit has returned. Reads that must see it may go to a replica once ReplicaHasReached.
-func (m *Monitor) Floor() Floor {
-	floor := m.positions.started.Load() + 1
-	if m.positions.want(floor) {
+// Floor is taken after a commit has returned. Reads that must see it may go to a replica once ReplicaHasReached. Nothing
+// is asked of the servers for it until somebody wants it.
+func (m *Monitor) Floor() Floor { return Floor(m.positions.started.Load() + 1) }
+
+// Want has the servers asked until a floor is reached.
+func (m *Monitor) Want(floor Floor) {
+	if m.positions.want(uint64(floor)) {
 		for i := range m.wake {
 			m.rouse(i)
 		}
 	}
-	return Floor(floor)
 }
 
 func (m *Monitor) rouse(server int) {
@@ -164,6 +172,32 @@ func (m *Monitor) ReplicaHasReached(server int, floor Floor) bool {
 	return m.positions.reached(server, uint64(floor))
 }
 
+// ReplicaHasReplayed tells whether the server with this index has replayed up to a position in the primary's log, in bytes
+// since 0/0.
+func (m *Monitor) ReplicaHasReplayed(server int, lsn uint64) bool {
+	return m.positions.replayed[server].Load() >= lsn
+}
+
+// Life is how often the server may have been started, as far as is known: what one life has replayed the next may have to
+// replay again.
+func (m *Monitor) Life(server int) uint32 { return m.positions.lives[server].Load() }
+
+// Confirm waits until the server has been asked again. What is known then is no older than the call: Life and
+// ReplicaHasReached hold for any connection made before. It blocks.
+func (m *Monitor) Confirm(ctx context.Context, server int) error {
+	answer := make(chan error, 1)
+	m.mu.Lock()
+	m.asked[server] = append(m.asked[server], answer)
+	m.mu.Unlock()
+	m.rouse(server)
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Run watches until ctx ends, and returns nil then.
 func (m *Monitor) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
@@ -204,7 +238,7 @@ func (w *watcher) run(ctx context.Context) {
 		if w.m.doubted[w.index].Swap(false) {
 			w.nextTime = w.probed.Add(doubtInterval)
 		}
-		if !time.Now().Before(w.nextTime) {
+		if !time.Now().Before(w.nextTime) || w.m.isAsked(w.index) {
 			w.probe(ctx)
 			w.probed = time.Now()
 			w.nextTime = w.probed.Add(w.interval())
@@ -250,12 +284,17 @@ func (w *watcher) interval() time.Duration {
 // probe asks the server how it is and enters the answer. A connection that was good before gets a second chance with a
 // new one, as the server may have restarted; but one that hangs does not, and nobody waits for that twice.
 func (w *watcher) probe(ctx context.Context) {
+	w.m.mu.Lock()
+	waiting := w.m.asked[w.index]
+	w.m.asked[w.index] = nil
+	w.m.mu.Unlock()
 	now := w.m.Snapshot().Servers[w.index]
 	if now.place != w.place {
 		w.drop()
 		w.place = now.place
 	}
 	if now.Addr == "" {
+		answer(waiting, errNoServer)
 		return
 	}
 	hadLink := w.link != nil
@@ -269,6 +308,21 @@ func (w *watcher) probe(ctx context.Context) {
 		s.place = w.place
 		w.m.enter(ctx, w.index, s, asked, err)
 	}
+	answer(waiting, err)
+}
+
+// answer tells those who have waited for a probe how it went.
+func answer(waiting []chan error, err error) {
+	for _, w := range waiting {
+		w <- err
+	}
+}
+
+// isAsked tells whether somebody waits for a probe.
+func (m *Monitor) isAsked(server int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.asked[server]) > 0
 }
 
 func (w *watcher) ask(ctx context.Context) (Server, error) {
@@ -279,6 +333,7 @@ func (w *watcher) ask(ctx context.Context) (Server, error) {
 		if err != nil {
 			return Server{}, fmt.Errorf("dial: %w", err)
 		}
+		w.m.positions.restarted(w.index)
 		w.link = newLink(conn)
 		w.unlink = context.AfterFunc(ctx, func() { conn.Close() })
 	}

@@ -103,6 +103,11 @@ func TestSamplerPace(t *testing.T) {
 		}
 
 		floor := m.Floor()
+		time.Sleep(time.Second)
+		if n := f.inserts.Load() + f.replays.Load(); n != 0 {
+			t.Fatalf("%d samples for a floor that nobody wants", n)
+		}
+		m.Want(floor)
 		time.Sleep(4 * time.Millisecond)
 		if f.inserts.Load() != 1 || m.ReplicaHasReached(1, floor) {
 			t.Fatalf("%d samples, reached %v", f.inserts.Load(), m.ReplicaHasReached(1, floor))
@@ -119,7 +124,7 @@ func TestSamplerPace(t *testing.T) {
 		}
 
 		for range 1000 { // a writer per millisecond
-			m.Floor()
+			m.Want(m.Floor())
 			time.Sleep(time.Millisecond)
 		}
 		if n := f.inserts.Load() - inserts; n > 201 || n < 190 { // both ends count
@@ -127,7 +132,7 @@ func TestSamplerPace(t *testing.T) {
 		}
 
 		f.lsn.Store(2000)
-		m.Floor()
+		m.Want(m.Floor())
 		time.Sleep(2 * time.Second)
 		replays = f.replays.Load()
 		time.Sleep(10 * time.Second)
@@ -265,11 +270,13 @@ func TestRealCluster(t *testing.T) {
 
 	exec(t, cluster.URL(0), "create table t (a int)")
 	floor := m.Floor()
+	m.Want(floor)
 	eventually(t, "replicas follow", func() bool { return m.ReplicaHasReached(1, floor) && m.ReplicaHasReached(2, floor) })
 
 	exec(t, cluster.URL(1), "select pg_wal_replay_pause()")
 	exec(t, cluster.URL(0), "insert into t values (1)")
 	floor = m.Floor()
+	m.Want(floor)
 	eventually(t, "the other replica follows", func() bool { return m.ReplicaHasReached(2, floor) })
 	if m.ReplicaHasReached(1, floor) {
 		t.Fatal("a replica that does not replay has reached")

@@ -5,9 +5,13 @@ import (
 	"sync/atomic"
 )
 
-// sampleRing is how many samples are remembered one by one. An older floor is judged by the oldest sample in the ring,
-// which asks for more than it needs.
-const sampleRing = 256
+// sampleRing is how many samples are remembered one by one, and how many of the older ones, of which one in sparsely is
+// kept: at 200 a second they go back 20 seconds, which is further than a replica in use may be behind. An older floor is
+// judged by the oldest sample, which asks for more than it needs.
+const (
+	sampleRing = 256
+	sparsely   = 16
+)
 
 // Floor is what a client's reads need after a write: the number of the first sample of the primary's write position that
 // began after the commit had returned. The zero Floor needs nothing.
@@ -20,7 +24,9 @@ type positions struct {
 	done     atomic.Uint64             // number of the sample that is complete
 	wanted   atomic.Uint64             // the highest floor that somebody waits for
 	lsn      [sampleRing]atomic.Uint64 // of sample n at n % sampleRing; a later, higher one may have replaced it
+	sparse   [sampleRing]atomic.Uint64 // the same of every sparsely-th sample
 	replayed []atomic.Uint64           // by server: the position it has replayed, 0 if unknown
+	lives    []atomic.Uint32           // by server: how often it may have been started
 
 	mu      sync.Mutex // held by those who complete samples
 	primary int        // whose samples the ring holds
@@ -40,16 +46,22 @@ func (p *positions) complete(n, lsn uint64, server int) {
 	}
 	// Samples that failed since count as this one. After a failover all do: a write of before has either come over or is
 	// lost, and the old primary's positions mean nothing on the new timeline.
-	first := max(last+1, n-min(n, sampleRing-1))
+	first := last + 1
 	if server != p.primary {
 		p.primary = server
-		first = n - min(n, sampleRing-1)
+		first = 0
 	}
-	for i := first; i <= n; i++ {
+	for i := max(first, n-min(n, sampleRing-1)); i <= n; i++ {
 		p.lsn[i%sampleRing].Store(lsn)
+	}
+	for i := max(above(first), n/sparsely-min(n/sparsely, sampleRing-1)); i <= n/sparsely; i++ {
+		p.sparse[i%sampleRing].Store(lsn)
 	}
 	p.done.Store(n)
 }
+
+// above is the number, among those that are kept for longer, of the first sample from n on.
+func above(n uint64) uint64 { return (n + sparsely - 1) / sparsely }
 
 // position returns a position at or behind which the writes before floor are, once it is known.
 func (p *positions) position(floor uint64) (lsn uint64, known bool) {
@@ -57,10 +69,11 @@ func (p *positions) position(floor uint64) (lsn uint64, known bool) {
 	if done < floor {
 		return 0, false
 	}
-	if done-floor >= sampleRing {
-		floor = done - sampleRing + 1
+	if done-floor < sampleRing {
+		return p.lsn[floor%sampleRing].Load(), true
 	}
-	return p.lsn[floor%sampleRing].Load(), true
+	n := max(above(floor), done/sparsely-min(done/sparsely, sampleRing-1))
+	return p.sparse[n%sampleRing].Load(), true
 }
 
 // reached tells whether server has replayed the writes before floor.
@@ -70,6 +83,13 @@ func (p *positions) reached(server int, floor uint64) bool {
 	}
 	lsn, known := p.position(floor)
 	return known && p.replayed[server].Load() >= lsn
+}
+
+// restarted notes that server may have been started since it was last asked. What it had replayed by then it may have to
+// replay again.
+func (p *positions) restarted(server int) {
+	p.replayed[server].Store(0)
+	p.lives[server].Add(1)
 }
 
 // want raises the floor that is waited for and tells whether that is news.

@@ -5,7 +5,9 @@ import (
 	"testing"
 )
 
-func newPositions() *positions { return &positions{primary: -1, replayed: make([]atomic.Uint64, 2)} }
+func newPositions() *positions {
+	return &positions{primary: -1, replayed: make([]atomic.Uint64, 2), lives: make([]atomic.Uint32, 2)}
+}
 
 func TestFloorWaitsForASampleThatBeganAfterIt(t *testing.T) {
 	p := newPositions()
@@ -45,13 +47,24 @@ func TestFloorKeepsItsOwnSample(t *testing.T) {
 }
 
 func TestFloorOlderThanTheRing(t *testing.T) {
+	const last = 3 * sampleRing * sparsely
 	p := newPositions()
-	for lsn := uint64(1); lsn <= 3*sampleRing; lsn++ {
+	for lsn := uint64(1); lsn <= last; lsn++ { // sample n finds n
 		p.complete(p.begin(), lsn, 0)
 	}
-	lsn, known := p.position(1)
-	if !known || lsn != 2*sampleRing+1 {
-		t.Fatalf("got %d, %v: want the oldest sample that is remembered", lsn, known)
+	for _, tc := range []struct{ floor, want uint64 }{
+		{last, last},
+		{last - sampleRing + 1, last - sampleRing + 1},
+		{last - sampleRing, last - sampleRing},         // kept for longer
+		{last - sampleRing - 1, last - sampleRing},     // the next that is
+		{last - 100*sparsely - 3, last - 100*sparsely}, // so is this
+		{last - 255*sparsely, last - 255*sparsely},     // the oldest
+		{last - 255*sparsely - 1, last - 255*sparsely}, // as near as we can tell
+		{1, last - 255*sparsely},
+	} {
+		if lsn, known := p.position(tc.floor); !known || lsn != tc.want {
+			t.Errorf("floor %d: got %d, %v, want %d", tc.floor, lsn, known, tc.want)
+		}
 	}
 }
 
@@ -67,6 +80,12 @@ func TestFailedSamplesCountAsTheNext(t *testing.T) {
 		if lsn, known := p.position(floor); !known || lsn != 50 {
 			t.Errorf("%d failed: got %d, %v, want 50", failed, lsn, known)
 		}
+		for range sampleRing { // and when only one in some is remembered
+			p.complete(p.begin(), 60, 0)
+		}
+		if lsn, known := p.position(floor); !known || lsn < 50 || failed > sparsely && failed < 10*sampleRing && lsn != 50 {
+			t.Errorf("%d failed, long ago: got %d, %v, want 50", failed, lsn, known)
+		}
 	}
 }
 
@@ -78,6 +97,12 @@ func TestFailoverForgetsTheOldPositions(t *testing.T) {
 	p.replayed[0].Store(800)
 	if !p.reached(0, floor) {
 		t.Fatal("waits for a position that the new timeline does not have")
+	}
+	for range 2 * sampleRing {
+		p.complete(p.begin(), 800, 1)
+	}
+	if !p.reached(0, floor) {
+		t.Fatal("and still does when only one sample in some is remembered")
 	}
 }
 

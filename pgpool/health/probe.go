@@ -29,9 +29,18 @@ const (
 	coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0),
 	case when pg_is_in_recovery() then coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), -1)
 		else 0 end`
-	insertSQL = `select pg_current_wal_insert_lsn() - '0/0'::pg_lsn`
+	insertSQL = `select ` + InsertPosition
 	replaySQL = `select coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0)`
 )
+
+// InsertPosition is an SQL expression: where the primary's log ends, in bytes since 0/0. The function tells where the next
+// record's bytes will be, which at the start of a page is behind a header: 24 bytes, or 40 in the first page of a file
+// (SizeOfXLogShortPHD and SizeOfXLogLongPHD in xlog_internal.h). A replica that has replayed everything is in front of
+// that header, and stays there until something else is written.
+const InsertPosition = `(select case when mod(lsn, segment) = 40 then lsn - 40 when mod(lsn, block) = 24 then lsn - 24 else lsn end
+	from (select pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0') as lsn,
+		pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) as segment,
+		pg_catalog.current_setting('wal_block_size')::int as block) as the_log)`
 
 // link is the connection to one server.
 type link struct {

@@ -51,6 +51,13 @@ func (s *Server) Within(lag time.Duration, bytes int64) bool {
 	return s.Up && s.Role == RoleReplica && s.Fence == NotFenced && (lag <= 0 || s.held <= lag) && (bytes <= 0 || s.heldBytes <= bytes)
 }
 
+// Position is a point in the log of a primary.
+type Position struct {
+	System   uint64 // system identifier; 0: of whatever primary there is
+	Timeline uint32
+	LSN      uint64 // bytes since 0/0
+}
+
 // Snapshot is the state of all servers at one moment, in the order of Config.Servers. It never changes.
 type Snapshot struct {
 	Servers []Server
