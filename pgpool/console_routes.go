@@ -156,6 +156,9 @@ func (g *group) explain(user string, policy *Policy, sql string) *admin.RouteAns
 	g.turn = turn
 	a := &admin.RouteAnswer{Database: g.shared.key.database, User: user, Class: st.class.Class.String(), Hint: st.class.Hint.String(),
 		Flags: st.class.Flags.Names(), Route: route.String(), RouteFrom: from, Side: why.side(), Reason: why.String()}
+	if why == forFunction || why == forRelation {
+		a.Reason += ": " + c.culprit(st)
+	}
 	for _, p := range g.pools {
 		state := g.state(p, c)
 		if p == chosen {

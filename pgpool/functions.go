@@ -137,14 +137,11 @@ func (c *client) judge(st *statement) verdict {
 	if known.outOfDate(now) {
 		g.wantLook()
 	}
-	var n *knownNames
-	if known != nil {
-		n = known.names
-	}
+	n := known.ofNames()
 	if st.class.Class == st.class.Base && !n.selective() && !c.policy.selective() {
 		return namesRead
 	}
-	stale := known.unsure() || known.tooOld(now)
+	stale := known.stalled(now)
 	if !stale && st.namedBy == n && st.namedFor == c.policy {
 		return st.named
 	}
@@ -274,5 +271,14 @@ func (p *Policy) selective() bool { return len(p.WriteFunctions)+len(p.PrimaryRe
 // without a primary has not changed, and reads go on.
 const overdue = time.Minute
 
-// tooOld tells whether functions may have changed behind the pooler's back.
-func (k *catalog) tooOld(now time.Time) bool { return k.expires.Add(overdue).Before(now) }
+// stalled tells whether functions may have changed since.
+func (k *catalog) stalled(now time.Time) bool {
+	return k.unsure() || k.expires.Add(overdue).Before(now)
+}
+
+func (k *catalog) ofNames() *knownNames {
+	if k == nil {
+		return nil
+	}
+	return k.names
+}

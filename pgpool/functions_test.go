@@ -475,3 +475,33 @@ func TestFunctionsThatOnlyReadDoNotCountAsWrites(t *testing.T) {
 		})
 	}
 }
+
+// EXPLAIN ROUTE says which function or relation it is.
+func TestExplainRouteNamesTheCulprit(t *testing.T) {
+	onDatabase(t, "explained", functionsSchema)
+	p := startSplit(t, 1, nil)
+	p.learned(t, "explained")
+	console := p.admin(t)
+	for sql, want := range map[string]string{
+		"select stable_sql(1)":                             "read",
+		"select stable_sql(1), public.volatile_sql()":      "function: public.volatile_sql: volatile",
+		"select nowhere()":                                 "function: nowhere: not known",
+		"select pg_catalog.nextval('tickets')":             "function: pg_catalog.nextval: it moves a sequence",
+		`select * from t, "over_view"`:                     `relation: "over_view": hides what is not for replicas`,
+		"select * from pg_locks where pid = stable_sql(1)": "relation: pg_locks: tells of the server that is asked",
+	} {
+		rows, err := console.Query(context.Background(), "explain route for explained "+sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for rows.Next() {
+			if v, err := rows.Values(); err == nil && v[0] == "side" {
+				got = fmt.Sprint(v[2])
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %q instead of %q, %v", sql, got, want, rows.Err())
+		}
+	}
+}

@@ -157,6 +157,21 @@ func (n *knownNames) hides(what string) bool {
 	return known != namesRead && !(known == notJudged && builtIn && classify.OnlyReads(name))
 }
 
+// culprit tells which function or relation keeps st on the primary, and why.
+func (c *client) culprit(st *statement) string {
+	known := c.group.shared.catalog.Load()
+	in := new(namedLast).find(st)
+	v, which := known.ofNames().judge(in, c.policy, known.stalled(c.w.loop.Now()))
+	name := string(in.text[which.Name.Start:which.Name.End])
+	if which.Schema.End > 0 {
+		name = string(in.text[which.Schema.Start:which.Schema.End]) + "." + name
+	}
+	if v == namesBuiltIn {
+		return name + ": " + classify.WhyPrimary([]byte(strings.ToLower(strings.Trim(name[strings.LastIndexByte(name, '.')+1:], `"`))))
+	}
+	return name + ": " + v.String()
+}
+
 // isHarmlessInC lists functions in C of the extensions uuid-ossp and pgcrypto that are volatile for what they return alone.
 // Only a superuser can make a function in C.
 func isHarmlessInC(name string) bool {

@@ -15,21 +15,6 @@ import (
 
 var update = flag.Bool("update", false, "write builtin_table.go from the catalogue")
 
-// serverFunctions are not volatile by the catalogue and yet tell of the server or the session at hand, so that a
-// replica's answer would be another.
-var serverFunctions = []string{
-	"inet_client_addr", "inet_client_port", "inet_server_addr", "inet_server_port", "pg_backend_pid", "pg_conf_load_time",
-	"pg_config", "pg_current_snapshot", "pg_current_xact_id", "pg_current_xact_id_if_assigned", "pg_cursor",
-	"pg_get_replication_slots", "pg_is_other_temp_schema", "pg_listening_channels", "pg_my_temp_schema",
-	"pg_postmaster_start_time", "pg_prepared_statement", "pg_prepared_xact", "pg_show_all_settings",
-	"pg_show_replication_origin_status", "pg_trigger_depth", "txid_current", "txid_current_if_assigned",
-	"txid_current_snapshot",
-}
-
-func isServerFunction(name string) bool {
-	return slices.Contains(serverFunctions, name) || strings.HasPrefix(name, "pg_stat_get_")
-}
-
 // catalogue returns, by name, whether one overload of a built-in function is volatile, and whether a user can call it.
 func catalogue(t *testing.T) (volatile, callable map[string]bool) {
 	t.Helper()
@@ -77,8 +62,8 @@ func TestBuiltinsMatchTheCatalogue(t *testing.T) {
 		if v {
 			t.Errorf("%s is volatile", name)
 		}
-		if isServerFunction(name) {
-			t.Errorf("%s tells of the server at hand", name)
+		if why := WhyPrimary([]byte(name)); why != "" {
+			t.Errorf("%s only reads, and yet: %s", name, why)
 		}
 	}
 	if reads < 1000 {
@@ -86,8 +71,20 @@ func TestBuiltinsMatchTheCatalogue(t *testing.T) {
 	}
 	for name := range volatile {
 		e := effectOf([]byte(name))
-		if e.reads && volatile[name] && !isHarmlessVolatile([]byte(name)) {
+		low := strings.ToLower(name)
+		why := WhyPrimary([]byte(low))
+		switch {
+		case !volatile[name] || isHarmlessVolatile([]byte(name)):
+		case e.reads:
 			t.Errorf("%s is volatile and not excused", name)
+		case why == "":
+			t.Errorf("%s is volatile, and nothing says why it is not for replicas", name)
+		}
+		if e.reads && why != "" && !e.ofSetting {
+			t.Errorf("%s only reads, and yet: %s", name, why)
+		}
+		if !e.reads && why == "" && callable[name] {
+			t.Errorf("%s runs on the primary, and nothing says why", name)
 		}
 		if e.reads && e.flags != 0 {
 			t.Errorf("%s reads and has an effect", name)
@@ -99,7 +96,7 @@ func writeTable(t *testing.T, volatile, callable map[string]bool) {
 	t.Helper()
 	var names []string
 	for name, v := range volatile {
-		if e := effectOf([]byte(name)); !v && callable[name] && !isServerFunction(name) && e.flags == 0 && !e.setConfig && !e.ofSetting {
+		if e := effectOf([]byte(name)); !v && callable[name] && WhyPrimary([]byte(name)) == "" && e.flags == 0 && !e.setConfig {
 			names = append(names, name)
 		}
 	}

@@ -62,7 +62,8 @@ func Effects() []Effect {
 			"pg_restore_relation_stats pg_restore_attribute_stats pg_clear_relation_stats pg_clear_attribute_stats",
 			"it writes"},
 		{"tsvector_update_trigger tsvector_update_trigger_column suppress_redundant_updates_trigger unique_key_recheck ri_fkey_* " +
-			"amvalidate *handler bernoulli system", "it is not made to be called by a query"},
+			"amvalidate plpgsql_validator plpgsql_call_handler plpgsql_inline_handler " +
+			"bthandler hashhandler gisthandler ginhandler spghandler brinhandler heap_tableam_handler dsnowball_* bernoulli system", "it is not made to be called by a query"},
 	}
 }
 
