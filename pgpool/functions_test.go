@@ -486,7 +486,7 @@ func TestExplainRouteNamesTheCulprit(t *testing.T) {
 		"select stable_sql(1)":                             "read",
 		"select stable_sql(1), public.volatile_sql()":      "function: public.volatile_sql: volatile",
 		"select nowhere()":                                 "function: nowhere: not known",
-		"select pg_catalog.nextval('tickets')":             "function: pg_catalog.nextval: it moves a sequence",
+		"select pg_catalog.pg_switch_wal()":                "function: pg_catalog.pg_switch_wal: it acts on the server itself",
 		`select * from t, "over_view"`:                     `relation: "over_view": hides what is not for replicas`,
 		"select * from pg_locks where pid = stable_sql(1)": "relation: pg_locks: tells of the server that is asked",
 	} {
