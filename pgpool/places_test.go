@@ -257,6 +257,9 @@ func TestAddressesUnderOneNameAreReplicas(t *testing.T) {
 	if want := []string{"127.0.0.2:" + port, "127.0.0.3:" + port}; !slices.Equal(shown(), want) {
 		t.Errorf("shown as %v, want %v", shown(), want)
 	}
+	if h := p.Console().DNSHosts(); len(h) != 1 || h[0].Host != "replicas.test" || !slices.Equal(h[0].Addrs, []string{"127.0.0.2", "127.0.0.3"}) {
+		t.Errorf("SHOW DNS_HOSTS: %+v", h)
+	}
 
 	zone.fail(t, errors.New("server misbehaving"))
 	if n := usable(); n != 2 {

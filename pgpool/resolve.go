@@ -55,8 +55,10 @@ func (u *Watcher) resolve(ctx context.Context, all []*named) {
 		}
 		if ttl := time.Duration(u.ttl.Load()); ttl > 0 {
 			timer.Reset(ttl)
+			u.again.Store(time.Now().Add(ttl).UnixNano())
 		} else {
 			timer.Stop()
+			u.again.Store(0)
 		}
 	}
 }

@@ -19,6 +19,7 @@ type Watcher struct {
 	paced   bool                     // by probe_interval
 	lookup  lookup
 	ttl     atomic.Int64  // dns_max_ttl
+	again   atomic.Int64  // when names are looked up again, Unix nanoseconds; 0: never
 	retimed chan struct{} // one slot: ttl has changed
 	log     *slog.Logger
 }

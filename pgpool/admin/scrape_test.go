@@ -134,7 +134,7 @@ func TestPrometheusExporter(t *testing.T) {
 			}
 			lists := values("SHOW LISTS;", 2)
 			for name, want := range map[string]float64{"databases": 2, "users": 2, "pools": 2, "free_clients": 0, "used_clients": 110, "login_clients": 0,
-				"free_servers": 0, "used_servers": 156, "dns_names": 0, "dns_zones": 0, "dns_queries": 0} {
+				"free_servers": 0, "used_servers": 156, "dns_names": 1, "dns_zones": 0, "dns_queries": 0} {
 				if got, ok := lists[name]; !ok || got != want {
 					t.Errorf("SHOW LISTS: %s is %v, %v", name, got, ok)
 				}

@@ -190,6 +190,10 @@ func (f *fake) Route(q RouteQuestion) (RouteAnswer, error) {
 			{"10.0.0.2:5432", "replica, usable"}, {"10.0.0.3:5432", "replica, not usable: down"}}}, nil
 }
 
+func (f *fake) DNSHosts() []DNSHost {
+	return []DNSHost{{Host: "replicas.shop", TTL: 14900 * time.Millisecond, Addrs: []string{"10.0.0.2", "10.0.0.3"}}}
+}
+
 func (f *fake) Version() string { return "0.1.0" }
 
 // listen serves consoles on the loopback, to anyone who asks. All sessions end before the test does.

@@ -1,6 +1,9 @@
 package admin
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 func showPools() []command {
 	return []command{
@@ -19,9 +22,11 @@ func showPools() []command {
 		show("show peer_pools", "Always empty, like SHOW PEERS.", []column[struct{}]{
 			absent("peer_id", oidInt4), absent("cl_active_cancel_req", oidInt4), absent("cl_waiting_cancel_req", oidInt4),
 			absent("sv_active_cancel", oidInt4), absent("sv_login", oidInt4)}, none),
-		show("show dns_hosts", "Always empty: names are looked up for each connection.", []column[struct{}]{
-			absent("hostname", oidText), absent("ttl", oidInt8), absent("addrs", oidText)}, none),
-		show("show dns_zones", "Always empty, like SHOW DNS_HOSTS.", []column[struct{}]{
+		show("show dns_hosts", "Names of servers, and the addresses found for them.", []column[DNSHost]{
+			text("hostname", func(h *DNSHost) string { return h.Host }),
+			int8("ttl", func(h *DNSHost) uint64 { return uint64(max(0, seconds(h.TTL))) }),
+			text("addrs", func(h *DNSHost) string { return strings.Join(h.Addrs, ",") })}, Source.DNSHosts),
+		show("show dns_zones", "Always empty: zones are not asked for their serial numbers.", []column[struct{}]{
 			absent("zonename", oidText), absent("serial", oidInt8), absent("count", oidInt4)}, none),
 	}
 }
@@ -143,7 +148,7 @@ func listColumns() []column[listRow] {
 	}
 }
 
-// lists has 0 for what only PgBouncer keeps: peers, objects in reserve, names that it looked up.
+// lists has 0 for what only PgBouncer keeps: peers, objects in reserve, queries for names.
 func lists(src Source) []listRow {
 	pools := addedUp(src)
 	login := src.State().LoginClients
@@ -157,7 +162,7 @@ func lists(src Source) []listRow {
 		{"peers", 0}, {"pools", len(pools)}, {"peer_pools", 0},
 		{"free_clients", 0}, {"used_clients", clients}, {"login_clients", login},
 		{"free_servers", 0}, {"used_servers", servers},
-		{"dns_names", 0}, {"dns_zones", 0}, {"dns_queries", 0}, {"dns_pending", 0},
+		{"dns_names", len(src.DNSHosts())}, {"dns_zones", 0}, {"dns_queries", 0}, {"dns_pending", 0},
 	}
 }
 

@@ -24,6 +24,7 @@ type Source interface {
 	Statements() []Prepared
 	Loops() []Loop
 	Health() []Health
+	DNSHosts() []DNSHost
 	// Routes returns a row for each database, side and reason with decisions.
 	Routes() []RouteCount
 	// Route tells what would become of a statement. Its error is for the client.
@@ -235,4 +236,11 @@ type RouteAnswer struct {
 type RouteServer struct {
 	Addr  string
 	State string // its role and whether it can be used; if not, why
+}
+
+// DNSHost is a row of SHOW DNS_HOSTS: a name that servers are reached by.
+type DNSHost struct {
+	Host  string
+	TTL   time.Duration // until it is looked up again; 0: never
+	Addrs []string      // those in use
 }
