@@ -144,6 +144,10 @@ func (s *server) fit() bool {
 	if s.conn.Closing() {
 		return false
 	}
+	if s.misplaced() { // what is known of the server in its place is not about this one
+		s.retire()
+		return false
+	}
 	idle := s.pool.w.loop.Now().Sub(s.lastUsed)
 	if idle < peekAfter {
 		return true

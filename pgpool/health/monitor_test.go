@@ -359,7 +359,6 @@ func TestDoubt(t *testing.T) {
 		}
 
 		// A primary that is gone is missed at once, and so is what the others know of that.
-		before = f.probes.Load()
 		f.down.Store(true)
 		m.Doubt(0)
 		time.Sleep(50 * time.Millisecond)
