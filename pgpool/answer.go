@@ -3,8 +3,6 @@
 package pgpool
 
 import (
-	"bytes"
-
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
@@ -161,40 +159,6 @@ func decisive(typ byte) bool {
 		pgwire.RowDescription, pgwire.NoData, pgwire.ParameterStatus, pgwire.NoticeResponse:
 		return false
 	}
-	return true
-}
-
-// Fields of an ErrorResponse: 25006, which a replica answers to a write, and the untranslated severity.
-var (
-	readOnlyViolation = []byte("\x00C25006\x00")
-	fatalSeverity     = []byte("\x00VFATAL\x00")
-	panicSeverity     = []byte("\x00VPANIC\x00")
-	queryCancelled    = []byte("\x00C57014\x00")
-)
-
-// repeatable handles the message that decides: it reports true, and sets the unit up to be repeated, if a replica
-// refused the unit as a write or is shutting down, or if a plan is out of date.
-func (s *server) repeatable(typ byte, frame []byte) bool {
-	if s.repeat {
-		return true
-	}
-	if typ != pgwire.ErrorResponse {
-		return false
-	}
-	switch {
-	case s.outdatedPlan(frame):
-	case !s.readOnly:
-		return false
-	case bytes.Contains(frame, readOnlyViolation):
-		s.client.refusedAsWrite()
-	case s.refusesHere(frame):
-	case bytes.Contains(frame, fatalSeverity): // the server closes; Closed repeats the unit
-	default:
-		return false
-	}
-	s.repeat = true
-	s.early = s.early[:0]
-	s.pool.stats.repeated++
 	return true
 }
 

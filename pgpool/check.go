@@ -74,7 +74,7 @@ func checkSQL(t *traces) string {
 func (s *server) check() bool {
 	g := s.pool.group.shared
 	due := s.due
-	s.due = traces{}
+	s.due, s.left = traces{}, false
 	if due.kinds&traceCatalog != 0 {
 		s.pool.w.pooler.outdate(g, &due)
 	}

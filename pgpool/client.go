@@ -74,6 +74,8 @@ type client struct {
 	granted   bool       // the server was given for the unit that comes next
 	reads     bool       // that unit was sent to a replica
 	shows     bool       // what was bound last is SHOW outrigger.token
+	plain     bool       // that unit only reads
+	reruns    uint8      // how often it was run again
 	renewable bool       // the unit at hand can be sent again if a plan of the server is out of date
 	copyIn    bool       // the server reads CopyData
 	stalled   bool       // the server is too slow or owes too much, or the client does not read: nothing more is sent
@@ -96,7 +98,7 @@ func (c *client) Data(_ *netloop.Conn, b []byte) int {
 	}
 	done := min(int(c.drop), len(b))
 	c.drop -= int32(done)
-	for done < len(b) && !c.closing {
+	for done < len(b) && !c.closing && len(c.replay) == 0 {
 		n := c.step(b[done:])
 		if n == 0 {
 			break
@@ -124,11 +126,17 @@ func (c *client) step(b []byte) int {
 		c.refuse(errPacket(b, int64(c.w.maxPacket)))
 		return 0
 	}
+	if c.server == nil && c.midUnit {
+		return c.skip(typ, size, b)
+	}
 	if !c.midUnit {
 		if c.server != nil && c.server.repeat {
 			return 0 // or it would be repeated with the unit before it
 		}
 		if c.server == nil {
+			if c.status == pgwire.InFailed {
+				return c.inAborted(typ, size, b)
+			}
 			if n, handled := c.withoutServer(typ, size, b); handled {
 				return n
 			}
@@ -185,6 +193,7 @@ func (c *client) withoutServer(typ byte, size int, b []byte) (n int, handled boo
 // the rest of the unit, or for a server.
 func (c *client) begin(b []byte) bool {
 	if s := c.server; s != nil {
+		s.alone = s.alone && c.granted
 		// Only the unit it was given for runs on a replica: the next one is routed anew.
 		return !s.readOnly || c.granted
 	}
@@ -192,7 +201,7 @@ func (c *client) begin(b []byte) bool {
 	if !whole {
 		return false
 	}
-	c.renewable = c.scan.renewable
+	c.renewable, c.plain, c.reruns = c.scan.renewable, d.read && d.why == forRead, 0
 	c.scan = scan{}
 	if c.unit != nil && c.unit.class.Class == classify.Listen && c.listens(b) {
 		return false
@@ -247,9 +256,11 @@ func (c *client) link(s *server) {
 	s.pool.retry = 0
 	s.pool.stats.assigned++
 	s.readOnly = c.reads && s.pool.isReplica()
-	s.tentative = s.readOnly || c.renewable
+	s.alone = c.plain && !s.readOnly && c.status == pgwire.Idle && !c.keeps()
+	s.tentative = s.readOnly || s.alone || c.renewable
 	c.renewable = false
 	s.unit, s.early = s.unit[:0], s.early[:0]
+	s.tx, s.leaves, s.leftInTx, s.left, s.conflict = 0, false, false, false, false
 	if !s.set.equal(c.set) {
 		s.restore(c.set)
 	}
@@ -305,25 +316,6 @@ func (c *client) released() {
 	}
 	c.deliverHeld()
 	c.pump()
-}
-
-// repeat runs unit again, which a replica could not run, on another server.
-func (c *client) repeat(unit []byte) {
-	c.free()
-	c.replay = append([]byte(nil), unit...)
-	c.midUnit, c.granted, c.inFlight = false, false, 0
-	c.binds, c.executes = 0, 0
-	if c.acquire(decision{why: forRefusal}) {
-		c.pump()
-	}
-}
-
-// refusedAsWrite remembers that the unit at hand is no read.
-func (c *client) refusedAsWrite() {
-	if c.unit != nil {
-		c.unit.primaryOnly = true
-		c.w.texts.keep(c.unit)
-	}
 }
 
 // refuse tells the client why it ends, and ends it.

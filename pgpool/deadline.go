@@ -12,7 +12,7 @@ import (
 // shortest is the least of the policy's deadlines; 0 if it has none.
 func (p *Policy) shortest() time.Duration {
 	var least time.Duration
-	for _, d := range [...]time.Duration{p.QueryWait, p.QueryWaitNotify, p.QueryTimeout, p.IdleTransaction, p.Transaction, p.ClientIdle, p.ReservePoolDelay} {
+	for _, d := range [...]time.Duration{p.QueryWait, p.QueryWaitNotify, p.QueryTimeout, p.IdleTransaction, p.Transaction, p.ClientIdle, p.ReservePoolDelay, p.FailoverWait} {
 		if d > 0 && (least == 0 || d < least) {
 			least = d
 		}
@@ -86,6 +86,10 @@ func past(now, since time.Time, limit time.Duration) bool { return limit > 0 && 
 // enforceWaits tells clients that have waited for longer than query_wait_notify, and refuses those that have waited for
 // longer than query_wait_timeout.
 func (p *pool) enforceWaits(now time.Time) {
+	if p.away(now) {
+		p.enforceAway(now)
+		return
+	}
 	p.waiting.each(func(c *client) {
 		switch limits := c.policy; {
 		case past(now, c.since, limits.QueryWait):

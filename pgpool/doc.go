@@ -55,6 +55,10 @@
 //	answer.go    a server's answers, as they come in
 //	reply.go     what each of them means, and what the client gets of it
 //	undo.go      what a failure takes back
+//	rerun.go     what is run again elsewhere
+//	lost.go      what the loss of a server means for its client
+//	aborted.go   transactions whose server was lost
+//	failover_wait.go  while there is no primary
 //	expect.go    the queue of answers owed
 //	statement.go texts and what is known of them; what a server has prepared
 //	settings.go  run-time parameters that follow a client

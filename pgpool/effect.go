@@ -23,6 +23,9 @@ func (c *client) effect(st *statement) *setChange {
 		s.due.add(&s.later)
 		s.later = traces{}
 	}
+	if st.class.Flags.Has(classify.OpensTx | classify.EndsTx) {
+		s.tx |= txOf(st)
+	}
 	writes, leaves := c.writes(st)
 	if s.readOnly && !leaves {
 		return nil
@@ -67,6 +70,7 @@ func (c *client) mayLeave(st *statement) {
 	unsure := known.unsure()
 	if unsure {
 		s.due.kinds |= traceAll
+		s.leaves = true
 	}
 	if known.outOfDate(c.w.loop.Now()) {
 		s.curious = true
@@ -93,6 +97,7 @@ func (c *client) mayLeave(st *statement) {
 	}
 	if t.any() {
 		c.suspect = st
+		s.leaves = true
 	}
 	s.due.add(&t)
 }
@@ -110,6 +115,7 @@ func (c *client) callsFunction(frame []byte) {
 		c.server.due.kinds |= traceHidden
 	}
 	c.server.due.kinds |= traceAll
+	c.server.leaves = true
 	c.changing = true
 }
 
@@ -122,6 +128,7 @@ func (c *client) runsPrepared(s *server) {
 
 // doubt has the outcome of a SET looked at that is not the only thing in its unit.
 func (c *client) doubt(set *setChange) {
+	c.server.leaves, c.server.leftInTx = true, true
 	if set.resetAll {
 		c.server.due.kinds |= traceSettings | traceAnySetting
 		return

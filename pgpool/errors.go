@@ -26,6 +26,10 @@ const (
 	noCredentials
 	serverUnreachable
 	serverLost
+	sessionLost
+	transactionLost
+	savepointLost
+	primaryAway
 	serverRestore
 	noServerWithinLimits
 	waitedTooLong
@@ -95,9 +99,20 @@ var reasons = [...]pgwire.Kind{
 	serverUnreachable: {Code: "08001", Severity: final, Message: "cannot connect to the database server", Detail: "%[1]v",
 		Hint: "Check primary_url and whether the server takes connections.",
 		When: "No server connection could be made. What a server itself says of a login is passed on instead."},
-	serverLost: {Code: "08006", Severity: final, Message: "server connection was lost", Detail: "%[1]v",
+	serverLost: {Code: "08006", Message: "server connection was lost", Detail: "%[1]v",
+		Hint: "Run it again, a transaction from its beginning. What was in progress may or may not have happened.",
+		When: "The connection to the server ended during a transaction or a query. If the server says why, its words stand instead, as an ERROR. The client stays connected."},
+	sessionLost: {Code: "08006", Severity: final, Message: "server connection was lost", Detail: "%[1]v. With it went %[2]s.",
 		Hint: "Connect again. What was in progress may or may not have happened.",
-		When: "The connection to the server ended during a transaction or a query."},
+		When: "The connection to the server ended, and the client had something there that no other server has: see SHOW PINS."},
+	transactionLost: {Code: "25P02", Message: "current transaction is aborted, commands ignored until end of transaction block",
+		Detail: "Its server connection was lost.", Hint: "Roll back, and run the transaction again.",
+		When: "A statement in a transaction whose server connection was lost, after the client has been told so."},
+	savepointLost: {Code: "3B001", Message: `savepoint "%[1]s" does not exist`, Detail: "The transaction's server connection was lost.",
+		Hint: "Roll back, and run the transaction again.", When: "ROLLBACK TO in a transaction whose server connection was lost."},
+	primaryAway: {Code: "57P03", Message: "no server takes writes", Detail: "failover_wait is %[1]v; %[2]v.",
+		Hint: "Run it again later, or raise failover_wait if a failover takes longer. Reads go on as long as there is a replica.",
+		When: "There was no primary, or it could not be reached, for longer than `failover_wait`. The client stays connected."},
 	serverRestore: {Code: "58000", Severity: final, Message: "%[1]s", Detail: "The session's settings could not be restored on a server of the pool. %[2]s",
 		When: "A server refused a setting that the session had on another. Code and message are the server's."},
 	noServerWithinLimits: {Code: "53300", Severity: final, Message: "no server connection became free for this user and database",

@@ -56,17 +56,9 @@ func startFaulty(t *testing.T) *faultyWire {
 		t.Fatal(err)
 	}
 	f := &faultyWire{ln: ln, target: pg.Addr(0), ended: make(chan struct{}), links: make(map[*link]struct{})}
-	f.running.Go(func() {
-		for {
-			nc, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			f.running.Go(func() { f.carry(nc.(*net.TCPConn)) })
-		}
-	})
+	f.accept(ln)
 	t.Cleanup(func() {
-		ln.Close()
+		f.ln.Close()
 		close(f.ended)
 		f.mu.Lock()
 		for l := range f.links {
@@ -76,6 +68,18 @@ func startFaulty(t *testing.T) *faultyWire {
 		f.running.Wait()
 	})
 	return f
+}
+
+func (f *faultyWire) accept(ln net.Listener) {
+	f.running.Go(func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			f.running.Go(func() { f.carry(nc.(*net.TCPConn)) })
+		}
+	})
 }
 
 func (f *faultyWire) carry(client *net.TCPConn) {
@@ -191,8 +195,45 @@ func (w *wire) works(t *testing.T, what string) {
 	}
 }
 
+// answersOf splits what was answered into units.
+func answersOf(got []string) (units [][]string) {
+	for len(got) > 0 {
+		n := 1 + slices.IndexFunc(got, func(line string) bool { return line[0] == 'Z' })
+		if n == 0 {
+			n = len(got)
+		}
+		units = append(units, got[:n])
+		got = got[n:]
+	}
+	return units
+}
+
+// lostUnit tells what is wrong with the answer to a unit of a pipeline in which a server may have been lost. The right one
+// is want.
+func lostUnit(got, want []string) string {
+	if slices.Equal(got, want) {
+		return ""
+	}
+	n := 0
+	for n < len(got) && n < len(want) && got[n] == want[n] {
+		n++
+	}
+	switch rest := got[n:]; {
+	case len(rest) == 1 && rest[0][0] == '!': // in the middle of a message
+		return ""
+	case len(rest) == 2 && rest[1][0] == 'Z' && strings.HasPrefix(rest[0], "E ERROR 08006"):
+		return ""
+	case len(got) == 2 && got[1] == `Z "E"` && strings.HasPrefix(got[0], "E ERROR 25P02"):
+		return ""
+	case len(rest) > 0 && strings.HasPrefix(rest[0], "E FATAL"):
+		return "it is sent away"
+	}
+	return fmt.Sprintf("behind %d of %d right answers", n, len(want))
+}
+
 // The connection to the server may break at any byte, either way: the client has the answers up to there, nothing made up
-// behind them, and is told, unless it is in the middle of a message. The next client is served, and nothing leaks.
+// behind them, and is told, unless it is in the middle of a message. It goes on, as the next client does, what comes
+// behind in its transaction does not happen, and nothing leaks.
 func TestServerConnectionBreaksAtAnyByte(t *testing.T) {
 	unit := join(query("select 'mine 1', repeat('x', 300)"), parse("", "select 'mine 2'"), bind("", ""), describe('P', ""), execute("", 0), syncs,
 		query("copy (select 'mine 3' from generate_series(1, 3)) to stdout"), query("begin; create temp table gone(x text)"),
@@ -222,19 +263,17 @@ func TestServerConnectionBreaksAtAnyByte(t *testing.T) {
 		p.settled(t, 2)
 		f.arm(is)
 		got := normalise(w.play(unit, whole))
-		w.nc.Close()
-		n := 0
-		for n < len(got) && n < len(want) && got[n] == want[n] {
-			n++
-		}
-		switch rest := got[n:]; {
-		case n == len(want) && len(rest) == 0: // the break came behind everything
-		case len(rest) == 0 || rest[len(rest)-1][0] != '!' || len(rest) > 2:
-			t.Errorf("%+v: behind %d of %d right answers: %s", is, n, len(want), lines(rest))
-		case len(rest) == 2 && !strings.HasPrefix(rest[0], "E FATAL 08006"):
-			t.Errorf("%+v: told %s", is, lines(rest))
-		}
 		f.arm(fault{after: 1 << 40}) // nothing more happens to what is left
+		right, cutOff := answersOf(want), got[len(got)-1][0] == '!'
+		for i, answer := range answersOf(got) {
+			if wrong := lostUnit(answer, right[i]); wrong != "" {
+				t.Errorf("%+v: unit %d: %s: %s", is, i, wrong, lines(answer))
+			}
+		}
+		if !cutOff {
+			w.works(t, "itself")
+		}
+		w.nc.Close()
 		other.works(t, "afterwards")
 		p.settled(t, 1)
 	}
@@ -292,22 +331,26 @@ func TestSilentServerIsGivenUpByItsCheck(t *testing.T) {
 	p.settled(t, 1)
 }
 
-// A session ended by an administrator, whatever it is doing, is told so or loses its connection; others notice nothing.
+// A session ended by an administrator, whatever it is doing: its client is told so for each unit that was under way, and
+// goes on; others notice nothing. One that has left something on the server loses its connection with it.
 func TestServerIsTerminated(t *testing.T) {
 	endless := "select 'mine', pg_sleep(0.001) from generate_series(1, 1000000)"
 	for _, tc := range []struct {
 		name   string
 		before step
 		during step
+		lost   int // units
 	}{
-		{"between units", step{query("select 1")}, nil},
-		{"in a transaction", step{query("begin")}, nil},
-		{"pinned", step{query("create temp table mine(x int)")}, nil},
-		{"in a query", nil, step{query("select pg_sleep(3600)")}},
-		{"in a pipeline", nil, join(run("select pg_sleep(3600)"), syncs, query("select 1"), run("select 1"), syncs)},
-		{"in rows", nil, step{query(endless)}},
-		{"in copy out", nil, step{query("copy (" + endless + ") to stdout")}},
-		{"in copy in", nil, step{query("copy pg_description from stdin"), copyData("1")}},
+		{"between units", step{query("select 1")}, nil, 0},
+		{"in a transaction", step{query("begin")}, nil, 0},
+		{"pinned", step{query("create temp table mine(x int)")}, nil, 0},
+		{"in a query", nil, step{query("select pg_sleep(3600)")}, 1},
+		{"in a pipeline", nil, join(run("select pg_sleep(3600)"), syncs, query("select 1"), run("select 1"), syncs), 3},
+		{"in half a unit", nil, step{parse("", "select pg_sleep(3600)"), bind("", ""), execute("", 0), flushes}, 1},
+		{"in rows", nil, step{query(endless)}, 1},
+		{"in copy out", nil, step{query("copy (" + endless + ") to stdout")}, 1},
+		{"in copy in", nil, step{query("copy pg_description from stdin"), copyData("1")}, 1},
+		{"in extended copy in", nil, join(run("copy pg_description from stdin"), flushes, copyData("1")), 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
@@ -335,24 +378,44 @@ func TestServerIsTerminated(t *testing.T) {
 			if _, err := watch.Exec(context.Background(), "select pg_terminate_backend($1)", pid); err != nil {
 				t.Fatal(err)
 			}
+			waitFor(t, "the server to be given up", func() bool { return !slices.Contains(p.pids(t), pid) })
 			w.nc.SetDeadline(time.Now().Add(deadline))
-			if tc.name == "between units" {
-				waitFor(t, "the server to be given up", func() bool { return len(p.pids(t)) == 0 })
-				w.works(t, "again")
-			} else {
+			switch tc.name {
+			case "in a transaction":
+				got := normalise(w.play(join(query("select 1"), query("select 1"), query("rollback")), whole))
+				if len(got) != 6 || !strings.HasPrefix(got[0], "E ERROR 57P01") || !strings.HasPrefix(got[2], "E ERROR 25P02") || got[3] != `Z "E"` || got[5] != `Z "I"` {
+					t.Errorf("answered %s", lines(got))
+				}
+			case "pinned":
+				m, err := w.read()
+				if err != nil || m.typ != pgwire.ErrorResponse || !strings.Contains(m.String(), "FATAL") || !strings.Contains(m.String(), "57P01") {
+					t.Errorf("told %v, %v", m, err)
+				}
+				if m, err = w.read(); err != io.EOF {
+					t.Errorf("then %v, %v", m, err)
+				}
+				p.own(t).works(t, "afterwards")
+				return
+			case "in half a unit", "in extended copy in":
+				w.nc.Write(syncs.encode())
+			}
+			for range tc.lost {
 				var last message
 				for {
 					m, err := w.read()
 					if err != nil {
+						t.Fatalf("%v, after %v", err, last)
+					}
+					if m.typ == pgwire.ReadyForQuery {
 						break
 					}
 					last = m
 				}
-				if last.typ != pgwire.ErrorResponse || !strings.Contains(pgwire.ParseError(last.body).Code, "57P01") {
-					t.Errorf("its last words are %v", last)
+				if e := pgwire.ParseError(last.body); last.typ != pgwire.ErrorResponse || e.Severity != "ERROR" || e.Code != "57P01" {
+					t.Errorf("the last words are %v", last)
 				}
-				w.nc.Close()
 			}
+			w.works(t, "again")
 			p.own(t).works(t, "afterwards")
 		})
 	}

@@ -414,7 +414,7 @@ func (c *client) notify(frame []byte) {
 // between tells whether the client is outside a transaction and has been told so, and in the middle of no message.
 func (c *client) between() bool {
 	s := c.server
-	return s == nil || c.fence == nil && c.inFlight == 0 && c.status == pgwire.Idle && !c.midUnit && s.body == 0 && !s.restoring
+	return s == nil && c.status == pgwire.Idle || s != nil && c.fence == nil && c.inFlight == 0 && c.status == pgwire.Idle && !c.midUnit && s.body == 0 && !s.restoring
 }
 
 // deliverHeld gives the client what was held for it, if now is the time.

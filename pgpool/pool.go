@@ -32,6 +32,9 @@ type pool struct {
 	dirty     bool          // is in w.dirty
 	replica   bool          // what isReplica said at the last dispatch
 
+	unreachable error     // why the server could not be reached at the last attempt; nil: it could
+	awaySince   time.Time // see away
+
 	stats poolStats
 }
 
@@ -98,7 +101,7 @@ func (p *pool) isReplica() bool { return p.group.shared.up.primary() != p.index 
 
 // take returns a free server, or nil.
 func (p *pool) take() *server {
-	if p.group.paused {
+	if primary, ok := p.group.shared.up.roles.Primary(); p.group.paused || primary == p.index && !ok {
 		return nil
 	}
 	for n := len(p.free) - 1; n >= 0; n-- {
@@ -223,11 +226,7 @@ func (p *pool) wait(c *client) {
 
 // dispatch hands free servers to waiting clients, and asks for more servers if there are clients left.
 func (p *pool) dispatch() {
-	if replica := p.isReplica(); replica != p.replica {
-		if p.replica = replica; replica {
-			p.follow()
-		}
-	}
+	p.turn()
 	for p.waiting.n > 0 {
 		s := p.take()
 		if s == nil {
@@ -343,7 +342,7 @@ func jitter(d time.Duration) time.Duration {
 func (p *pool) dialed(err error) {
 	p.dialing--
 	if err == nil {
-		p.retryAt = time.Time{}
+		p.retryAt, p.unreachable = time.Time{}, nil
 		return
 	}
 	p.slots.used.Add(-1)
@@ -357,7 +356,15 @@ func (p *pool) failed(err error) {
 		p.retry = min(max(2*p.retry, p.w.tuning().LoginRetry), maxLoginRetry)
 		p.retryAt = now.Add(p.retry)
 	}
-	if p.slots.used.Load() == 0 {
+	if p.unreachable = nil; isAway(err) {
+		p.unreachable = err
+		p.doubt()
+	}
+	switch {
+	case p.slots.used.Load() > 0:
+	case p.away(p.w.loop.Now()):
+		p.enforceAway(p.w.loop.Now())
+	default:
 		p.failWaiting(err)
 	}
 }
@@ -414,6 +421,7 @@ func (p *pool) gone(s *server, err error) {
 	if s.retired || errors.Is(err, netloop.ErrStopped) {
 		return
 	}
+	p.doubt()
 	if p.isReplica() {
 		// It may have restarted, and be behind what is remembered of it, until it is probed again.
 		p.retryAt = p.w.loop.Now().Add(max(replicaRest, p.w.tuning().ProbeInterval*3/2))

@@ -131,7 +131,7 @@ func (r *relay) run(ctx context.Context, limit int64) error {
 	case errors.Is(err, io.EOF): // the server has said why
 		linger(r.client)
 	case !errors.Is(err, os.ErrDeadlineExceeded): // or else the client has left
-		return serverLost.with(err)
+		return sessionLost.with(err, "a connection that is passed through")
 	}
 	return io.EOF
 }

@@ -39,6 +39,7 @@ func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
 		}
 	case pgwire.CommandComplete, pgwire.EmptyQuery, pgwire.PortalSuspended:
 		if typ == pgwire.CommandComplete {
+			s.tagged = true
 			s.command(frame)
 		}
 		shows := e.shows && typ == pgwire.CommandComplete
@@ -61,10 +62,14 @@ func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
 	case pgwire.CopyInResponse:
 		s.copyIn(e)
 	case pgwire.NoticeResponse:
+		if bytes.Contains(frame, goingDown) && s.spares(frame) {
+			return false, nil
+		}
 		pass = pass || e.kind != kindQuery // those of our own queries, which the client's settings may ask for, are not its
 	case pgwire.NotificationResponse:
 		pass = !s.client.hears(frame)
 	case pgwire.ParameterStatus:
+		s.reports(frame)
 		pass = pass || s.restoring // what our own SET changes, the client knows, unless a RESET has told it otherwise
 	default:
 		s.lost(errGarbage)
@@ -84,7 +89,12 @@ func (s *server) done(matches bool) {
 // unasked handles what a server says while it owes nothing.
 func (s *server) unasked(typ byte, frame []byte) (pass bool) {
 	switch typ {
-	case pgwire.ParameterStatus, pgwire.NoticeResponse:
+	case pgwire.ParameterStatus:
+		s.reports(frame)
+	case pgwire.NoticeResponse:
+		if bytes.Contains(frame, goingDown) && s.spares(frame) {
+			return false
+		}
 	case pgwire.NotificationResponse:
 		if s.client.hears(frame) {
 			return false
@@ -94,6 +104,7 @@ func (s *server) unasked(typ byte, frame []byte) (pass bool) {
 		if s.client == nil {
 			s.lost(pgwire.ParseError(frame[pgwire.HeaderLen:]))
 		}
+		return s.client != nil && s.lastWord(frame)
 	default:
 		s.lost(errOutOfStep)
 	}
@@ -103,7 +114,7 @@ func (s *server) unasked(typ byte, frame []byte) (pass bool) {
 // ready handles ReadyForQuery, the end of a unit's answers. It reports whether the client gets it, or instead of it
 // replaced.
 func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte) {
-	ours, inspected, set, wrote := e.action == swallow, e.action == inspect, e.set, e.wrote
+	ours, inspected, set, wrote, leaves := e.action == swallow, e.action == inspect, e.set, e.wrote, e.leaves
 	s.owed.pop()
 	if s.owed.n == 0 {
 		clear(s.stmts.unsure)
@@ -111,7 +122,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	s.unproven = s.unproven && s.ours()
 	s.status = status
 	failed := s.failed
-	s.failed, s.timedOut = false, false
+	s.failed, s.timedOut, s.tagged = false, false, false
 	now := s.pool.w.loop.Now()
 	s.pool.stats.queryTime += uint64(now.Sub(s.since).Microseconds())
 	s.since = now
@@ -143,6 +154,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	c.status = status
 	s.wrote = s.wrote || wrote
 	if status != pgwire.Idle {
+		s.leftInTx = s.leftInTx || leaves
 		if c.policy.Mode == StatementMode {
 			c.refuse(statementModeOnly.with())
 		}
@@ -153,6 +165,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	}
 	s.pool.stats.xacts++
 	s.xacts++
+	s.left, s.leftInTx = s.left || s.leftInTx || leaves, false
 	if !s.readOnly {
 		c.answeredByPrimary(s.wrote)
 	}
@@ -221,11 +234,14 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 		s.fatal = true
 	}
 	switch {
+	case e.action == inspect || e.kind == kindQuery && e.action == swallow && s.fatal:
+		return s.fatal && s.lastWord(frame), nil
 	case e.kind == kindQuery && e.action == swallow:
 		s.rejected(frame)
 		return false, nil
-	case e.action == inspect:
-		return s.fatal, nil
+	}
+	if !s.readOnly && bytes.Contains(frame, readOnlyViolation) {
+		s.pool.doubt() // in a transaction that is to write nothing, it means nothing
 	}
 	c := s.client
 	if c != nil {
@@ -233,6 +249,9 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 		replaced = renameStatement(frame, c, e)
 		if bad := badToken(frame); bad != nil {
 			replaced = pgwire.AppendErrorResponse(nil, bad)
+		}
+		if s.fatal && !s.lastWord(frame) {
+			replaced = s.words
 		}
 		if s.timedOut && bytes.Contains(frame, queryCancelled) {
 			replaced = pgwire.AppendErrorResponse(nil, queryTooLong.with("query_timeout", c.policy.QueryTimeout))

@@ -38,7 +38,7 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 			frame = pgwire.AppendQuery(nil, string(textOf([]byte(st.body))))
 		}
 		e.set = c.effect(st)
-		e.wrote = c.wrote
+		e.wrote, e.tx, e.leaves = c.wrote, s.tx, s.leaves
 		if name := st.deallocated(); name != "" {
 			frame = c.deallocate(&e, name, frame)
 		}
@@ -48,7 +48,7 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 			}
 		}
 	}
-	c.wrote = false
+	c.wrote, s.tx, s.leaves = false, 0, false
 	s.conn.Write(frame)
 	s.expect(e)
 	c.inFlight++

@@ -19,12 +19,16 @@ func (w *worker) rolesChanged(u *upstream) {
 			if u.roles.Fenced(p.index) {
 				p.cut()
 			}
+			p.turned()
 			if p.waiting.n > 0 {
 				w.markDirty(p)
 			}
 		}
 	}
 }
+
+// doubt has the pool's server asked who it is: it has done what does not fit to what is known of it.
+func (p *pool) doubt() { p.group.shared.up.roles.Doubt(p.index) }
 
 // useless tells whether connections of the pool would be good for nothing.
 func (p *pool) useless() bool {

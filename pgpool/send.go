@@ -47,7 +47,7 @@ func (c *client) send(typ byte, size int, b []byte) int {
 		s.conn.Write(frame)
 		c.keepUnbooked()
 		c.callsFunction(frame)
-		s.expect(expectation{kind: kindFunction, wrote: true})
+		s.expect(expectation{kind: kindFunction, wrote: true, leaves: s.leaves})
 		s.sequencesOf = c
 		c.inFlight++
 	case pgwire.Parse:
@@ -217,8 +217,8 @@ func (c *client) sendSync(s *server, frame []byte) bool {
 		}
 		set = nil
 	}
-	s.expect(expectation{kind: kindSync, set: set, wrote: c.wrote})
-	c.bound, c.binds, c.executes, c.wrote = nil, 0, 0, false
+	s.expect(expectation{kind: kindSync, set: set, wrote: c.wrote, tx: s.tx, leaves: s.leaves})
+	c.bound, c.binds, c.executes, c.wrote, s.tx, s.leaves = nil, 0, 0, false, 0, false
 	c.inFlight++
 	return true
 }

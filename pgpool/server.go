@@ -39,19 +39,28 @@ type server struct {
 	bodyDrop    bool
 	skipping    bool // it has failed in a batch whose Sync is not sent yet, and ignores everything until then
 
-	// A read on a replica can be repeated on the primary as long as the client has seen nothing of it; so can a unit that
-	// meets a plan that is out of date, on the same server (replan.go).
+	// A read can be repeated as long as the client has seen nothing of it (rerun.go); so can a unit that meets a plan that is
+	// out of date, on the same server (replan.go).
 	readOnly  bool       // it was a replica when it was lent
 	tentative bool       // nothing has been passed on yet
 	unit      []byte     // the client's bytes, to repeat them
+	alone     bool       // it is the primary, and the unit a plain read with nothing behind it
 	early     []byte     // answers held back while tentative
 	repeat    bool       // it failed there: drop its answers, then repeat
 	outdated  *statement // whose plan was the reason
+	conflict  bool       // recovery was
 
+	tx         byte          // what the unit that is being sent does to its transaction (lost.go)
+	words      []byte        // the error that stands for what the server has said before it closes
+	told       bool          // the client has been told itself
+	leaves     bool          // what is being sent of a unit may leave something
+	leftInTx   bool          // what is answered of the transaction may have
+	left       bool          // what is answered may have, and the server has not told
 	wrote      bool          // the transaction may have written
 	unproven   bool          // the client's settings are on the way, and may be refused
 	restoring  bool          // the client's ReadyForQuery is held back until its settings are back
 	failed     bool          // the unit has had an error
+	tagged     bool          // the unit has had a command tag
 	fatal      bool          // the server has said that it will close
 	retired    bool          // closed by us, with nothing wrong
 	unsettled  bool          // is in the worker's toSettle
@@ -176,7 +185,7 @@ func (s *server) settle() {
 		}
 		s.unlink()
 		s.pool.put(s)
-		c.repeat(s.unit)
+		c.repeat(s.unit, s.elsewhere())
 		return
 	}
 	if c.midUnit || s.skipping || c.waits && c.granted || c.body > 0 || s.status != pgwire.Idle {
@@ -289,27 +298,7 @@ func (s *server) lost(err error) { s.conn.Close(err) }
 func (s *server) Closed(_ *netloop.Conn, err error) {
 	s.pool.gone(s, err)
 	defer s.empty()
-	c := s.client
-	if c == nil {
-		return
+	if c := s.client; c != nil {
+		s.forsake(c, err)
 	}
-	s.client, c.server = nil, nil
-	if !s.readOnly {
-		c.raiseFloor() // what it sent may have been committed
-	}
-	if s.cancelNext != nil {
-		s.cancelDue()
-	}
-	if s.tentative && s.readOnly && len(s.unit) > 0 {
-		c.repeat(s.unit) // a read that nobody has seen anything of
-		return
-	}
-	if s.fatal || s.body > 0 {
-		c.goodbye() // it has been told, or is in the middle of a message, where no error can be told
-		return
-	}
-	if err == nil {
-		err = errEnded
-	}
-	c.refuse(serverLost.with(err))
 }

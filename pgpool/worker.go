@@ -16,6 +16,8 @@ type worker struct {
 	texts   statements
 	groups  map[*sharedGroup]*group
 	clients map[*client]struct{}
+	// aborted has those whose transactions have outlived their servers, if there is something to know of them.
+	aborted map[*client]*aborted
 	past    map[string]poolStats // of groups that are gone, by database
 	// pastRoutes is likewise.
 	pastRoutes map[string]*routeCounts
@@ -57,7 +59,7 @@ type group struct {
 func newWorker(p *Pooler, number int, loop *netloop.Loop) *worker {
 	w := &worker{pooler: p, number: number, loop: loop, pace: housekeeping, texts: newStatements(&p.names),
 		groups: make(map[*sharedGroup]*group), clients: make(map[*client]struct{}), past: make(map[string]poolStats),
-		pastRoutes: make(map[string]*routeCounts)}
+		aborted: make(map[*client]*aborted), pastRoutes: make(map[string]*routeCounts)}
 	w.house = loop.NewTimer(w.keepHouse)
 	loop.OnDispatch(w.dispatch)
 	return w
@@ -165,6 +167,7 @@ func (w *worker) adopt(c *client, shared *sharedGroup, conn *netloop.Conn) netlo
 // forget is told that a client is gone.
 func (w *worker) forget(c *client) {
 	delete(w.clients, c)
+	delete(w.aborted, c)
 	c.group.clients--
 	c.group.shared.users.Add(-1)
 	w.pooler.clientGone(c)
