@@ -46,9 +46,10 @@ lint: ## gofmt, go vet, staticcheck
 race: ## every test under the race detector, three times over, in random order
 	go test -race -count 3 -shuffle on -timeout 45m ./...
 
-soak: ## random scripts against a direct connection for SOAK (1h), every reply compared
+soak: ## for SOAK (1h) each: random scripts against a direct connection; reads against writes while replicas lag and die
 	@.ci/install test
 	go test -race -timeout 0 -run TestRandomScripts ./pgpool -v -random.for $(SOAK) -random.seed 0
+	go test -race -timeout 0 -run TestSessionsNeverReadThePast ./pgpool -v -consistency.for $(SOAK)
 
 fuzz: ## every fuzz target in turn, FUZZTIME each
 	@for package in $$(go list ./...); do \
