@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unique"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/admin"
+	"github.com/outrigger-proxy/outrigger/pgpool/classify"
 	"github.com/outrigger-proxy/outrigger/pgpool/health"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
@@ -156,9 +158,7 @@ func (g *group) explain(user string, policy *Policy, sql string) *admin.RouteAns
 	g.turn = turn
 	a := &admin.RouteAnswer{Database: g.shared.key.database, User: user, Class: st.class.Class.String(), Hint: st.class.Hint.String(),
 		Flags: st.class.Flags.Names(), Route: route.String(), RouteFrom: from, Side: why.side(), Reason: why.String()}
-	if why == forFunction || why == forRelation {
-		a.Reason += ": " + c.culprit(st)
-	}
+	a.Names = g.names(st, policy)
 	for _, p := range g.pools {
 		state := g.state(p, c)
 		if p == chosen {
@@ -167,6 +167,28 @@ func (g *group) explain(user string, policy *Policy, sql string) *admin.RouteAns
 		a.Servers = append(a.Servers, admin.RouteServer{Addr: g.shared.up.server(p.index).Addr, State: state})
 	}
 	return a
+}
+
+// names lists what st calls and names, with what is known of it.
+func (g *group) names(st *statement, policy *Policy) (list []admin.RouteName) {
+	known := g.shared.catalog.Load()
+	n, in := known.ofNames(), new(namedLast).find(st)
+	for i := range in.found {
+		name := &in.found[i]
+		v := n.of(in.text, name, policy, known.stalled(g.w.loop.Now()))
+		row := admin.RouteName{Kind: "relation", Name: string(in.text[name.Name.Start:name.Name.End]), Verdict: v.String()}
+		if name.Function {
+			row.Kind = "function"
+		}
+		if v == namesBuiltIn || v == namesTells {
+			row.Verdict = classify.WhyPrimary([]byte(strings.ToLower(strings.Trim(row.Name, `"`))))
+		}
+		if name.Schema.End > 0 {
+			row.Name = string(in.text[name.Schema.Start:name.Schema.End]) + "." + row.Name
+		}
+		list = append(list, row)
+	}
+	return list
 }
 
 // known returns the statement of a text, with what has been learned of it. It does not remember one that is new.

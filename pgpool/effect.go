@@ -79,10 +79,7 @@ func (c *client) mayLeave(st *statement) {
 		!st.class.Flags.Has(classify.StateMask|classify.Defines) {
 		return // rows, and code that is known to leave nothing
 	}
-	if st.judged == nil || st.judged != known {
-		st.judged, st.traces = known, tracesOf(string(textOf([]byte(st.body))), known)
-	}
-	t := st.traces
+	t := st.traced(known)
 	if st.class.Flags.Has(classify.StatePrepare) {
 		if c.prepares == nil {
 			c.prepares = &traces{}
@@ -100,6 +97,14 @@ func (c *client) mayLeave(st *statement) {
 		s.leaves = true
 	}
 	s.due.add(&t)
+}
+
+// traced returns what st may leave by what is known.
+func (s *statement) traced(known *catalog) traces {
+	if s.judged == nil || s.judged != known {
+		s.judged, s.traces = known, tracesOf(string(textOf([]byte(s.body))), known)
+	}
+	return s.traces
 }
 
 // setConfig is the function set_config in pg_proc.dat.

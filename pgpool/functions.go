@@ -4,6 +4,7 @@ package pgpool
 
 import (
 	"bytes"
+	"math/bits"
 	"strings"
 	"time"
 
@@ -17,14 +18,18 @@ type verdict uint8
 const (
 	notJudged verdict = iota
 	namesRead
+
+	// These a replica runs if a hint or a rule asks for one. If they write it refuses them.
+	namesVolatile // a volatile function
+	namesTells    // a built-in function that tells of the server at hand
+	namesServer   // a view that does
+
 	namesUnknown  // a function that is not in the catalog, or a name that is hard to read
 	namesStale    // a function of the database, and the catalog is not known or has changed
 	namesBuiltIn  // a built-in function that is not for replicas: classify.Effects
-	namesActs     // a function that is not volatile, but calls one that is not for replicas or leaves something in the session
-	namesVolatile // a volatile function
+	namesActs     // a function that calls one that is not for replicas, or leaves something in the session
 	namesWrite    // a function that write_functions lists
 	namesTooMany  // more than maxNamed functions and relations
-	namesServer   // a view that tells of the server at hand
 	namesView     // a view, or a table with policies or children, that hides a function or relation of these kinds
 	namesSequence // a sequence
 	namesForeign  // a foreign table
@@ -34,17 +39,31 @@ const (
 
 // String returns what EXPLAIN ROUTE says.
 func (v verdict) String() string {
-	return [...]string{"", "only reads", "not known", "not known since the last change of the catalog", "built in, and not for replicas",
-		"calls what is not for replicas", "volatile", "listed in write_functions", "one too many", "tells of the server that is asked", "hides what is not for replicas", "a sequence",
+	return [...]string{"", "only reads", "volatile", "tells of the server that is asked", "tells of the server that is asked",
+		"not known", "not known since the last change of the catalog", "built in, and not for replicas",
+		"does what is not for replicas", "listed in write_functions", "one too many", "hides what is not for replicas", "a sequence",
 		"a foreign table", "unlogged", "listed in primary_relations"}[v]
 }
 
 // reason returns why the primary has to run a statement.
 func (v verdict) reason() routeReason {
-	if v >= namesServer {
+	if v == namesServer || v >= namesView {
 		return forRelation
 	}
 	return forFunction
+}
+
+// verdicts are all that hold for the names of one statement.
+type verdicts uint32
+
+func (s verdicts) worst() verdict { return verdict(bits.Len32(uint32(s)) - 1) }
+
+// within tells whether there are no others than these.
+func (s verdicts) within(list ...verdict) bool {
+	for _, v := range list {
+		s &^= 1 << v
+	}
+	return s == 0
 }
 
 // maxNamed bounds the functions and relations that are looked up for a statement.
@@ -59,7 +78,7 @@ func (c *client) byNames(st *statement, d decision) decision {
 	default:
 		return d
 	}
-	v := c.judge(st)
+	v := c.judge(st).worst()
 	if c.serializable() {
 		return decision{why: forIsolation}
 	}
@@ -120,10 +139,10 @@ func (c *client) writes(st *statement) (writes, leaves bool) {
 	if !st.mayRead() {
 		return st.class.Class != classify.Read, true
 	}
-	switch c.judge(st) {
-	case namesRead:
+	switch all := c.judge(st); {
+	case all.within(namesRead):
 		return st.primaryOnly, st.primaryOnly
-	case namesServer, namesSequence, namesUnlogged:
+	case all.within(namesRead, namesTells, namesServer, namesSequence, namesUnlogged):
 		return false, true
 	}
 	return true, true
@@ -131,7 +150,7 @@ func (c *client) writes(st *statement) (writes, leaves bool) {
 
 // judge looks up the functions that st calls and the relations that it names. The answer is remembered with st until the
 // catalog changes.
-func (c *client) judge(st *statement) verdict {
+func (c *client) judge(st *statement) verdicts {
 	g, now := c.group.shared, c.w.loop.Now()
 	known := g.catalog.Load()
 	if known.outOfDate(now) {
@@ -139,14 +158,14 @@ func (c *client) judge(st *statement) verdict {
 	}
 	n := known.ofNames()
 	if st.class.Class == st.class.Base && !n.selective() && !c.policy.selective() {
-		return namesRead
+		return 1 << namesRead
 	}
 	stale := known.stalled(now)
 	if !stale && st.namedBy == n && st.namedFor == c.policy {
 		return st.named
 	}
 	last := &c.w.texts.named
-	v, _ := n.judge(last.find(st), c.policy, stale)
+	v := n.judge(last.find(st), c.policy, stale)
 	if cap(last.text) > maxTableText {
 		last.of, last.text = nil, nil
 	}
@@ -176,18 +195,16 @@ func (n *namedLast) find(st *statement) *namedLast {
 	return n
 }
 
-// judge returns the worst that is known of a function or relation in a text, and which that is.
-func (n *knownNames) judge(in *namedLast, p *Policy, stale bool) (worst verdict, which classify.Name) {
-	worst = namesRead
+// judge returns what is known of the functions and relations in a text.
+func (n *knownNames) judge(in *namedLast, p *Policy, stale bool) verdicts {
+	all := verdicts(1 << namesRead)
 	for i := range in.found {
-		if v := n.of(in.text, &in.found[i], p, stale); v > worst {
-			worst, which = v, in.found[i]
-		}
+		all |= 1 << n.of(in.text, &in.found[i], p, stale)
 	}
-	if !in.all && worst == namesRead {
-		worst = namesTooMany
+	if !in.all {
+		all |= 1 << namesTooMany
 	}
-	return worst, which
+	return all
 }
 
 // of returns what is known of one function or relation. The lists of the policy come first.
@@ -224,6 +241,9 @@ func (n *knownNames) of(sql []byte, name *classify.Name, p *Policy, stale bool) 
 	}
 	builtIn := len(schema) == 0 || string(schema) == "pg_catalog"
 	if builtIn && !name.Reads && classify.WhyPrimary(own) != "" {
+		if classify.Tells(own) {
+			return namesTells
+		}
 		return namesBuiltIn
 	}
 	known := notJudged

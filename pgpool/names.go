@@ -56,31 +56,40 @@ UNION ALL SELECT 'E', pg_catalog.concat(n.nspname, pg_catalog.chr(1), c.relname)
 // newNames makes of the facts of a look what they mean. hazards are those of the same look.
 func newNames(f *findings, hazards map[string]*traces) *knownNames {
 	n := &knownNames{functions: make(map[string]verdict, 2*len(f.routines)), relations: make(map[string]verdict, 2*len(f.relations))}
-	readers := make(map[string][]string) // keys of functions that may only read, by name in lower case
+	readers := make(map[string][]string) // keys of functions that may turn out to act, by name in lower case
 	for _, fn := range f.routines {
 		name, v, low := unqualified(fn.name), namesRead, strings.ToLower(unqualified(fn.name))
 		switch {
 		case fn.text == "vc" && (classify.OnlyReads([]byte(name)) || isHarmlessInC(name)):
-		case fn.text[0] == 'v':
-			v = namesVolatile
-		case hazards[lastWord(low)] != nil:
+		case hazards[lastWord(low)] != nil || classify.WhyPrimary([]byte(name)) != "":
 			v = namesActs
 		default:
+			if fn.text[0] == 'v' {
+				v = namesVolatile
+			}
 			readers[low] = append(readers[low], fn.name)
 		}
 		worsen(n.functions, fn.name, v)
 	}
-	// A function that is not volatile cannot write by itself, but call what does, or what has another effect.
+	// A function that is not volatile cannot write by itself, but call what does, and any can call what has another effect.
 	for more := true; more; {
 		more = false
 		for _, code := range f.code {
-			if keys := readers[code.name]; keys != nil && n.acts(code.text) {
-				for _, key := range keys {
-					worsen(n.functions, key, namesActs)
-				}
-				delete(readers, code.name)
-				more = true
+			keys := readers[code.name]
+			if len(keys) == 0 {
+				continue
 			}
+			calls := n.calls(code.text)
+			kept := keys[:0]
+			for _, key := range keys {
+				if volatile := n.functions[key] == namesVolatile; calls > namesServer || calls > namesRead && !volatile {
+					worsen(n.functions, key, namesActs)
+					more = true
+				} else {
+					kept = append(kept, key)
+				}
+			}
+			readers[code.name] = kept
 		}
 	}
 	for key, v := range n.functions {
@@ -127,17 +136,24 @@ func lastWord(name string) string {
 	return name
 }
 
-// acts tells whether the source of a function that is not volatile calls what is not to run on a replica.
-func (n *knownNames) acts(source string) bool {
+// calls returns the worst that the source of a function calls: for one that is not volatile, anything but reading is not to
+// run on a replica.
+func (n *knownNames) calls(source string) verdict {
+	worst := namesRead
 	for w := (words{text: source}); w.next(); {
 		if !strings.HasPrefix(strings.TrimLeft(source[w.pos:], "\" \t\r\n"), "(") {
 			continue
 		}
-		if name := []byte(w.word); n.functions[w.word] > namesRead || !classify.OnlyReads(name) && classify.WhyPrimary(name) != "" {
-			return true
+		worst = max(worst, n.functions[w.word])
+		if name := []byte(w.word); !classify.OnlyReads(name) && classify.WhyPrimary(name) != "" {
+			if classify.Tells(name) {
+				worst = max(worst, namesTells)
+			} else {
+				worst = max(worst, namesBuiltIn)
+			}
 		}
 	}
-	return false
+	return worst
 }
 
 // hides tells whether what a view runs or reads is not to be run or read on a replica.
@@ -155,21 +171,6 @@ func (n *knownNames) hides(what string) bool {
 	}
 	known := n.functions[key]
 	return known != namesRead && !(known == notJudged && builtIn && classify.OnlyReads(name))
-}
-
-// culprit tells which function or relation keeps st on the primary, and why.
-func (c *client) culprit(st *statement) string {
-	known := c.group.shared.catalog.Load()
-	in := new(namedLast).find(st)
-	v, which := known.ofNames().judge(in, c.policy, known.stalled(c.w.loop.Now()))
-	name := string(in.text[which.Name.Start:which.Name.End])
-	if which.Schema.End > 0 {
-		name = string(in.text[which.Schema.Start:which.Schema.End]) + "." + name
-	}
-	if v == namesBuiltIn {
-		return name + ": " + classify.WhyPrimary([]byte(strings.ToLower(strings.Trim(name[strings.LastIndexByte(name, '.')+1:], `"`))))
-	}
-	return name + ": " + v.String()
 }
 
 // isHarmlessInC lists functions in C of the extensions uuid-ossp and pgcrypto that are volatile for what they return alone.

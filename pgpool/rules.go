@@ -78,18 +78,29 @@ func (c *client) asksForPrimary(st *statement) (why routeReason, ok bool) {
 // primary.
 func (c *client) asksForReplica(st *statement) (why routeReason, ok bool) {
 	switch {
-	case st.class.Hint == classify.HintReplica && st.triable():
+	case st.class.Hint == classify.HintReplica && c.triable(st):
 		return forReplicaHint, true
-	case st.class.Hint == classify.HintNone && c.route == RouteReplica && st.triable():
+	case st.class.Hint == classify.HintNone && c.route == RouteReplica && c.triable(st):
 		return forReplicaRoute, true
 	}
 	return 0, false
 }
 
-// triable tells whether a replica may be tried: it either refuses the whole of st, or runs it to the same effect.
-func (s *statement) triable() bool {
-	r := &s.class
-	return r.Class == classify.Read || r.Class == classify.Write && r.Flags == 0
+// triable tells whether a replica may be tried: it either refuses the whole of st, or runs it to the same effect. So it must
+// not lock or leave anything there, nor read what a replica has otherwise.
+func (c *client) triable(st *statement) bool {
+	if st.class.Flags == classify.TellsRole && st.class.Statements == 1 {
+		return true
+	}
+	if !st.mayRead() || c.serializable() || !c.judge(st).within(namesRead, namesVolatile, namesTells, namesServer) {
+		return false
+	}
+	known := c.group.shared.catalog.Load()
+	if st.class.Class == classify.Read && !known.hasHazards() {
+		return true
+	}
+	leaves := st.traced(known)
+	return !known.unsure() && !leaves.any()
 }
 
 // asStandby makes a session's first settings those of one on a standby.

@@ -25,7 +25,7 @@ type statement struct {
 	judged *catalog
 	// named is what is known of the functions that it calls and the relations that it names, by namedBy and the lists of
 	// namedFor (functions.go).
-	named    verdict
+	named    verdicts
 	namedBy  *knownNames
 	namedFor *Policy
 	// primaryOnly: a replica refused it as a write (25006).

@@ -47,10 +47,11 @@ func (a *RouteAnswer) rows() []routeRow {
 		{"class", a.Class, ""},
 		{"hint", a.Hint, ""},
 		{"flags", strings.Join(a.Flags, ", "), ""},
-		{"functions", strings.Join(a.Functions, ", "), ""},
-		{"route", a.Route, a.RouteFrom},
-		{"side", a.Side, a.Reason},
 	}
+	for _, n := range a.Names {
+		list = append(list, routeRow{n.Kind, n.Name, n.Verdict})
+	}
+	list = append(list, routeRow{"route", a.Route, a.RouteFrom}, routeRow{"side", a.Side, a.Reason})
 	for _, s := range a.Servers {
 		list = append(list, routeRow{"server", s.Addr, s.State})
 	}

@@ -185,7 +185,7 @@ func (f *fake) Routes() []RouteCount {
 
 func (f *fake) Route(q RouteQuestion) (RouteAnswer, error) {
 	f.did("route(%s, %s, %s)", q.User, q.Database, q.SQL)
-	return RouteAnswer{Database: "shop", User: "app", Class: "read", Hint: "replica", Flags: []string{"copy", "sequence"}, Functions: []string{"lower", "now"},
+	return RouteAnswer{Database: "shop", User: "app", Class: "read", Hint: "replica", Flags: []string{"copy", "sequence"}, Names: []RouteName{{"function", "lower", "only reads"}, {"relation", "public.t", "only reads"}},
 		Route: "auto", RouteFrom: "default", Side: "replica", Reason: "hint", Servers: []RouteServer{{"10.0.0.1:5432", "primary"},
 			{"10.0.0.2:5432", "replica, usable"}, {"10.0.0.3:5432", "replica, not usable: down"}}}, nil
 }

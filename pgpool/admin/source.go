@@ -225,11 +225,18 @@ type RouteAnswer struct {
 
 	Class, Hint string   // as the text has them
 	Flags       []string // what it does besides
-	Functions   []string // that it calls, as far as they matter
+	Names       []RouteName
 
 	Route, RouteFrom string // auto, primary or replica for what such a client sends, and what says so
 	Side, Reason     string // primary or replica, and what decided it
 	Servers          []RouteServer
+}
+
+// RouteName is a function that it calls or a relation that it names.
+type RouteName struct {
+	Kind    string // function or relation
+	Name    string
+	Verdict string // what is known of it
 }
 
 // RouteServer is a server that might run it.

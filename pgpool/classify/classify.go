@@ -52,15 +52,16 @@ type Flags uint32
 
 // The flags. Those from StateSet on name session state that outlives the transaction; StateMask covers them.
 const (
-	OpensTx  Flags = 1 << iota // BEGIN, or AND CHAIN
-	EndsTx                     // COMMIT, ROLLBACK, PREPARE TRANSACTION
-	SetLocal                   // a setting until the end of the transaction
-	Copy                       // COPY in either direction
-	Executes                   // EXECUTE: it does what was prepared
-	Pids                       // it may name sessions by process id
-	Notifies                   // NOTIFY, or what it calls
-	Defines                    // CREATE, ALTER, DROP and other commands that are no queries
-	Sequence                   // it reads what nextval gave to the session: currval, lastval
+	OpensTx   Flags = 1 << iota // BEGIN, or AND CHAIN
+	EndsTx                      // COMMIT, ROLLBACK, PREPARE TRANSACTION
+	SetLocal                    // a setting until the end of the transaction
+	Copy                        // COPY in either direction
+	Executes                    // EXECUTE: it does what was prepared
+	Pids                        // it may name sessions by process id
+	Notifies                    // NOTIFY, or what it calls
+	Defines                     // CREATE, ALTER, DROP and other commands that are no queries
+	Sequence                    // it reads what nextval gave to the session: currval, lastval
+	TellsRole                   // SHOW of what differs between the primary and replicas
 
 	StateSet
 	StateReset
@@ -285,6 +286,7 @@ func (s *scanner) show() Class {
 	s.advance()
 	class := Read
 	if s.tok.word == kwServerSetting || s.tok.kind == kindQuoted {
+		s.flag(TellsRole)
 		class = Write
 	}
 	if s.tok.kind == kindWord || s.tok.kind == kindQuoted {

@@ -2,7 +2,7 @@ package classify
 
 // flagNames are what SHOW calls the flags, in the order of their bits.
 var flagNames = [...]string{"opens transaction", "ends transaction", "set local", "copy", "execute", "process ids", "notify", "defines",
-	"sequence", "set", "reset", "discard", "prepare", "deallocate", "listen", "unlisten", "temporary object", "advisory lock",
+	"sequence", "tells role", "set", "reset", "discard", "prepare", "deallocate", "listen", "unlisten", "temporary object", "advisory lock",
 	"cursor with hold", "load", "role", "seed", "session function"}
 
 // Names lists the flags that are set, for people.
