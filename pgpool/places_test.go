@@ -267,7 +267,22 @@ func TestAddressesUnderOneNameAreReplicas(t *testing.T) {
 	}
 	zone.fail(t, nil)
 
+	p.on(t, 0, func(*worker) {}) // what is free is free
 	zone.set("replicas.test", "127.0.0.3")
+	p.on(t, 0, func(w *worker) {
+		all := names(*watcher.servers.Load())
+		watcher.assign(all[0], addrs("127.0.0.3"))
+		for _, g := range w.groups {
+			for _, pl := range g.pools[1:] {
+				for s := pl.take(); s != nil; s = pl.take() {
+					if s.conn.RemoteAddr().(*net.TCPAddr).IP.String() == "127.0.0.2" {
+						t.Error("a connection to an address that is not listed any more is lent")
+					}
+					s.retire()
+				}
+			}
+		}
+	})
 	waitFor(t, "the first to drain", func() bool { return !slices.Contains(p.hosts(""), "127.0.0.2") })
 	waitFor(t, "one replica", func() bool { return usable() == 1 })
 	read()
