@@ -255,7 +255,9 @@ func (c *client) link(s *server) {
 	s.lentAt, s.borrowed = c.w.loop.Now(), false
 	s.pool.retry = 0
 	s.pool.stats.assigned++
-	s.readOnly = c.reads && s.pool.isReplica()
+	if s.readOnly = c.reads && s.pool.isReplica(); s.readOnly {
+		s.count()
+	}
 	s.alone = c.plain && !s.readOnly && c.status == pgwire.Idle && !c.keeps()
 	s.tentative = s.readOnly || s.alone || c.renewable
 	c.renewable = false

@@ -4,7 +4,6 @@ package pgpool
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/health"
@@ -166,13 +165,12 @@ func (c *client) wantFloor() {
 	roles.Want(c.floor)
 }
 
-// moves tells whether a client that has a replica of its own leaves it for another with less to do. Of those who could,
-// as many do as even it out, by chance: they do not know of each other.
-func (c *client) moves(own, other int64) bool {
+// looksAround tells whether a client that has a replica of its own may leave it for another now.
+func (c *client) looksAround() bool {
 	now := c.w.clientsTime()
 	if !c.past(now, c.settled) {
 		return false
 	}
 	c.settled = now + uint32(stay/time.Millisecond)
-	return own > other+1 && rand.Int64N(2*own) < own-other
+	return true
 }

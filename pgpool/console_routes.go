@@ -2,15 +2,12 @@ package pgpool
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unique"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 	"github.com/outrigger-proxy/outrigger/pgpool/classify"
-	"github.com/outrigger-proxy/outrigger/pgpool/health"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
@@ -153,9 +150,14 @@ func (g *group) explain(user string, policy *Policy, sql string) *admin.RouteAns
 	route, from := g.w.tuning().sessionRoute(nil, policy)
 	c.route = route
 	d := c.decide(st)
-	turn := g.turn
+	credits := make([]int64, len(g.pools))
+	for i, p := range g.pools {
+		credits[i] = p.credit
+	}
 	chosen, why := g.place(c, d)
-	g.turn = turn
+	for i, p := range g.pools {
+		p.credit = credits[i] // it was nobody's turn
+	}
 	a := &admin.RouteAnswer{Database: g.shared.key.database, User: user, Class: st.class.Class.String(), Hint: st.class.Hint.String(),
 		Flags: st.class.Flags.Names(), Route: route.String(), RouteFrom: from, Side: why.side(), Reason: why.String()}
 	a.Names = g.names(st, policy)
@@ -205,27 +207,15 @@ func (t *statements) known(sql string) *statement {
 func (g *group) state(p *pool, c *client) string {
 	up, limits := g.shared.up, g.shared.policy.Load()
 	role := up.role(p.index)
-	if w, ok := up.roles.(*Watcher); ok {
-		switch s := &w.Snapshot().Servers[p.index]; {
-		case !s.Up:
-			return role + ", down"
-		case s.Fence != health.NotFenced:
-			return role + ", fenced: " + s.Fence.String()
-		case s.Role == health.RoleReplica && !s.Within(0, 0):
-			return "replica, not usable"
-		case s.Role == health.RoleReplica && !s.Within(limits.MaxReplicaLag, 0):
-			return fmt.Sprintf("replica, too far behind: %v, and max_replica_lag is %v", s.Lag.Round(time.Millisecond), limits.MaxReplicaLag)
-		case s.Role == health.RoleReplica && !s.Within(0, limits.MaxReplicaLagBytes):
-			return fmt.Sprintf("replica, too far behind: %d bytes, and max_replica_lag_bytes is %d", s.LagBytes, limits.MaxReplicaLagBytes)
-		}
+	if reason := up.shortfall(p.index, limits); reason != "" {
+		return role + ", " + reason
 	}
-	switch {
-	case up.primary() == p.index:
+	switch v := p.judge(c, limits); v {
+	case fitnessPrimary:
 		return role
-	case !up.roles.Usable(p.index, limits):
+	case fitnessUnusable:
 		return "not a replica"
-	case g.w.loop.Now().Before(p.retryAt):
-		return "replica, has just refused a connection"
+	default:
+		return "replica, " + v.String()
 	}
-	return "replica, usable"
 }

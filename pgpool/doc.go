@@ -38,6 +38,9 @@
 //	watcher.go   who is primary, and which replicas have caught up
 //	roles.go     what becomes of connections when that changes
 //	worker.go    what one event loop owns; timeouts, drain
+//	balance.go   which replica a read goes to
+//	breaker.go   servers that fail are left alone for a while
+//	refuse.go    reads that no replica can take
 //	pool.go      connections to one server for one database and user
 //	waitlist.go  the queue of clients
 //	lend.go      a worker with free servers helps one without
@@ -73,6 +76,7 @@
 //	orphan.go    servers whose clients have left in mid-query
 //	console.go   what the admin console and the metrics show
 //	console_names.go   its rows for databases and users
+//	console_replicas.go  its rows for servers
 //	console_period.go  its averages
 //	console_health.go  what the probes have found
 //	console_routes.go  SHOW ROUTES, EXPLAIN ROUTE
@@ -84,5 +88,6 @@
 // # Lock order
 //
 // Clients, servers, pools and workers belong to one event loop and have no lock. Pooler.first.mu comes before Pooler.mu;
-// neither is held across I/O, and a loop takes only Pooler.mu, to register and forget cancel keys.
+// neither is held across I/O, and a loop takes only Pooler.mu, to register and forget cancel keys. breaker.mu is held for
+// a few instructions, and nothing is taken behind it.
 package pgpool

@@ -32,6 +32,7 @@ const (
 	primaryAway
 	serverRestore
 	noServerWithinLimits
+	noReplica
 	waitedTooLong
 	queryTooLong
 	queryStubborn
@@ -119,6 +120,9 @@ var reasons = [...]pgwire.Kind{
 		Detail: "max_db_connections is %[1]d, max_user_connections is %[2]d.",
 		Hint:   "Raise the limit, or find the queries that hold the connections: SHOW POOLS on the console.",
 		When:   "The first connection for a user had to wait for `max_db_connections` or `max_user_connections`, longer than `server_connect_timeout`."},
+	noReplica: {Code: "57P03", Message: "no replica can take this read", Detail: "reads_without_replica is error.",
+		Hint: "SHOW REPLICAS on the console says what is wrong with each. Set reads_without_replica to primary to let the primary take reads meanwhile.",
+		When: "A read while all replicas are out, with `reads_without_replica` error. The session goes on."},
 	waitedTooLong: {Code: "57014", Severity: final, Message: "query_wait_timeout: no server connection became free in %[1]v",
 		Hint: "Raise default_pool_size, or find the queries that hold the pool: SHOW POOLS on the console.", When: "A query waited longer than `query_wait_timeout`."},
 	queryTooLong: {Code: "57014", Message: "canceling statement due to query_timeout", Detail: "query_timeout is %[2]v.", Hint: raise,

@@ -20,6 +20,8 @@ type upstream struct {
 	roles   Roles
 	servers atomic.Pointer[[]Server] // a reload may change how they are logged in to, not which they are
 	stop    context.CancelFunc
+
+	standings []*standing // constant; by server
 }
 
 func (u *upstream) server(i int) *Server { return &(*u.servers.Load())[i] }
@@ -29,6 +31,15 @@ func (u *upstream) count() int           { return len(*u.servers.Load()) }
 func (u *upstream) primary() int {
 	index, _ := u.roles.Primary()
 	return index
+}
+
+func newUpstream(roles Roles, servers []Server) *upstream {
+	u := &upstream{roles: roles}
+	u.servers.Store(&servers)
+	for range servers {
+		u.standings = append(u.standings, &standing{})
+	}
+	return u
 }
 
 // upstreamKey is equal for servers whose connections can stand for each other.
@@ -115,8 +126,7 @@ func (p *Pooler) setUpstreams(t *Tuning) error {
 		if err != nil {
 			return err
 		}
-		u := &upstream{roles: roles}
-		u.servers.Store(&servers)
+		u := newUpstream(roles, servers)
 		if w, ok := roles.(*Watcher); ok {
 			w.reload(servers, t)
 			changed := func() { p.rolesChanged(u) }

@@ -75,7 +75,7 @@ func less(counts map[string]int, name string) {
 func (p *pool) reserve() bool {
 	g := p.group.shared
 	limits := g.policy.Load()
-	size := limits.PoolSize
+	size := p.size(limits)
 	if limits.ReservePoolDelay > 0 && p.waiting.longest(p.w.loop.Now()) > limits.ReservePoolDelay {
 		size += limits.ReservePoolSize
 	}
@@ -84,6 +84,17 @@ func (p *pool) reserve() bool {
 	}
 	return p.w.pooler.reserveWithin(g, p.index, size, limits, p.waiting.n == 0)
 }
+
+// size bounds the pool's connections over all workers, without the reserve: what the server's URL says comes first.
+func (p *pool) size(limits *Policy) int {
+	if own := p.server().PoolSize; own > 0 {
+		return own
+	}
+	return limits.PoolSize
+}
+
+// least is how many connections the pool keeps.
+func (p *pool) least(limits *Policy) int { return min(p.group.shared.least(limits), p.size(limits)) }
 
 // reserveWithin takes a slot unless the database's or the user's connections to the same server have reached a limit. When
 // they have, another pool is asked to give up a free one, but not for min_pool_size: its own counts as much.

@@ -22,6 +22,13 @@ type pool struct {
 	index int // of the server in the upstream
 	slots *slots
 
+	standing *standing // of the server
+	// For choose: where a read may go, how busy that is, and whose turn it is.
+	rank    uint8
+	load    int64
+	credit  int64
+	failing bool // nobody is to come back: see failWaiting
+
 	all       map[*server]struct{}
 	free      []*server // the one used last is at the end, and is lent first
 	waiting   waitList
@@ -37,6 +44,16 @@ type pool struct {
 
 	stats poolStats
 }
+
+func newPool(g *group, index int) *pool {
+	p := &pool{w: g.w, group: g, index: index, slots: g.shared.slots[index], standing: g.shared.up.standings[index], all: make(map[*server]struct{})}
+	p.waiting.load = &p.standing.busy
+	p.replica = p.isReplica()
+	p.credit = rand.Int64N(p.server().weight() * int64(len(g.shared.slots))) // not all sidecars begin with the same server
+	return p
+}
+
+func (p *pool) server() *Server { return p.group.shared.up.server(p.index) }
 
 // slots bounds the connections to one server for one database and user over all workers, and remembers which of them starve.
 type slots struct {
@@ -205,8 +222,8 @@ func (p *pool) outlived(s *server, now time.Time) bool {
 // tooMany tells whether the pool has more connections than it may, as after a reload.
 func (p *pool) tooMany() bool {
 	limits := p.group.shared.policy.Load()
-	used := int(p.slots.used.Load() - p.slots.leaving.Load())
-	return used > limits.PoolSize && (p.waiting.n == 0 || used > limits.PoolSize+limits.ReservePoolSize)
+	used, size := int(p.slots.used.Load()-p.slots.leaving.Load()), p.size(limits)
+	return used > size && (p.waiting.n == 0 || used > size+limits.ReservePoolSize)
 }
 
 // leave closes a server that is one too many, or that nobody needs.
@@ -276,6 +293,9 @@ func (p *pool) grow() {
 		p.starve()
 		return
 	}
+	if p.standing.avoids() && p.isReplica() {
+		p.reroute() // who comes back has nowhere else to go
+	}
 	for p.dialing+p.preparing < p.waiting.n {
 		if !p.reserve() {
 			p.starve()
@@ -320,7 +340,7 @@ func (s *server) prepared() {
 
 // fill dials until the pool has its min_pool_size.
 func (p *pool) fill() {
-	least := p.group.shared.least(p.group.shared.policy.Load())
+	least := p.least(p.group.shared.policy.Load())
 	if p.group.moved != nil || p.group.removed || p.group.paused || p.w.draining || p.w.loop.Now().Before(p.retryAt) || p.useless() {
 		return
 	}
@@ -341,6 +361,7 @@ func jitter(d time.Duration) time.Duration {
 // dialed is told how a dial went.
 func (p *pool) dialed(err error) {
 	p.dialing--
+	p.dialOutcome(err)
 	if err == nil {
 		p.retryAt, p.unreachable = time.Time{}, nil
 		return
@@ -372,18 +393,32 @@ func (p *pool) failed(err error) {
 // maxLoginRetry bounds the growing pause between failed logins.
 const maxLoginRetry = 15 * time.Second
 
-// failWaiting ends the wait of clients that no server will come for: reads go to the primary, others are told.
+// failWaiting ends the wait of clients that no server will come for: reads go elsewhere, others are told.
 func (p *pool) failWaiting(err error) {
+	if p.isReplica() {
+		p.failing = true
+		p.reroute()
+		p.failing = false
+		return
+	}
 	for p.waiting.n > 0 {
 		c := p.waiting.pop()
 		c.pool = nil
-		if p.isReplica() {
-			if c.acquire(decision{why: forLoss}) {
-				c.pump()
-			}
-			continue
-		}
 		c.refuse(connectError(err))
+	}
+}
+
+// reroute has the reads that wait choose again. They may come back, but not while the pool is failing.
+func (p *pool) reroute() {
+	for range p.waiting.n {
+		c := p.waiting.pop()
+		c.pool = nil
+		since := c.since
+		if c.acquire(decision{c.reads, forRead}) {
+			c.pump()
+		} else if c.pool != nil {
+			c.since = since // it is still the same wait
+		}
 	}
 }
 
@@ -412,6 +447,7 @@ func (p *pool) gone(s *server, err error) {
 		p.slots.leaving.Add(-1)
 	}
 	s.prepared()
+	s.uncount()
 	if s.successor != nil {
 		p.w.pooler.freed(s.successor, p.index)
 	}
@@ -422,13 +458,11 @@ func (p *pool) gone(s *server, err error) {
 		return
 	}
 	p.doubt()
-	if p.isReplica() {
-		// It may have restarted, and be behind what is remembered of it, until it is probed again.
-		p.retryAt = p.w.loop.Now().Add(max(replicaRest, p.w.tuning().ProbeInterval*3/2))
-		p.group.shared.up.roles.Doubt(p.index)
-	}
 	if err == nil {
 		err = errEnded
+	}
+	if !s.blameless {
+		p.serverFailed(err)
 	}
 	if s.inReset && s.lentAt.IsZero() { // connect_query has failed
 		p.failed(err)
@@ -440,9 +474,6 @@ func (p *pool) gone(s *server, err error) {
 func (p *pool) account(s *server) {
 	p.stats.xactTime += uint64(p.w.loop.Now().Sub(s.lentAt).Microseconds())
 }
-
-// replicaRest is how long reads avoid a replica that closed a connection, if two probes are not further apart.
-const replicaRest = 1500 * time.Millisecond
 
 // errEnded is the orderly end of a connection that a server closed.
 var errEnded = errors.New("closed by the server")

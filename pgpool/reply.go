@@ -100,7 +100,7 @@ func (s *server) unasked(typ byte, frame []byte) (pass bool) {
 			return false
 		}
 	case pgwire.ErrorResponse: // it is about to close: shutdown, pg_terminate_backend, idle_in_transaction_session_timeout
-		s.fatal = true
+		s.fatal, s.blameless = true, blameless(frame)
 		if s.client == nil {
 			s.lost(pgwire.ParseError(frame[pgwire.HeaderLen:]))
 		}
@@ -125,6 +125,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	s.failed, s.timedOut, s.tagged = false, false, false
 	now := s.pool.w.loop.Now()
 	s.pool.stats.queryTime += uint64(now.Sub(s.since).Microseconds())
+	s.works(now)
 	s.since = now
 	if status == pgwire.Idle {
 		s.began = now // of a transaction that is sent already
@@ -231,7 +232,7 @@ func (s *server) command(frame []byte) {
 func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte) {
 	s.failed = true
 	if bytes.Contains(frame, fatalSeverity) || bytes.Contains(frame, panicSeverity) {
-		s.fatal = true
+		s.fatal, s.blameless = true, blameless(frame)
 	}
 	switch {
 	case e.action == inspect || e.kind == kindQuery && e.action == swallow && s.fatal:

@@ -35,7 +35,8 @@ type Roles interface {
 	System() uint64
 }
 
-// route chooses the pool for a client's next unit, and counts why. It returns nil if the client waits for a replica first.
+// route chooses the pool for a client's next unit, and counts why. It returns nil if the client waits for a replica first,
+// or is told that there is none.
 func (g *group) route(c *client, d decision) *pool {
 	p, why := g.place(c, d)
 	if why == forFloor {
@@ -46,12 +47,17 @@ func (g *group) route(c *client, d decision) *pool {
 		}
 	}
 	g.routes[why]++
+	if p == nil {
+		c.refuseRead()
+	}
 	return p
 }
 
+// place chooses the pool; nil if no server may run the unit.
+
 func (g *group) place(c *client, d decision) (*pool, routeReason) {
-	up, limits := g.shared.up.roles, g.shared.policy.Load()
-	primary := g.pools[g.shared.up.primary()]
+	index, there := g.shared.up.roles.Primary()
+	primary := g.pools[index]
 	switch {
 	case len(g.pools) == 1:
 		return primary, forAlone
@@ -62,37 +68,25 @@ func (g *group) place(c *client, d decision) (*pool, routeReason) {
 	}
 	own := c.ownReplica()
 	c.asked = true
-	var best, mine *pool
-	least, mineLoad, behind := 0, 0, false
-	for k := range g.pools {
-		p := g.pools[(g.turn+k)%len(g.pools)]
-		if p == primary || !up.Usable(p.index, limits) || g.w.loop.Now().Before(p.retryAt) {
-			continue
-		}
-		if !p.shows(c) {
-			behind = true
-			continue
-		}
-		load := len(p.all) - len(p.free) + p.waiting.n
-		if p.index == own {
-			mine, mineLoad = p, load
-		}
-		if best == nil || load < least {
-			best, least = p, load
-		}
-	}
+	p, f := g.choose(c, own)
+	last := p != nil && (c.policy.RefuseReads || !there || primary.standing.avoids()) // that could answer
 	switch {
-	case mine != nil && (mine == best || !c.moves(int64(mineLoad), int64(least))):
-		return mine, d.why
-	case own >= 0 && best != nil: // what it has seen on its own replica the other may not have yet
+	case f != fitnessUsable && !last:
+		break
+	case own < 0:
+		c.readsAt(p)
+		return p, d.why
+	case p.index == own:
+		return p, d.why
+	default: // what it has seen on its own replica the other may not have yet
 		c.raiseFloor()
 		return primary, forFloor
-	case best != nil:
-		c.readsAt(best)
-		g.turn = (best.index + 1) % len(g.pools)
-		return best, d.why
-	case behind:
+	}
+	switch {
+	case f == fitnessBehind:
 		return primary, forFloor
+	case c.policy.RefuseReads:
+		return nil, forLoss
 	}
 	return primary, forLoss
 }

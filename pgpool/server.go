@@ -63,6 +63,8 @@ type server struct {
 	tagged     bool          // the unit has had a command tag
 	fatal      bool          // the server has said that it will close
 	retired    bool          // closed by us, with nothing wrong
+	blameless  bool          // what it has said before it closes does not speak against it
+	counted    bool          // in standing.busy
 	unsettled  bool          // is in the worker's toSettle
 	borrowed   bool          // from another worker, for clients that wait here, and not used yet
 	inReset    bool          // it runs a query of ours between clients: to clean it, check it, or prepare it for use
@@ -248,6 +250,7 @@ func (s *server) unlink() {
 	}
 	s.repeat, s.tentative, s.outdated, s.wrote, s.restoring, s.unproven = false, false, nil, false, false, false
 	s.readOn()
+	s.uncount()
 	s.pool.account(s)
 }
 

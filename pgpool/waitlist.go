@@ -2,7 +2,10 @@
 
 package pgpool
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // waitList is a pool's queue of clients. The clients of one user are served in the order in which they came, and users in
 // turn, so that one with a thousand clients does not keep another waiting for more than one unit of each.
@@ -11,6 +14,7 @@ type waitList struct {
 	next  *line            // in a ring; whose turn it is
 	spare *line            // one that is empty, for reuse
 	n     int
+	load  *atomic.Int32 // counts the clients of all lists to a server
 }
 
 // line is the queue of one user.
@@ -33,6 +37,7 @@ func (l *waitList) push(c *client) {
 	}
 	q.tail = c
 	l.n++
+	l.load.Add(1)
 }
 
 // open adds a line whose turn comes last.
@@ -93,6 +98,7 @@ func (l *waitList) remove(c *client) {
 	}
 	c.prev, c.next = nil, nil
 	l.n--
+	l.load.Add(-1)
 	if q.head == nil {
 		l.close(q)
 	}

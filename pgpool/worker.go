@@ -47,7 +47,6 @@ type group struct {
 	w       *worker
 	pools   []*pool
 	clients int
-	turn    int // breaks ties between replicas
 	routes  routeCounts
 	paused  bool   // nobody gets a server
 	removed bool   // its database is no longer configured
@@ -86,8 +85,7 @@ func (w *worker) group(shared *sharedGroup) *group {
 func (w *worker) newGroup(shared *sharedGroup) *group {
 	g := &group{shared: shared, w: w}
 	for i := range shared.slots {
-		g.pools = append(g.pools, &pool{w: w, group: g, index: i, slots: shared.slots[i], all: make(map[*server]struct{})})
-		g.pools[i].replica = g.pools[i].isReplica()
+		g.pools = append(g.pools, newPool(g, i))
 	}
 	return g
 }
@@ -207,6 +205,7 @@ func (w *worker) keepHouse() {
 			p.enforce(now)
 			p.enforceWaits(now)
 			p.fill()
+			p.probe()
 			if p.waiting.n > 0 && p.isReplica() && !shared.up.roles.Usable(p.index, shared.policy.Load()) {
 				p.failWaiting(nil) // reads can go elsewhere
 			}
@@ -247,7 +246,7 @@ func (p *pool) expire(now time.Time) {
 	limits := p.group.shared.policy.Load()
 	for i := 0; i < len(p.free); {
 		s := p.free[i]
-		idle := limits.ServerIdle > 0 && now.Sub(s.lastUsed) > limits.ServerIdle && int(p.slots.used.Load()-p.slots.leaving.Load()) > p.group.shared.least(limits)
+		idle := limits.ServerIdle > 0 && now.Sub(s.lastUsed) > limits.ServerIdle && int(p.slots.used.Load()-p.slots.leaving.Load()) > p.least(limits)
 		excess := p.tooMany() || p.slots.shed()
 		if p.outlived(s, now) || idle || excess {
 			p.free = append(p.free[:i], p.free[i+1:]...)

@@ -15,7 +15,7 @@
 //	show_pools.go  SHOW POOLS, DATABASES, USERS, LISTS, …
 //	show_conns.go  SHOW CLIENTS, SERVERS, SOCKETS, FDS
 //	show_stats.go  SHOW STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS
-//	show_own.go    SHOW PINS, STATEMENTS, LOOPS, SERVER_POOLS
+//	show_own.go    SHOW PINS, STATEMENTS, LOOPS, REPLICAS, SERVER_POOLS
 //	route.go       SHOW ROUTES, EXPLAIN ROUTE
 //	row.go         rows on the wire
 //

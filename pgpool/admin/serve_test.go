@@ -194,6 +194,14 @@ func (f *fake) DNSHosts() []DNSHost {
 	return []DNSHost{{Host: "replicas.shop", TTL: 14900 * time.Millisecond, Addrs: []string{"10.0.0.2", "10.0.0.3"}}}
 }
 
+func (f *fake) Replicas() []Replica {
+	return []Replica{
+		{Databases: "shop,stock", Server: "10.0.0.1:5432", Role: "primary", Reason: "primary", Breaker: "closed", Weight: 1, Lag: -1, LagBytes: -1},
+		{Databases: "shop,stock", Server: "10.0.0.2:5432", Role: "replica", Usable: true, Breaker: "half-open", Failures: 2, Opened: 3, Weight: 4,
+			Backup: true, Zone: "eu-1a", PoolSize: 5, Reads: 6, Latency: 700 * time.Microsecond, Lag: 8 * time.Millisecond, LagBytes: 9},
+	}
+}
+
 func (f *fake) Version() string { return "0.1.0" }
 
 // listen serves consoles on the loopback, to anyone who asks. All sessions end before the test does.

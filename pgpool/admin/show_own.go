@@ -1,6 +1,9 @@
 package admin
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // showOwn are commands that PgBouncer does not have.
 func showOwn() []command {
@@ -9,6 +12,7 @@ func showOwn() []command {
 			text("server", func(p *Pool) string { return p.Server }),
 			text("role", func(p *Pool) string { return p.Role }),
 		), Source.Pools),
+		show("show replicas", "Servers, and whether reads go there.", replicaColumns(), Source.Replicas),
 		show("show pins", "Clients that keep their server, and the statement that made them.", pinColumns(), Source.Pins),
 		show("show statements", "Prepared statements that clients share.", statementColumns(), Source.Statements),
 		showRoutes(),
@@ -39,6 +43,43 @@ func statementColumns() []column[Prepared] {
 	}
 }
 
+func replicaColumns() []column[Replica] {
+	return []column[Replica]{
+		text("databases", func(r *Replica) string { return r.Databases }),
+		text("server", func(r *Replica) string { return r.Server }),
+		text("role", func(r *Replica) string { return r.Role }),
+		text("usable", func(r *Replica) string { return yes(r.Usable) }),
+		text("reason", func(r *Replica) string { return r.Reason }),
+		text("breaker", func(r *Replica) string { return r.Breaker }),
+		int4("failures", func(r *Replica) int { return r.Failures }),
+		int8("opened", func(r *Replica) uint64 { return r.Opened }),
+		int4("weight", func(r *Replica) int { return r.Weight }),
+		text("backup", func(r *Replica) string { return yes(r.Backup) }),
+		text("zone", func(r *Replica) string { return r.Zone }),
+		int8OrNull("pool_size", func(r *Replica) int64 { return known(int64(r.PoolSize)) }),
+		int4("reads", func(r *Replica) int { return r.Reads }),
+		int8OrNull("latency_us", func(r *Replica) int64 { return known(r.Latency.Microseconds()) }),
+		int8OrNull("lag_us", func(r *Replica) int64 { return lagMicros(r.Lag) }),
+		int8OrNull("lag_bytes", func(r *Replica) int64 { return r.LagBytes }),
+	}
+}
+
+// known makes a negative number of one that is 0 as long as it is not known.
+func known(n int64) int64 {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// lagMicros keeps what is negative so: -1 ns is no lag of 0 µs.
+func lagMicros(d time.Duration) int64 {
+	if d < 0 {
+		return -1
+	}
+	return d.Microseconds()
+}
+
 func loopColumns() []column[Loop] {
 	return []column[Loop]{
 		int4("loop", func(l *Loop) int { return l.ID }),
@@ -61,12 +102,7 @@ func healthColumns() []column[Health] {
 		text("primary", func(h *Health) string { return yes(h.Primary) }),
 		text("state", func(h *Health) string { return h.State }),
 		textOrNull("reason", func(h *Health) string { return shorten(h.Reason) }),
-		int8OrNull("lag_us", func(h *Health) int64 {
-			if h.Lag < 0 {
-				return -1
-			}
-			return h.Lag.Microseconds()
-		}),
+		int8OrNull("lag_us", func(h *Health) int64 { return lagMicros(h.Lag) }),
 		int8OrNull("lag_bytes", func(h *Health) int64 { return h.LagBytes }),
 		int4("timeline", func(h *Health) int { return int(h.Timeline) }),
 		numeric("system_identifier", func(h *Health) uint64 { return h.SystemID }),

@@ -22,6 +22,7 @@ type Source interface {
 	Config() []ConfigRow
 	Pins() []Pin
 	Statements() []Prepared
+	Replicas() []Replica
 	Loops() []Loop
 	Health() []Health
 	DNSHosts() []DNSHost
@@ -175,6 +176,29 @@ type Prepared struct {
 	Uses    uint64
 	Servers int // connections that hold it
 	Bytes   int // in this process
+}
+
+// Replica is a row of SHOW REPLICAS: a server, and whether reads go there.
+type Replica struct {
+	Databases string // those that live there, separated by commas
+	Server    string // address
+	Role      string // primary, replica or unknown
+	Usable    bool   // for the reads of a client that has neither written nor read yet
+	Reason    string // why not; empty if it is
+
+	Breaker  string // closed, open or half-open
+	Failures int    // that the breaker has counted lately
+	Opened   uint64 // times that it has opened since the start
+
+	Weight   int
+	Backup   bool
+	Zone     string
+	PoolSize int // of its own; 0, shown as NULL, if it has none
+
+	Reads    int           // that run there or wait for a connection
+	Latency  time.Duration // average of the last; 0, shown as NULL, if it is not measured
+	Lag      time.Duration // age of what was replayed last; negative, shown as NULL, if unknown
+	LagBytes int64         // behind the primary; negative, shown as NULL, if unknown
 }
 
 // Loop is a row of SHOW LOOPS: an event loop. The counts are since the start.

@@ -309,6 +309,7 @@ func (s poolerSource) PoolStats() ops.PoolStats {
 	state := console.State()
 	stats := ops.PoolStats{MaxClients: s.maxClients(), Clients: s.pooler.ClientCount() - state.LoginClients, Logins: state.LoginClients,
 		Pinned: len(console.Pins()), AcceptFailures: s.pooler.AcceptFailures(), Servers: upstreams(s.pooler.Watchers())}
+	addStandings(stats.Servers, console.Replicas())
 	for _, p := range console.Pools() {
 		stats.Pools = append(stats.Pools, ops.Pool{
 			Database: p.Database, User: p.User, Server: p.Server, Role: p.Role,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
 	"github.com/outrigger-proxy/outrigger/pgpool"
+	"github.com/outrigger-proxy/outrigger/pgpool/admin"
 	"github.com/outrigger-proxy/outrigger/pgpool/health"
 )
 
@@ -43,4 +44,24 @@ func watched(watcher *pgpool.Watcher) []ops.Upstream {
 		all = append(all, one)
 	}
 	return all
+}
+
+// addStandings adds what clients have met with. Databases that log in to a server as different users each have their own
+// view of it: reads add up, and the worst breaker is shown.
+func addStandings(servers []ops.Upstream, rows []admin.Replica) {
+	worse := func(a, b string) bool {
+		order := []string{"", "closed", "half-open", "open"}
+		return slices.Index(order, a) > slices.Index(order, b)
+	}
+	for _, row := range rows {
+		for i := range servers {
+			if s := &servers[i]; s.Address == row.Server {
+				s.Opened += row.Opened
+				s.Reads += row.Reads
+				if worse(row.Breaker, s.Breaker) {
+					s.Breaker = row.Breaker
+				}
+			}
+		}
+	}
 }

@@ -53,6 +53,8 @@ func routeMetrics() []metric[Route] {
 	}
 }
 
+const breakerHelp = "1 for the state that the server's breaker is in. While it is not closed reads go elsewhere."
+
 func serverMetrics() []metric[Upstream] {
 	return []metric[Upstream]{
 		{"outrigger_server_up", gauge, "Whether the Postgres server answers and can be used.", func(s Upstream) float64 { return truth(s.Up) }, ""},
@@ -60,6 +62,11 @@ func serverMetrics() []metric[Upstream] {
 		{"outrigger_server_timeline", gauge, "Timeline of the Postgres server; 0 when unknown.", func(s Upstream) float64 { return float64(s.Timeline) }, ""},
 		{"outrigger_server_lag_seconds", gauge, "How much earlier the primary was where the replica is now; -1 when unknown.", func(s Upstream) float64 { return max(s.Lag.Seconds(), -1) }, ""},
 		{"outrigger_server_lag_bytes", gauge, "WAL that the replica has not replayed; -1 when unknown.", func(s Upstream) float64 { return float64(max(s.LagBytes, -1)) }, ""},
+		{"outrigger_server_breaker", gauge, breakerHelp, func(s Upstream) float64 { return truth(s.Breaker == "closed") }, "closed"},
+		{"outrigger_server_breaker", gauge, breakerHelp, func(s Upstream) float64 { return truth(s.Breaker == "open") }, "open"},
+		{"outrigger_server_breaker", gauge, breakerHelp, func(s Upstream) float64 { return truth(s.Breaker == "half-open") }, "half-open"},
+		{"outrigger_server_breaker_opened_total", counter, "Times that the server failed so often that reads were kept away from it.", func(s Upstream) float64 { return float64(s.Opened) }, ""},
+		{"outrigger_server_reads", gauge, "Reads that run on the replica or wait for a connection to it.", func(s Upstream) float64 { return float64(s.Reads) }, ""},
 	}
 }
 

@@ -56,6 +56,10 @@ type Upstream struct {
 	Lag      time.Duration
 	LagBytes int64 // of a replica behind its primary, as Lag; negative: unknown
 	Timeline uint32
+
+	Breaker string // closed, open or half-open
+	Opened  uint64 // times that the breaker has opened since the start
+	Reads   int    // that run on a replica or wait for a connection
 }
 
 // Cache is the cache half.
