@@ -240,7 +240,7 @@ func TestReadAfterWrite(t *testing.T) {
 	// Without a write of its own, a session reads from the replica; after one, from there again when it has caught up.
 	for _, conn := range []*pgx.Conn{connect(t, nodes[0]), setup} {
 		eventually(t, "reads reach the replica", func() error {
-			if !one[bool](t, conn, "select current_setting('in_hot_standby')::bool") {
+			if !one[bool](t, conn, "select current_setting('cluster_name') <> 'node0'") {
 				return errors.New("they go to the primary")
 			}
 			return nil
