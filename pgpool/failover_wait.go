@@ -44,7 +44,11 @@ func (p *pool) away(now time.Time) bool {
 
 // enforceAway answers clients that have waited for a primary for longer than failover_wait.
 func (p *pool) enforceAway(now time.Time) {
+	_, ok := p.group.shared.up.roles.Primary()
 	p.waiting.each(func(c *client) {
+		if ok && p.triedAt.Before(c.since) {
+			return // nobody has tried for it yet
+		}
 		since := c.since
 		if p.awaySince.After(since) {
 			since = p.awaySince

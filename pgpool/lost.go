@@ -188,6 +188,7 @@ func (c *client) answerLost(s *server, words []byte) (status byte) {
 	for s.owed.n > 0 {
 		e := s.owed.first()
 		if e.kind == kindCopyEnd || e.kind == kindQuery && e.action != forward {
+			told = told && e.kind == kindCopyEnd // an error was about our own query
 			s.owed.pop()
 			continue
 		}

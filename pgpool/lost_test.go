@@ -3,11 +3,16 @@ package pgpool
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/classify"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
 
 // loseServers ends all server connections of a pooler, as a crash of the network would, and waits until they are given up.
@@ -275,6 +280,141 @@ func blocked(t *testing.T, pid uint32) bool {
 		t.Fatal(err)
 	}
 	return n > 0
+}
+
+// Clients send whole transactions ahead, in all ways in which that can be done, while servers are ended at random: of a
+// transaction either all happens, in one transaction of the server's, or nothing, and what was acknowledged did happen.
+func TestNoStatementLeavesItsLostTransaction(t *testing.T) {
+	const clients, statements = 8, 3
+	p := start(t, 2, func(c *Config) { c.Tuning.Defaults.PoolSize = 3 })
+	admin := direct(t, 0)
+	mustExec(t, admin, "drop table if exists lost_rows; create table lost_rows(client int, n int, xid xid8 default pg_current_xact_id())")
+	end := time.Now().Add(4 * time.Second)
+	var acked [clients]map[int]bool
+	var played [clients][]string
+	var playing, ready sync.WaitGroup
+	ready.Add(clients)
+	var lost, tried atomic.Int64
+	for id := range clients {
+		acked[id] = make(map[int]bool)
+		playing.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(id), 1))
+			w, err := wireTo(p.addr, "postgres", "application_name", "loses")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer w.nc.Close()
+			w.patience = deadline
+			if got := normalise(w.play(step{parse("b", "begin"), parse("c", "commit"), syncs}, whole)); len(got) != 3 {
+				t.Error(got)
+			}
+			ready.Done()
+			for n := 0; time.Now().Before(end) && !t.Failed(); n++ {
+				insert := fmt.Sprintf("insert into lost_rows(client, n) values (%d, %d)", id, n)
+				rows := slices.Repeat(step{query(insert)}, statements)
+				var s step
+				switch r.IntN(6) {
+				case 0:
+					s = join(query("begin"), rows, query("commit"))
+				case 1:
+					s = join(step{bind("", "b"), execute("", 0), syncs}, rows, step{bind("", "c"), execute("", 0), syncs})
+				case 2:
+					s = join(step{query("begin; " + insert)}, rows[1:], query("commit"))
+				case 3: // one unit
+					s = join(step{bind("", "b"), execute("", 0)}, run(insert), run(insert), run(insert), step{bind("", "c"), execute("", 0), syncs})
+				case 4:
+					s = join(step{bind("", "b"), execute("", 0)}, run(insert), syncs, step{flushes}, run(insert), run(insert), syncs, query("commit"))
+				default:
+					s = join(query("begin"), query(insert), query(insert+";"+insert+"; commit"))
+				}
+				tried.Add(1)
+				failed, transcript := false, ""
+				for len(s) > 0 { // ahead of the answers, or not
+					size := 1 + r.IntN(len(s))
+					for size < len(s) && r.IntN(3) > 0 {
+						size = len(s)
+					}
+					for size < len(s) && s[size-1].typ != pgwire.Query && s[size-1].typ != pgwire.Sync {
+						size++
+					}
+					got := normalise(w.play(s[:size], whole))
+					transcript += fmt.Sprintf("\nsent %s\nanswered %s", lines(s[:size]), lines(got))
+					for _, line := range got {
+						failed = failed || line[0] == 'E' || line == `C "ROLLBACK\x00"`
+						if line[0] == '!' {
+							t.Errorf("client %d: sent %s\nanswered %s", id, lines(s[:size]), lines(got))
+							return
+						}
+					}
+					s = s[size:]
+				}
+				if failed {
+					lost.Add(1)
+				}
+				if w.status != pgwire.Idle {
+					if got := normalise(w.play(step{query("rollback")}, whole)); got[len(got)-1] != `Z "I"` {
+						t.Errorf("client %d: rollback: %v", id, got)
+					}
+				}
+				acked[id][n] = !failed
+				played[id] = append(played[id], transcript)
+			}
+		})
+	}
+	ready.Wait()
+	waitFor(t, "the catalog to be known", func() (known bool) {
+		p.on(t, 0, func(w *worker) {
+			for shared := range w.groups {
+				known = shared.catalog.Load() != nil
+			}
+		})
+		return known
+	})
+	for r := rand.New(rand.NewPCG(9, 9)); time.Now().Before(end) && !t.Failed(); time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond) {
+		var pids []uint32
+		for i := range p.workers {
+			p.on(t, i, func(w *worker) {
+				for _, g := range w.groups {
+					for s := range g.pools[0].all {
+						pids = append(pids, s.pid)
+					}
+				}
+			})
+		}
+		if len(pids) > 0 {
+			mustExec(t, admin, fmt.Sprintf("select pg_terminate_backend(%d)", pids[r.IntN(len(pids))]))
+		}
+	}
+	playing.Wait()
+	rows, err := admin.Query(context.Background(), "select client, n, count(*), count(distinct xid) from lost_rows group by 1, 2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var id, n, count, transactions int
+		if err := rows.Scan(&id, &n, &count, &transactions); err != nil {
+			t.Fatal(err)
+		}
+		if count != statements || transactions != 1 {
+			t.Errorf("client %d, transaction %d: %d rows in %d transactions: %s", id, n, count, transactions, played[id][n])
+		}
+		delete(acked[id], n)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for id := range acked {
+		for n, acknowledged := range acked[id] {
+			if acknowledged {
+				t.Errorf("client %d, transaction %d: acknowledged, and not there", id, n)
+			}
+		}
+	}
+	t.Logf("%d of %d transactions lost", lost.Load(), tried.Load())
+	if lost.Load() == 0 {
+		t.Error("the test did not test")
+	}
 }
 
 func FuzzLeadingEnd(f *testing.F) {

@@ -40,6 +40,7 @@ type pool struct {
 	replica   bool          // what isReplica said at the last dispatch
 
 	unreachable error     // why the server could not be reached at the last attempt; nil: it could
+	triedAt     time.Time // that attempt
 	awaySince   time.Time // see away
 
 	stats poolStats
@@ -378,7 +379,7 @@ func (p *pool) failed(err error) {
 		p.retryAt = now.Add(p.retry)
 	}
 	if p.unreachable = nil; isAway(err) {
-		p.unreachable = err
+		p.unreachable, p.triedAt = err, p.w.loop.Now()
 		p.doubt()
 	}
 	switch {
