@@ -25,7 +25,7 @@
 //	upstream.go  servers: URLs, dialling, cancel requests
 //	decision.go  on which side a unit runs, and why
 //	rules.go     hints, outrigger.route, and who else says where a unit runs
-//	refusedroute.go  SET outrigger.route to what is none
+//	routesetting.go  SET and SHOW outrigger.route
 //	functions.go what the functions and relations of a statement say of that
 //	names.go     which functions and relations the database has
 //	route.go     the server for a unit

@@ -31,7 +31,9 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 		c.refers(st)
 		c.wrote = false
 		if st.token != nil {
-			st = c.vetToken(st, "")
+			if st = c.vetToken(st, ""); st.token != nil && st.token.route {
+				st = c.ownRoute(st, "")
+			}
 			e.shows = st.shows()
 		}
 		if st.reworded {
@@ -169,6 +171,12 @@ func (c *client) sendBind(s *server, frame []byte, size int) {
 	st, to := c.target(s, name)
 	e := expectation{kind: kindBind}
 	rewritten := to != string(name)
+	if st != nil && st.token != nil && st.token.route {
+		if other := c.ownRoute(st, c.set.searchPath()); other != st {
+			s.prepare(other)
+			st, to, e.name, rewritten = other, other.name, string(name), true
+		}
+	}
 	if st != nil && st.class.Flags.Has(classify.Pids) && len(frame) == size {
 		if other := c.withServerPIDs(st, s.addr); other != st {
 			s.prepare(other)

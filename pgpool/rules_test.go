@@ -214,6 +214,55 @@ func TestWrongRouteIsToldLikeAnyWrongValue(t *testing.T) {
 	}
 }
 
+// SHOW tells what counts now, whoever says so.
+func TestShowRoute(t *testing.T) {
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.ApplicationRoutes = map[string]Route{"job*": RoutePrimary, "report": RouteReplica}
+	})
+	ctx := context.Background()
+	for _, mode := range []string{"cache_statement", "describe_exec", "exec", "simple_protocol"} {
+		c := p.connect(t, "&default_query_exec_mode="+mode)
+		for i, tc := range []struct{ sql, want string }{
+			{"select 1", "auto"},
+			{"set application_name = 'job-1'", "primary"},
+			{"set outrigger.route = 'Replica'", "replica"},
+			{"set application_name = report", "replica"},
+			{"set outrigger.route to auto", "auto"},
+			{"reset outrigger.route", "replica"},
+			{"begin", "replica"},
+			{"set local outrigger.route = 'primary'", "primary"},
+			{"commit", "replica"},
+			{"select set_config('outrigger.route', 'elsewhere', false)", "replica"},
+			{"reset all", "auto"},
+		} {
+			if _, err := c.Exec(ctx, tc.sql); err != nil {
+				t.Fatalf("%s: %s: %v", mode, tc.sql, err)
+			}
+			for _, sql := range []string{"show outrigger.route", `SHOW "outrigger".Route;`} {
+				rows, err := c.Query(ctx, sql)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got string
+				for rows.Next() {
+					if err := rows.Scan(&got); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if rows.Err() != nil {
+					t.Fatalf("%s: %d: behind %q, %s: %v", mode, i, tc.sql, sql, rows.Err())
+				}
+				if got != tc.want || rows.CommandTag().String() != "SHOW" || rows.FieldDescriptions()[0].Name != "outrigger.route" {
+					t.Errorf("%s: %d: behind %q, %s: %q as %q with tag %q", mode, i, tc.sql, sql, got, rows.FieldDescriptions()[0].Name, rows.CommandTag())
+				}
+			}
+		}
+	}
+	if out, err := psql(t, p.url(""), "show outrigger.route"); err != nil || out != "auto\n" {
+		t.Errorf("psql: %v: %s", err, out)
+	}
+}
+
 // A hint comes before what is SET, that before the rule for the application, that before the user and the database.
 func TestWhichRuleWins(t *testing.T) {
 	setUpRules(t)

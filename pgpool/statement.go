@@ -30,11 +30,11 @@ type statement struct {
 	namedFor *Policy
 	// primaryOnly: a replica refused it as a write (25006).
 	primaryOnly bool
-	// reworded: body is not what clients sent (refusedroute.go, token.go).
+	// reworded: body is not what clients sent (routesetting.go, token.go).
 	reworded bool
 	// outdated: its result is no longer what those who have prepared it know (replan.go).
 	outdated bool
-	token    *tokenUse // of a SHOW or SET of outrigger.token
+	token    *tokenUse // of a SHOW or SET of outrigger.token, or a SHOW of outrigger.route
 	uses     uint64    // times that it was looked up
 	// recent is the second chance in the table's eviction.
 	recent bool
@@ -125,8 +125,11 @@ func (t *statements) make(name string, body []byte) *statement {
 	} else {
 		s.class = classify.Classify(textOf(body))
 	}
-	s.refuseRoute()
+	s.useRoute()
 	s.useToken()
+	if s.reworded {
+		t.named.of = nil // its names are in the old text
+	}
 	return s
 }
 

@@ -74,11 +74,12 @@ func tokenOf(v *setting) *Position {
 
 // tokenUse is what a statement has to do with the token.
 type tokenUse struct {
-	shows bool     // it is SHOW outrigger.token
+	shows bool // it is SHOW outrigger.token or, if route is set, outrigger.route
+	route bool
 	at    Position // what it sets
 }
 
-// shows tells whether it is SHOW outrigger.token, which servers know as something else.
+// shows tells whether it is SHOW outrigger.token or outrigger.route, which servers know as something else.
 func (s *statement) shows() bool { return s.token != nil && s.token.shows }
 
 // useToken looks for the token in a new statement.
@@ -104,7 +105,7 @@ func (s *statement) useToken() {
 	s.token = &tokenUse{at: at}
 }
 
-// Statements that servers refuse, in place of those that we do: see refusedroute.go. badToken then tells the client why.
+// Statements that servers refuse, in place of those that we do: see routesetting.go. badToken then tells the client why.
 const (
 	refuseMalformed = "SET outrigger_malformed_token TO x"
 	refuseForeign   = "SET outrigger_foreign_token TO x"
