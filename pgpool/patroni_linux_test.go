@@ -82,7 +82,7 @@ func (s *scribes) since(t *testing.T, moment time.Time) time.Duration {
 }
 
 // Patroni moves the primary among three hosts, once as asked and once because its machine is lost. The pooler, which was
-// told nothing but the hosts, follows; what was committed is there; who comes back is a replica.
+// told nothing but the hosts, follows; clients stay connected; what was committed is there; who comes back is a replica.
 func TestPatroni(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
@@ -195,6 +195,14 @@ func TestPatroni(t *testing.T) {
 		}
 	}
 	t.Logf("%d writes, %d connections lost, errors %v", len(s.written), s.drops, s.errors)
+	if s.drops > 0 {
+		t.Errorf("%d clients lost their connection", s.drops)
+	}
+	for said := range s.errors { // those of statements under way, and nothing else
+		if !strings.Contains(said, "SQLSTATE 08006") && !strings.Contains(said, "SQLSTATE 57P01") {
+			t.Errorf("a client was told %q", said)
+		}
+	}
 }
 
 // synchronous returns the member to which commits are replicated before they return.

@@ -27,3 +27,24 @@ func TestAReloadReachesTheWatcher(t *testing.T) {
 	}
 	waitFor(t, "a probe to succeed", func() bool { return watcher.Snapshot().Servers[0].Up })
 }
+
+// probe_interval holds, also after a reload.
+func TestProbeInterval(t *testing.T) {
+	var tuning Tuning
+	p := start(t, 1, func(c *Config) {
+		c.Roles = nil
+		c.Tuning.ProbeInterval = time.Hour
+		tuning = c.Tuning
+	})
+	watcher := p.Watchers()[0]
+	probed := func() time.Time { return watcher.Snapshot().Servers[0].CheckedAt }
+	waitFor(t, "the first probe", func() bool { return !probed().IsZero() })
+	tuning.ProbeInterval = 10 * time.Millisecond
+	if err := p.Reload(tuning); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 { // by default that takes longer than a test may
+		last := probed()
+		waitFor(t, "another probe", func() bool { return probed().After(last) })
+	}
+}

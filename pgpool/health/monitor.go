@@ -78,7 +78,7 @@ func New(cfg Config) (*Monitor, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := &Monitor{cfg: cfg, doubted: make([]atomic.Bool, len(cfg.Servers))}
-	m.SetInterval(cfg.Interval)
+	m.interval.Store(int64(cfg.Interval))
 	for _, addr := range cfg.Servers {
 		m.servers = append(m.servers, Server{Addr: addr})
 		m.wake = append(m.wake, make(chan struct{}, 1))
@@ -127,8 +127,15 @@ func (m *Monitor) Doubt(server int) {
 	}
 }
 
-// SetInterval changes the time between probes.
-func (m *Monitor) SetInterval(d time.Duration) { m.interval.Store(int64(d)) }
+// SetInterval changes the time between probes, from now on.
+func (m *Monitor) SetInterval(d time.Duration) {
+	if m.interval.Swap(int64(d)) == int64(d) {
+		return
+	}
+	for i := range m.doubted {
+		m.Doubt(i)
+	}
+}
 
 // Move says that a server is somewhere else now, and what its address there is: empty if there is no server in this place
 // any more. What was known of it is forgotten.
