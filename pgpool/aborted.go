@@ -17,6 +17,7 @@ import (
 
 // aborted is what is known of such a transaction besides the client's status. Few clients have one: worker.aborted.
 type aborted struct {
+	here   bool       // it failed before it got a server
 	words  []byte     // the error that the client has not been told yet
 	portal string     // that was bound last,
 	bound  *statement // and to what; nil: to nothing
@@ -261,7 +262,11 @@ func (c *client) refuseAborted() {
 		a.words = nil
 		return
 	}
-	c.conn.SetBuffer(pgwire.AppendErrorResponse(c.conn.Buffer(256), transactionLost.with()))
+	why := transactionLost
+	if a := c.w.aborted[c]; a != nil && a.here {
+		why = transactionAborted
+	}
+	c.conn.SetBuffer(pgwire.AppendErrorResponse(c.conn.Buffer(256), why.with()))
 }
 
 // untold tells whether the client does not know yet that its transaction has failed.

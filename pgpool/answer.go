@@ -3,6 +3,8 @@
 package pgpool
 
 import (
+	"bytes"
+
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
@@ -108,7 +110,7 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 			s.body = end - len(b)
 			end = len(b)
 		}
-		if s.tentative && decisive(typ) && !s.ours() && !s.repeatable(typ, b[pos:end]) {
+		if s.tentative && decisive(typ, b[pos:end]) && !s.ours() && !s.repeatable(typ, b[pos:end]) {
 			s.deliver(b[start:pos])
 			start = pos
 			s.commit()
@@ -153,13 +155,21 @@ func (s *server) ours() bool {
 
 // decisive tells whether a message ends the time in which a unit can be repeated: after it there is something that the
 // client must see, or an error to look at.
-func decisive(typ byte) bool {
+func decisive(typ byte, frame []byte) bool {
 	switch typ {
+	case pgwire.CommandComplete:
+		return !bytes.HasPrefix(frame[pgwire.HeaderLen:], tagBegin) && !bytes.HasPrefix(frame[pgwire.HeaderLen:], tagStart)
 	case pgwire.ParseComplete, pgwire.BindComplete, pgwire.CloseComplete, pgwire.ParameterDescription,
 		pgwire.RowDescription, pgwire.NoData, pgwire.ParameterStatus, pgwire.NoticeResponse:
 		return false
 	}
 	return true
 }
+
+// What a server says when a transaction has begun, and nothing else in it.
+var (
+	tagBegin = []byte("BEGIN\x00")
+	tagStart = []byte("START TRANSACTION\x00")
+)
 
 var readyIdle = pgwire.AppendReadyForQuery(nil, pgwire.Idle)

@@ -59,11 +59,15 @@ func (c *client) cancelled(done func()) {
 	case c.listening():
 		c.abandonListen(e)
 		return
-	case c.pool != nil:
-		c.pool.waiting.remove(c)
-		c.pool = nil
-	case c.awaits:
-		c.awaits = false
+	case c.pool != nil || c.awaits:
+		if c.awaits = false; c.pool != nil {
+			c.pool.waiting.remove(c)
+			c.pool = nil
+		}
+		if c.tx != nil {
+			c.giveUp(e)
+			return
+		}
 	case s == nil || begun || s.owed.n == 0 || s.restoring || len(c.conn.Held()) == 0:
 		return
 	default: // it waits for the answer to a query of ours

@@ -214,7 +214,7 @@ func TestCancelOverProtocol32(t *testing.T) {
 // What a client sends while a cancel request is under way, of its own or of query_timeout, waits until that is through.
 func TestNextUnitWaitsForTheCancelRequest(t *testing.T) {
 	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
-	for _, first := range []string{"begin", "create temp table pins()"} {
+	for _, first := range []string{"begin; select 1", "create temp table pins()"} {
 		w, err := wireTo(p.addr, "postgres")
 		if err != nil {
 			t.Fatal(err)

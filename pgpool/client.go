@@ -45,16 +45,17 @@ type client struct {
 	prepares *traces               // what its SQL PREPAREs may leave when they are run
 	reading                        // what its reads must see
 
-	scan     scan
-	unitNo   uint64     // units sent so far
-	parsedIn uint64     // the last of them that holds a Parse or Close of a statement
-	body     int        // bytes still to come of a message that is passed on in pieces
-	bound    *setChange // what the messages since the last Sync do to the settings
-	replay   []byte     // a unit that is to be repeated, ahead of what conn holds
-	unit     *statement // what the unit at hand runs, as far as scanned
-	inbox    *inbox     // nil unless it has listened
-	fence    *fence     // see notify.go
-	here     parsed     // what the unit at hand has parsed
+	scan       scan
+	unitNo     uint64       // units sent so far
+	parsedIn   uint64       // the last of them that holds a Parse or Close of a statement
+	body       int          // bytes still to come of a message that is passed on in pieces
+	bound      *setChange   // what the messages since the last Sync do to the settings
+	replay     []byte       // a unit that is to be repeated, ahead of what conn holds
+	unit       *statement   // what the unit at hand runs, as far as scanned
+	inbox      *inbox       // nil unless it has listened
+	fence      *fence       // see notify.go
+	tx         *transaction // one that began here, or runs on a replica
+	parsedName string       // the last name that the unit at hand has given to a statement
 
 	inFlight int32 // units sent whose ReadyForQuery has not come
 	binds    int32 // since the last Sync
@@ -82,13 +83,9 @@ type client struct {
 	notifies  bool       // its transaction may have notified
 	notified  bool       // it has been told that it waits
 	closing   bool
-}
 
-// parsed is what a unit has parsed so far.
-type parsed struct {
-	name    string // the last named one
-	any     bool
-	unnamed bool
+	parsedAny     bool // the unit at hand has parsed or closed a statement,
+	parsedUnnamed bool // and the unnamed one
 }
 
 // Data takes what the client sent.
@@ -141,8 +138,8 @@ func (c *client) step(b []byte) int {
 				return n
 			}
 		}
-		if !c.begin(b) {
-			return 0
+		if n, ready := c.begin(b); !ready {
+			return n
 		}
 	}
 	return c.send(typ, size, b)
@@ -183,30 +180,41 @@ func (c *client) withoutServer(typ byte, size int, b []byte) (n int, handled boo
 		if len(b) < size {
 			return 0, true
 		}
-		c.conn.SetBuffer(pgwire.AppendReadyForQuery(c.conn.Buffer(8), pgwire.Idle))
+		c.conn.SetBuffer(pgwire.AppendReadyForQuery(c.conn.Buffer(8), c.status))
 		return size, true
 	}
 	return 0, false
 }
 
-// begin makes sure that there is a server for the unit that starts at b. It reports false when the client must wait: for
-// the rest of the unit, or for a server.
-func (c *client) begin(b []byte) bool {
+// begin makes sure that there is a server for the unit that starts at b. ready is false when the client must wait for the
+// rest of the unit or for a server, or when n bytes of b have been dealt with.
+func (c *client) begin(b []byte) (n int, ready bool) {
 	if s := c.server; s != nil {
 		s.alone = s.alone && c.granted
-		// Only the unit it was given for runs on a replica: the next one is routed anew.
-		return !s.readOnly || c.granted
+		if !s.readOnly || c.granted {
+			return 0, true
+		}
+		return c.goesOn(s, b)
 	}
 	d, whole := c.scanUnit(b)
 	if !whole {
-		return false
+		return 0, false
 	}
-	c.renewable, c.plain, c.reruns = c.scan.renewable, d.read && d.why == forRead, 0
+	sc := c.scan
 	c.scan = scan{}
-	if c.unit != nil && c.unit.class.Class == classify.Listen && c.listens(b) {
-		return false
+	if n := c.answersHere(b); n > 0 {
+		return n, false
 	}
-	return c.acquire(d)
+	c.renewable, c.plain, c.reruns = sc.renewable && c.tx == nil, d.read && d.why == forRead, 0
+	switch {
+	case c.tx != nil:
+		d = c.place(&sc, d)
+	case sc.has(opensReadOnly) && sc.fits():
+		d = decision{true, forReadOnly}
+	case c.unit != nil && c.unit.class.Class == classify.Listen && c.listens(b):
+		return 0, false
+	}
+	return 0, c.acquire(d)
 }
 
 // acquire gets a server for the unit at hand, at once or later. It reports whether there is one now.
@@ -269,6 +277,11 @@ func (c *client) link(s *server) {
 	c.claimSequences(s)
 	if c.inbox != nil && c.unit != nil && c.unit.class.Flags.Has(classify.StateListen) {
 		c.listenHere(s)
+	}
+	if t := c.tx; t != nil {
+		if t.alone = t.alone && s.readOnly; !t.alone {
+			s.open(t)
+		}
 	}
 }
 
@@ -373,6 +386,9 @@ func (c *client) Closed(*netloop.Conn, error) {
 	c.w.forget(c)
 	if c.pin != notPinned {
 		c.w.pins--
+	}
+	if c.tx != nil {
+		c.endHere()
 	}
 	if c.pin == pinSequence {
 		c.pin = notPinned // nothing to clean: the next client's session forgets it

@@ -302,6 +302,7 @@ func (c consoleSource) Stats() []admin.Stat {
 			count(database, &st)
 		}
 		for shared, g := range w.groups {
+			count(shared.key.database, &g.here)
 			for _, pl := range g.pools {
 				count(shared.key.database, &pl.stats)
 			}

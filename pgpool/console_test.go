@@ -57,6 +57,9 @@ func TestConsoleShowsThePooler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := tx.Exec(ctx, "select 1"); err != nil { // a BEGIN by itself holds no server
+		t.Fatal(err)
+	}
 	defer tx.Rollback(ctx)
 	if _, err := idle.Exec(ctx, "select 1"); err != nil {
 		t.Fatal(err)

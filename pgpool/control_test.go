@@ -92,7 +92,7 @@ func TestPauseAndReconnectUnderLoadLoseNothing(t *testing.T) {
 func TestPauseWaitsForTransactions(t *testing.T) {
 	p := start(t, 1, nil)
 	c := p.connect(t, simple)
-	command(t, c, "begin")
+	command(t, c, "begin; select 1")
 	paused := make(chan struct{})
 	console := p.admin(t)
 	go func() {
@@ -171,7 +171,7 @@ func TestKill(t *testing.T) {
 	}
 	one, other := p.connect(t, simple), p.connect(t, simple)
 	ask(t, one, "select 'one'")
-	command(t, other, "begin")
+	command(t, other, "begin; select 1")
 	console := p.admin(t)
 	var id uint64
 	p.each(func(w *worker) {

@@ -107,8 +107,14 @@ func (p *pool) enforceWaits(now time.Time) {
 // enforceIdle ends sessions without a server that have done nothing for too long.
 func (w *worker) enforceIdle(now time.Time) {
 	for c := range w.clients {
-		if c.server == nil && c.pool == nil && past(now, c.since, c.policy.ClientIdle) {
-			c.refuse(clientIdle.with("client_idle_timeout", c.policy.ClientIdle))
+		switch limits := c.policy; {
+		case c.server != nil || c.pool != nil:
+		case c.tx != nil && past(now, c.tx.began, limits.Transaction):
+			c.refuse(transactionTooLong.with("transaction_timeout", limits.Transaction))
+		case c.status != pgwire.Idle && past(now, c.since, limits.IdleTransaction):
+			c.refuse(transactionIdle.with("idle_transaction_timeout", limits.IdleTransaction))
+		case c.status == pgwire.Idle && past(now, c.since, limits.ClientIdle):
+			c.refuse(clientIdle.with("client_idle_timeout", limits.ClientIdle))
 		}
 	}
 }

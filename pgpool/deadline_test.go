@@ -114,7 +114,7 @@ func TestSessionsThatRestTooLong(t *testing.T) {
 func TestTransactionTimeoutEndsARunningQuery(t *testing.T) {
 	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.Transaction = 300 * time.Millisecond })
 	c := p.connect(t, simple)
-	if _, err := c.Exec(context.Background(), "begin"); err != nil {
+	if _, err := c.Exec(context.Background(), "begin; select 1"); err != nil {
 		t.Fatal(err)
 	}
 	expectRefusal(t, c, "select pg_sleep(3600) /* transaction too long */", "25P04", "transaction_timeout")
@@ -135,7 +135,7 @@ func TestAClientThatWaitsIsToldSo(t *testing.T) {
 	})
 	holder := p.connect(t, simple)
 	ctx := context.Background()
-	if _, err := holder.Exec(ctx, "begin"); err != nil {
+	if _, err := holder.Exec(ctx, "begin; select 1"); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := pgx.ParseConfig(p.url(simple))

@@ -105,7 +105,7 @@ func (c *client) decide(st *statement) decision {
 
 // decide says where a statement may run by what it is.
 func (s *statement) decide() decision {
-	if s.class.Class == classify.Read {
+	if s.class.Class == classify.Read || s.class.Class == classify.CopyOut && classify.CopiesQuery(textOf([]byte(s.body)), &s.class) {
 		return decision{true, forRead}
 	}
 	return decision{why: classReasons[s.class.Class]}

@@ -46,6 +46,11 @@
 //	lend.go      a worker with free servers helps one without
 //	client.go    a client's session
 //	send.go      its messages, as they go to a server, and which of them must wait
+//	single.go    units of one statement that are answered here
+//	deferred.go  transactions that have begun here
+//	readonly.go  transactions on replicas
+//	reported.go  SHOW of what is known
+//	aborted.go   transactions that have failed and have no server
 //	pin.go       why it keeps a server
 //	rewrite.go   messages that the pooler looks into
 //	effect.go    what a statement leaves in the session: carried, looked for, or pinned

@@ -40,6 +40,8 @@ const (
 	transactionIdle
 	clientIdle
 	cancelledInQueue
+	transactionAborted
+	onReplicaOnly
 	statementModeOnly
 	tooManyChannels
 	inboxFull
@@ -135,6 +137,12 @@ var reasons = [...]pgwire.Kind{
 	clientIdle: {Code: "57P05", Severity: final, Message: tooLong, Detail: ends, Hint: raise, When: "A client did nothing for longer than `client_idle_timeout`."},
 	cancelledInQueue: {Code: "57014", Message: "canceling statement due to user request", Detail: "It was waiting for a server connection and had not begun.",
 		When: "A cancel request for a client that waits."},
+	transactionAborted: {Code: "25P02", Message: "current transaction is aborted, commands ignored until end of transaction block",
+		When: "A statement in a transaction that has failed before it got a server."},
+	onReplicaOnly: {Code: "25006", Message: "cannot execute this statement in a read-only transaction that runs on a replica",
+		Detail: "What it leaves in the session or locks would be on the replica only, and the transaction cannot go to the primary any more.",
+		Hint:   "Begin the transaction with /* outrigger: primary */ BEGIN.",
+		When:   "LISTEN, a session's lock, PREPARE and the like in a READ ONLY transaction that has read from a replica and is not READ COMMITTED, or holds a cursor or a savepoint."},
 	statementModeOnly: {Code: "0A000", Severity: final, Message: "transaction blocks are not allowed in statement mode",
 		Hint: "Set pool_mode to transaction for the database or the user.", When: "BEGIN with `pool_mode` statement."},
 	tooManyChannels: {Code: "54000", Message: "too many channels are listened to through the pooler",

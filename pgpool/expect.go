@@ -36,6 +36,7 @@ type expectation struct {
 	action  byte
 	unnamed bool       // parse, close: of the unnamed statement
 	again   bool       // parse: changes nothing in our books, because the server will refuse it or we do not know it
+	opens   bool       // query of ours: the BEGIN of a transaction that began here
 	wrote   bool       // query, function, sync: the unit may have written
 	shows   bool       // query, execute: the answer to SHOW outrigger.token, which the server knows as something else
 	tx      byte       // query, sync: what the unit does to its transaction (lost.go)

@@ -15,7 +15,7 @@ func TestAWriteThatWaitsFollowsThePrimary(t *testing.T) {
 		c.Roles = func([]Server) (Roles, error) { return roles, nil }
 	})
 	holder, waiter := p.connect(t, simple), p.connect(t, simple)
-	command(t, holder, "begin")
+	command(t, holder, "begin; select 1")
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	done := make(chan error, 1)

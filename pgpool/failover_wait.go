@@ -76,7 +76,7 @@ var (
 // giveUp answers the unit that waits for a server with an error.
 func (c *client) giveUp(e *pgwire.Error) {
 	if c.status != pgwire.Idle {
-		c.status = pgwire.InFailed
+		c.failed()
 	}
 	c.scan, c.renewable, c.granted = scan{}, false, false
 	c.since = c.w.loop.Now()

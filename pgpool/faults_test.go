@@ -342,7 +342,7 @@ func TestServerIsTerminated(t *testing.T) {
 		lost   int // units
 	}{
 		{"between units", step{query("select 1")}, nil, 0},
-		{"in a transaction", step{query("begin")}, nil, 0},
+		{"in a transaction", step{query("begin; select 1")}, nil, 0},
 		{"pinned", step{query("create temp table mine(x int)")}, nil, 0},
 		{"in a query", nil, step{query("select pg_sleep(3600)")}, 1},
 		{"in a pipeline", nil, join(run("select pg_sleep(3600)"), syncs, query("select 1"), run("select 1"), syncs), 3},

@@ -78,14 +78,13 @@ func (c *client) byNames(st *statement, d decision) decision {
 	default:
 		return d
 	}
-	v := c.judge(st).worst()
-	if c.serializable() {
-		return decision{why: forIsolation}
+	switch v := c.judge(st).worst(); {
+	case v != namesRead:
+		return decision{why: v.reason()}
+	case c.serializable():
+		return decision{why: forIsolation} // but for transactions of another isolation
 	}
-	if v == namesRead {
-		return decision{true, forRead}
-	}
-	return decision{why: v.reason()}
+	return decision{true, forRead}
 }
 
 // serializable tells whether transactions of the session are, unless they say otherwise: a replica refuses them (Hot

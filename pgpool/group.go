@@ -78,6 +78,7 @@ type sharedGroup struct {
 	codeChanges atomic.Uint64 // changes of code that were seen
 	lookWanted  atomic.Bool   // something depends on what is overdue for a look
 	sequences   atomic.Bool   // currval or lastval has been seen
+	varies      atomic.Bool   // servers have said different things at login
 }
 
 // dial connects to a server of the group.

@@ -111,7 +111,7 @@ func TestReloadMovesADatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := held.Exec(context.Background(), "begin"); err != nil {
+	if _, err := held.Exec(context.Background(), "begin; select 1"); err != nil {
 		t.Fatal(err)
 	}
 	for i, name := range []string{"moved_b", "moved_a", "moved_b"} {
@@ -151,7 +151,7 @@ func TestReloadChangesThePoolSizeWithoutDroppingAnyone(t *testing.T) {
 	a, b := p.connect(t, simple), p.connect(t, simple)
 	ctx := context.Background()
 	begin := func(c *pgx.Conn) {
-		if _, err := c.Exec(ctx, "begin"); err != nil {
+		if _, err := c.Exec(ctx, "begin; select 1"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -267,7 +267,7 @@ func TestReserveServersComeAndGo(t *testing.T) {
 	ctx := context.Background()
 	a, b := p.connect(t, simple), p.connect(t, simple)
 	for _, c := range []*pgx.Conn{a, b} { // b waits for the reserve
-		if _, err := c.Exec(ctx, "begin"); err != nil {
+		if _, err := c.Exec(ctx, "begin; select 1"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -422,7 +422,7 @@ func TestReloadWithoutADatabaseEndsItsClients(t *testing.T) {
 		return c
 	}
 	idle, busy, stays := connect("a"), connect("a"), connect("b")
-	command(t, busy, "begin")
+	command(t, busy, "begin; select 1")
 	tuning.Databases = map[string]Database{"b": tuning.Databases["b"]}
 	if err := p.Reload(tuning); err != nil {
 		t.Fatal(err)

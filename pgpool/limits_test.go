@@ -21,7 +21,7 @@ func fourServers(t *testing.T, p *testPooler, database string) (clients []*pgx.C
 		if err != nil {
 			t.Fatal(err)
 		}
-		command(t, c, "begin")
+		command(t, c, "begin; select 1")
 		clients = append(clients, c)
 	}
 	return clients
@@ -60,7 +60,7 @@ func TestOnlyWhatHelpsIsGivenUp(t *testing.T) {
 		}
 		clients = append(clients, c)
 	}
-	command(t, clients[0], "begin")
+	command(t, clients[0], "begin; select 1")
 	second, err := p.connectAs(t, "postgres", "a")
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestLoweredLimitsAreReached(t *testing.T) {
 func TestServerBeyondALoweredLimitIsNotLentAgain(t *testing.T) {
 	p := start(t, 1, nil)
 	c := p.connect(t, simple)
-	command(t, c, "begin")
+	command(t, c, "begin; select 1")
 	onPool := func(check func(*pool)) {
 		p.on(t, 0, func(w *worker) {
 			for _, g := range w.groups {

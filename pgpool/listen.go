@@ -461,6 +461,8 @@ func (c *client) listenFailed(r *listenRequest, e *pgwire.Error) {
 // mustLeave returns why the client ends with its transaction, or nil.
 func (c *client) mustLeave() *pgwire.Error {
 	switch {
+	case c.status != pgwire.Idle:
+		return nil // not in the middle of a transaction
 	case c.w.draining:
 		return shuttingDown.with()
 	case c.inbox != nil:

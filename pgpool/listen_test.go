@@ -347,7 +347,7 @@ func TestInboxIsBounded(t *testing.T) {
 	t.Run("in a transaction", func(t *testing.T) {
 		c := p.connect(t, "&default_query_exec_mode=simple_protocol")
 		mustExec(t, c, "listen flood")
-		mustExec(t, c, "begin")
+		mustExec(t, c, "begin; select 1")
 		flood(2 * maxInbox)
 		waitFor(t, "the client to be ended", func() bool {
 			_, err := c.Exec(context.Background(), "select 1")
@@ -686,7 +686,7 @@ func TestListenerCountsAsConnection(t *testing.T) {
 	ctx := context.Background()
 	c, d := p.connect(t, ""), p.connect(t, "")
 	mustExec(t, c, "listen a")
-	mustExec(t, c, "begin")
+	mustExec(t, c, "begin; select 1")
 	if _, err := d.Exec(ctx, "select 1"); !hasCode(err, "57014") {
 		t.Errorf("a third connection: %v", err)
 	}

@@ -143,6 +143,11 @@ func (s *server) part(c *client) {
 
 // survive answers what the lost server has not, and lets the client go on.
 func (c *client) survive(s *server, err error) {
+	if t := c.tx; t != nil && !t.sent && s.owed.n == 0 && !c.midUnit { // what ran there is answered, and was no part of it
+		s.part(c)
+		c.released()
+		return
+	}
 	words := s.words
 	if words == nil {
 		words = pgwire.AppendErrorResponse(nil, serverLost.with(err))
@@ -150,6 +155,9 @@ func (c *client) survive(s *server, err error) {
 	held := s.restoring || c.fence != nil // of a unit that is answered but for its ReadyForQuery
 	untold := c.status == pgwire.InBlock && s.owed.n == 0 && !c.midUnit && !held
 	c.status = c.answerLost(s, words)
+	if c.tx != nil {
+		c.endHere()
+	}
 	if held {
 		c.conn.Write(pgwire.AppendReadyForQuery(nil, c.status))
 	}
@@ -158,7 +166,7 @@ func (c *client) survive(s *server, err error) {
 		c.w.aborted[c] = &aborted{words: words}
 	}
 	c.inFlight, c.binds, c.executes = 0, 0, 0
-	c.bound, c.here = nil, parsed{}
+	c.bound, c.parsedAny, c.parsedUnnamed, c.parsedName = nil, false, false, ""
 	c.wrote, c.copyIn, c.notifies, c.granted, c.changing = false, false, false, false, false
 	if c.pin == pinSequence {
 		c.setPin(notPinned, nil) // the next currval says that there is no value

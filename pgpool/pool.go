@@ -314,6 +314,7 @@ func (p *pool) arrived(c *netloop.Conn, login auth.Session, epoch int32) *server
 		id: p.slots.dials.Add(1), epoch: epoch, expires: now.Add(jitter(p.group.shared.policy.Load().ServerLifetime))}
 	p.all[s] = struct{}{}
 	p.w.pooler.addBackend(s)
+	p.group.shared.compare(login)
 	policy := p.group.shared.policy.Load()
 	if policy.ConnectQuery != "" {
 		s.run(policy.ConnectQuery)

@@ -499,6 +499,9 @@ func TestCancelOfAWaitingQuery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := tx.Exec(ctx, "select 1"); err != nil { // a BEGIN by itself holds no server
+		t.Fatal(err)
+	}
 	failed := make(chan error, 1)
 	go func() {
 		_, err := waiter.Exec(ctx, "select 1")
@@ -593,6 +596,9 @@ func TestServerThatDiesIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := tx.Exec(ctx, "select 1"); err != nil { // a BEGIN by itself holds no server
+		t.Fatal(err)
+	}
 	if _, err := admin.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name in ('dies', 'outrigger')"); err != nil {
 		t.Fatal(err)
 	}
@@ -666,9 +672,7 @@ func TestQueryWaitTimeout(t *testing.T) {
 	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1; c.Tuning.Defaults.QueryWait = 300 * time.Millisecond })
 	ctx := context.Background()
 	a, b := p.connect(t, ""), p.connect(t, "")
-	if _, err := a.Begin(ctx); err != nil {
-		t.Fatal(err)
-	}
+	mustExec(t, a, "begin; select 1")
 	if _, err := b.Exec(ctx, "select 1"); !hasCode(err, "57014") || !strings.Contains(err.Error(), "query_wait_timeout") {
 		t.Errorf("got %v", err)
 	}
@@ -678,7 +682,7 @@ func TestQueryWaitTimeout(t *testing.T) {
 func TestDrainCutShort(t *testing.T) {
 	p := start(t, 1, nil)
 	busy, begun := p.connect(t, ""), p.connect(t, "")
-	mustExec(t, begun, "begin")
+	mustExec(t, begun, "begin; select 1")
 	patient, stop := context.WithTimeout(context.Background(), deadline)
 	defer stop()
 	failed := make(chan error, 1)

@@ -114,7 +114,7 @@ func (s *server) unasked(typ byte, frame []byte) (pass bool) {
 // ready handles ReadyForQuery, the end of a unit's answers. It reports whether the client gets it, or instead of it
 // replaced.
 func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte) {
-	ours, inspected, set, wrote, leaves := e.action == swallow, e.action == inspect, e.set, e.wrote, e.leaves
+	ours, inspected, opens, set, wrote, leaves := e.action == swallow, e.action == inspect, e.opens, e.set, e.wrote, e.leaves
 	s.owed.pop()
 	if s.owed.n == 0 {
 		clear(s.stmts.unsure)
@@ -135,6 +135,11 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	}
 	c := s.client
 	switch {
+	case opens:
+		if c != nil && c.tx != nil {
+			s.began = c.tx.began
+		}
+		return false, nil
 	case inspected:
 		s.inspected(failed)
 		if s.restoring && len(s.inspections) == 0 && !s.restores() {
@@ -154,6 +159,20 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	c.copyIn = false
 	c.status = status
 	s.wrote = s.wrote || wrote
+	if s.readOnly && !s.repeat {
+		switch t := c.tx; {
+		case t == nil && status != pgwire.Idle:
+			s.opened()
+		case t != nil && !t.sent: // a read outside of it
+			if c.status = pgwire.InBlock; failed {
+				c.failed()
+			}
+			return false, pgwire.AppendReadyForQuery(nil, c.status)
+		}
+	}
+	if t := c.tx; t != nil && t.sent && status == pgwire.Idle {
+		c.endHere()
+	}
 	if status != pgwire.Idle {
 		s.leftInTx = s.leftInTx || leaves
 		if c.policy.Mode == StatementMode {
@@ -237,6 +256,8 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 	switch {
 	case e.action == inspect || e.kind == kindQuery && e.action == swallow && s.fatal:
 		return s.fatal && s.lastWord(frame), nil
+	case e.opens && s.client == nil: // in a session that could not be restored (rejected)
+		return false, nil
 	case e.kind == kindQuery && e.action == swallow:
 		s.rejected(frame)
 		return false, nil

@@ -72,6 +72,11 @@ func (c *client) repeat(unit []byte, d decision) {
 	c.replay = append([]byte(nil), unit...)
 	c.midUnit, c.granted, c.inFlight = false, false, 0
 	c.binds, c.executes, c.bound, c.wrote = 0, 0, nil, false
+	c.status = pgwire.Idle
+	if t := c.tx; t != nil { // it is as if it had not been opened yet
+		c.status = pgwire.InBlock
+		t.sent, t.alone = false, t.alone && d.read
+	}
 	if c.acquire(d) {
 		c.pump()
 	}

@@ -105,7 +105,7 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 		s.conn.Write(frame)
 		s.expect(expectation{kind: kindParse, unnamed: true, stmt: st, prev: c.unnamed, prevOf: s.unnamed})
 		s.unnamed, c.unnamed = st, st
-		c.here.unnamed = true
+		c.parsedUnnamed = true
 		return
 	}
 	s.pool.stats.clientParses++
@@ -126,7 +126,7 @@ func (c *client) sendParse(s *server, frame []byte, whole bool) {
 		c.stmts = make(map[string]*statement)
 	}
 	c.stmts[e.name] = st
-	c.here.name = e.name
+	c.parsedName = e.name
 	if s.stmts.use(st) {
 		if c.inFlight == 0 && c.status != pgwire.InFailed {
 			s.synthesise(e)
@@ -328,6 +328,8 @@ type scan struct {
 	why       routeReason // what in it first is, or may be, no read
 	named     bool        // it has a Bind of a statement that servers may have prepared long ago
 	renewable bool        // and ends with Sync
+
+	marks marks
 }
 
 // scanUnit looks at the unit that starts at b. whole is false while bytes are missing; then the connection gathers them.
@@ -358,7 +360,12 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 			if typ == pgwire.Query {
 				c.unit = c.w.texts.query(body)
 				c.refers(c.unit)
-				sc.note(c.decide(c.unit))
+				d := c.decide(c.unit)
+				sc.note(d)
+				if c.tx != nil || !sc.has(hasBind) && c.unit.class.Flags.Has(classify.OpensTx) {
+					c.see(c.unit, d)
+				}
+				sc.mark(wasWhole, true)
 				return sc.decision(), true
 			}
 			name, text, ok := pgwire.CString(body)
@@ -377,14 +384,20 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 			}
 			st := c.bindTarget(rest[pgwire.HeaderLen:min(size, len(rest))])
 			c.unit = st
-			if st == nil {
-				sc.note(unknown)
-			} else {
-				sc.note(c.decide(st))
+			d := unknown
+			if st != nil {
+				d = c.decide(st)
 			}
+			sc.note(d)
+			if c.tx != nil || sc.has(opensReadOnly) || st != nil && !sc.has(hasBind) && st.class.Flags.Has(classify.OpensTx) {
+				c.see(st, d)
+			}
+			sc.mark(hasBind, true)
+			sc.mark(tiesDown, len(rest) > pgwire.HeaderLen && rest[pgwire.HeaderLen] != 0) // a portal with a name
 			sc.named = sc.named || st != nil && c.unnamed != st
 		case pgwire.Sync:
 			sc.renewable = sc.named
+			sc.mark(wasWhole, true)
 			return sc.decision(), len(rest) >= size
 		case pgwire.Flush, pgwire.FunctionCall:
 			return unknown, true // a Flush wants its answers now, and what follows is not known
@@ -398,6 +411,9 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 			}
 			c.conn.Expect(sc.pos + size)
 			return unknown, false
+		}
+		if typ == pgwire.Execute {
+			sc.executes(rest[pgwire.HeaderLen:size])
 		}
 		sc.pos += size
 	}

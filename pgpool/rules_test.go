@@ -98,7 +98,6 @@ func TestHints(t *testing.T) {
 			{"/* outrigger: replica */ select pg_advisory_unlock(7)", "primary"},
 			{"/* outrigger: replica */ select set_config('a.b', 'c', false)", "primary"},
 			{"/* outrigger: replica */ set application_name = 'x'", "primary"},
-			{"/* outrigger: replica */ begin", "primary"},
 			{"/* outrigger: replica */ select * from ruled for update", "primary"},
 			{"/* outrigger: replica */ prepare ruled_1 as select 1", "primary"},
 			{"/* outrigger: replica */ do $$ begin end $$", "primary"},
@@ -152,11 +151,11 @@ func TestSetRoute(t *testing.T) {
 			{"select 2", "replica"},
 
 			// Like any setting it knows transactions.
-			{"begin", "primary"}, {"set outrigger.route = 'primary'", "primary"}, {"rollback", "primary"},
+			{"begin", ""}, {"set outrigger.route = 'primary'", "primary"}, {"rollback", "primary"},
 			{"select 3", "replica"},
-			{"begin", "primary"}, {"set local outrigger.route = 'primary'", "primary"}, {"commit", "primary"},
+			{"begin", ""}, {"set local outrigger.route = 'primary'", "primary"}, {"commit", "primary"},
 			{"select 3", "replica"},
-			{"begin", "primary"}, {"set outrigger.route = 'primary'", "primary"}, {"commit", "primary"},
+			{"begin", ""}, {"set outrigger.route = 'primary'", "primary"}, {"commit", "primary"},
 			{"select 4", "primary"},
 			{"discard all", "primary"},
 			{"select 5", "replica"},
@@ -167,7 +166,7 @@ func TestSetRoute(t *testing.T) {
 			{`set outrigger.route = 'primary', 'replica'`, "primary 22023"},
 			{`set outrigger.route = ''`, "primary 22023"},
 			{"select 5", "replica"},
-			{"begin", "primary"}, {"set outrigger.route = 'elsewhere'", "primary 22023"}, {"select 6", "primary 25P02"}, {"rollback", "primary"},
+			{"begin", ""}, {"set outrigger.route = 'elsewhere'", "primary 22023"}, {"select 6", "primary 25P02"}, {"rollback", "primary"},
 			{"select 7", "replica"},
 		} {
 			// The write owes its session a replica that has it.
@@ -416,7 +415,7 @@ func TestShowRoutes(t *testing.T) {
 	p := startSplit(t, 2, nil)
 	c := p.connect(t, "&default_query_exec_mode=simple_protocol")
 	for _, sql := range []string{"select 1", "select 2", "/* outrigger: primary */ select 1", "select n from ruled for update",
-		"insert into ruled values (9, 9) on conflict do nothing", "set a.b = c", "begin", "commit", "do $$ begin end $$"} {
+		"insert into ruled values (9, 9) on conflict do nothing", "set a.b = c", "begin; commit", "do $$ begin end $$"} {
 		mustExec(t, c, sql)
 	}
 	console := p.admin(t)

@@ -51,14 +51,14 @@ func (c *client) send(typ byte, size int, b []byte) int {
 		s.sequencesOf = c
 		c.inFlight++
 	case pgwire.Parse:
-		c.here.any = true
+		c.parsedAny = true
 		c.sendParse(s, frame, n == size)
 	case pgwire.Bind:
 		c.sendBind(s, frame, size)
 	case pgwire.Describe:
 		c.sendDescribe(s, frame)
 	case pgwire.Close:
-		c.here.any = true
+		c.parsedAny = true
 		c.sendClose(s, frame)
 	case pgwire.Execute:
 		c.executes++
@@ -198,9 +198,9 @@ func (c *client) parsedBefore(name []byte) bool {
 		return false
 	}
 	if len(name) == 0 {
-		return !c.here.unnamed
+		return !c.parsedUnnamed
 	}
-	return string(name) != c.here.name
+	return string(name) != c.parsedName
 }
 
 // sendSync passes a Sync on and reports whether it ends the unit.
@@ -240,10 +240,10 @@ func (c *client) sent(unit bool) {
 		c.midUnit = false
 		c.granted = false
 		c.unitNo++
-		if c.here.any {
+		if c.parsedAny {
 			c.parsedIn = c.unitNo
 		}
-		c.here = parsed{}
+		c.parsedAny, c.parsedUnnamed, c.parsedName = false, false, ""
 	}
 	if s := c.server; s != nil && !c.midUnit && s.owed.n == 0 {
 		c.w.settleLater(s) // all was answered before all was sent, as when a COPY fails early

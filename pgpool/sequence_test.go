@@ -46,7 +46,7 @@ func TestCurrvalIsNeverAStrangers(t *testing.T) {
 			t.Errorf("%s: %d, %v", sql, n, err)
 		}
 	}
-	mustExec(t, b, "begin")
+	mustExec(t, b, "begin; select 1")
 	if n, err := value(b, "select currval('s')"); !hasCode(err, "55000") {
 		t.Errorf("in a transaction: %d, %v", n, err)
 	}

@@ -42,6 +42,7 @@ type server struct {
 	// A read can be repeated as long as the client has seen nothing of it (rerun.go); so can a unit that meets a plan that is
 	// out of date, on the same server (replan.go).
 	readOnly  bool       // it was a replica when it was lent
+	hosts     bool       // and runs a transaction of its client, not single reads
 	tentative bool       // nothing has been passed on yet
 	unit      []byte     // the client's bytes, to repeat them
 	alone     bool       // it is the primary, and the unit a plain read with nothing behind it
@@ -186,7 +187,11 @@ func (s *server) settle() {
 			return
 		}
 		s.unlink()
-		s.pool.put(s)
+		if s.status == pgwire.Idle {
+			s.pool.put(s)
+		} else {
+			s.cleanUp()
+		}
 		c.repeat(s.unit, s.elsewhere())
 		return
 	}
@@ -199,7 +204,7 @@ func (s *server) settle() {
 		return
 	}
 	if s.due.any() && c.policy.Mode != SessionMode {
-		if s.readOnly {
+		if s.readOnly && !s.hosts {
 			s.unlink()
 			s.discard()
 			if s.curious && s.learns() {
@@ -212,7 +217,17 @@ func (s *server) settle() {
 			return
 		}
 	}
-	c.keepSequences(s)
+	if s.hosts && c.keeps() { // what is left is on a replica, where the client will not be again
+		c.held = 0
+		c.setPin(notPinned, nil)
+		s.unlink()
+		s.discard()
+		c.released()
+		return
+	}
+	if !s.readOnly {
+		c.keepSequences(s)
+	}
 	if c.keeps() && !s.readOnly {
 		c.deliverHeld()
 		if e := c.mustLeave(); e != nil {
@@ -249,6 +264,7 @@ func (s *server) unlink() {
 		s.notifier.Store(0)
 	}
 	s.repeat, s.tentative, s.outdated, s.wrote, s.restoring, s.unproven = false, false, nil, false, false, false
+	s.hosts = false
 	s.readOn()
 	s.uncount()
 	s.pool.account(s)

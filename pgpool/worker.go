@@ -37,6 +37,8 @@ type worker struct {
 	lives     uint64                     // of listeners: the last one given
 
 	pins     int
+	open     int            // transactions that clients were told of here (deferred.go)
+	spare    []*transaction // for use again
 	draining bool
 	drained  chan struct{} // closed when the last client has gone while draining
 }
@@ -47,6 +49,7 @@ type group struct {
 	w       *worker
 	pools   []*pool
 	clients int
+	here    poolStats // what was answered without a server
 	routes  routeCounts
 	paused  bool   // nobody gets a server
 	removed bool   // its database is no longer configured
@@ -216,7 +219,7 @@ func (w *worker) keepHouse() {
 		}
 		g.look(now)
 	}
-	if w.idleLimits {
+	if w.idleLimits || w.open > 0 {
 		w.enforceIdle(now)
 	}
 	for shared, l := range w.listeners {
@@ -231,6 +234,7 @@ func (w *worker) keepHouse() {
 func (w *worker) bury(g *group) {
 	delete(w.groups, g.shared)
 	total := w.past[g.shared.key.database]
+	total.add(&g.here)
 	for _, p := range g.pools {
 		total.add(&p.stats)
 	}
@@ -311,7 +315,7 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 func (w *worker) drain() {
 	w.draining = true
 	for c := range w.clients {
-		if c.pool == nil && !c.awaits && !c.midUnit && (c.server == nil || c.server.idle()) {
+		if c.pool == nil && !c.awaits && c.status == pgwire.Idle && !c.midUnit && (c.server == nil || c.server.idle()) {
 			c.refuse(shuttingDown.with())
 		}
 	}

@@ -9,6 +9,7 @@
 //	classify.go        what is returned; statements and their first words
 //	body.go            the tokens of a statement: function calls, locks, writes inside
 //	set.go             SET and RESET
+//	transaction.go     BEGIN, COMMIT, and what may be between them on a replica
 //	lexer.go           tokens
 //	keyword.go         the words that matter
 //	named.go           the functions and relations that a statement names
