@@ -20,11 +20,12 @@ import (
 // leaderless is a primary and a replica, or only the replica.
 type leaderless struct {
 	alone
-	gone atomic.Bool
+	gone    atomic.Bool
+	without atomic.Bool // a replica
 }
 
 func (r *leaderless) Primary() (int, bool)         { return 0, !r.gone.Load() }
-func (r *leaderless) Usable(i int, _ *Policy) bool { return i == 1 }
+func (r *leaderless) Usable(i int, _ *Policy) bool { return i == 1 && !r.without.Load() }
 func (r *leaderless) Reached(int, uint64) bool     { return true }
 
 // announce tells the pooler that roles have changed.

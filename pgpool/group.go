@@ -378,7 +378,7 @@ func (p *Pooler) dialFirst(ctx context.Context, w *worker, d *firstDial) {
 		if d.err == nil {
 			d.err = err
 		}
-		if _, ok := errors.AsType[*pgwire.Error](err); ok {
+		if _, ok := errors.AsType[*pgwire.Error](err); ok && !isAway(err) {
 			break // it is there and refuses
 		}
 	}

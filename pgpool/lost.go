@@ -116,6 +116,9 @@ func (s *server) forsake(c *client, err error) {
 		s.part(c)
 	case s.runsAgain(c):
 		unit := s.unit
+		if !s.repeat { // counted already
+			s.pool.stats.repeated++
+		}
 		s.part(c)
 		c.repeat(unit, decision{true, forRead})
 	case s.told || s.body > 0 && !s.bodyDrop: // it has been told, or is in the middle of a message, where no error can be

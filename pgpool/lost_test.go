@@ -270,6 +270,72 @@ func TestALoneReadOnThePrimaryRunsAgain(t *testing.T) {
 	}
 }
 
+// A read that somebody has ended on the primary runs again on a replica, and if there is none, the client is told.
+func TestATerminatedReadIsNotSentBack(t *testing.T) {
+	roles := &leaderless{}
+	roles.without.Store(true)
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.Databases = fallback(testServer(t, 0), testServer(t, 1))
+		c.Roles = func([]Server) (Roles, error) { return roles, nil }
+	})
+	mustExec(t, direct(t, 0), "drop table if exists ended; create table ended(n int); insert into ended values (1)")
+	for _, replica := range []bool{false, true} {
+		roles.without.Store(true)
+		blocker := direct(t, 0)
+		mustExec(t, blocker, "begin; lock table ended in access exclusive mode")
+		w := p.own(t)
+		got := make(chan []string, 1)
+		go func() { got <- normalise(w.play(step{query("select n from ended")}, whole)) }()
+		waitFor(t, "the read to wait for the lock", func() bool { return len(p.pids(t)) == 1 && blocked(t, p.pids(t)[0]) })
+		roles.without.Store(!replica)
+		mustExec(t, direct(t, 0), fmt.Sprintf("select pg_terminate_backend(%d)", p.pids(t)[0]))
+		if replica {
+			waitFor(t, "the read to run elsewhere", func() (elsewhere bool) {
+				p.on(t, 0, func(wk *worker) {
+					for c := range wk.clients {
+						elsewhere = elsewhere || c.server != nil && c.server.pool.index == 1
+					}
+				})
+				return elsewhere
+			})
+			mustExec(t, blocker, "commit")
+		}
+		answer := <-got
+		if replica != slices.Contains(answer, `C "SELECT 1\x00"`) || !replica && !strings.HasPrefix(answer[0], "E ERROR 57P01") || answer[len(answer)-1] != `Z "I"` {
+			t.Errorf("with a replica %v: answered %s", replica, lines(answer))
+		}
+		blocker.Close(context.Background())
+		w.nc.Close()
+		p.settled(t, 0)
+	}
+}
+
+// A client that listens hears on, and is told when its lost transaction has ended, not before.
+func TestAClientThatListensSurvives(t *testing.T) {
+	p := start(t, 1, nil)
+	w := p.own(t)
+	w.play(join(query("listen survives"), query("begin")), whole)
+	mustExec(t, direct(t, 0), fmt.Sprintf("select pg_terminate_backend(%d)", p.pids(t)[0]))
+	waitFor(t, "the server to be given up", func() bool { return len(p.pids(t)) == 0 })
+	mustExec(t, direct(t, 0), "notify survives, 'meanwhile'")
+	waitFor(t, "the notification to come", func() (held bool) {
+		p.on(t, 0, func(wk *worker) {
+			for c := range wk.clients {
+				held = len(c.inbox.held) > 0
+			}
+		})
+		return held
+	})
+	if got := normalise(w.play(step{query("select 1")}, whole)); !strings.HasPrefix(got[0], "E ERROR 57P01") || len(w.heard) > 0 {
+		t.Errorf("answered %s, heard %v", lines(got), w.heard)
+	}
+	w.play(step{query("rollback")}, whole)
+	w.hear(1)
+	if len(w.heard) != 1 || !strings.Contains(w.heard[0], "meanwhile") {
+		t.Errorf("heard %v", w.heard)
+	}
+}
+
 // blocked tells whether a backend waits for a lock.
 func blocked(t *testing.T, pid uint32) bool {
 	t.Helper()
