@@ -118,12 +118,13 @@ func refusesRead(frame []byte) (refuses, always bool) {
 	return bytes.Contains(frame, serializedRoutine), false
 }
 
-// refusesHere tells whether the replica refuses a read that the primary would run, and remembers the statement if that is
-// so whoever sends it.
+// refusesHere tells whether the replica refuses a read that the primary would run. If that is so whoever sends it, it is
+// remembered until the catalog is known anew.
 func (s *server) refusesHere(frame []byte) bool {
 	refuses, always := refusesRead(frame)
-	if always {
-		s.client.refusedAsWrite()
+	if c := s.client; always && c.unit != nil {
+		c.unit.unloggedBy = c.group.shared.catalog.Load().ofNames()
+		c.w.texts.keep(c.unit)
 	}
 	return refuses
 }
@@ -156,6 +157,9 @@ func (c *client) judge(st *statement) verdicts {
 		g.wantLook()
 	}
 	n := known.ofNames()
+	if n != nil && st.unloggedBy == n {
+		return 1<<namesRead | 1<<namesUnlogged
+	}
 	if st.class.Class == st.class.Base && !n.selective() && !c.policy.selective() {
 		return 1 << namesRead
 	}

@@ -25,8 +25,8 @@ func (n *knownNames) selective() bool { return n != nil && (n.shadows || len(n.r
 // namesSQL asks for them, at the end of learnSQL: the functions ('F'), with their volatility and whether they are in C; an
 // aggregate is as volatile as the functions that it is made of. The relations that a replica cannot read, or reads
 // differently ('R'): unlogged and foreign tables, and sequences, which are up to 32 values ahead in the log. And what
-// reading a view, a table with policies, or a parent of others runs and reads ('E'), by the oids in their trees, because
-// pg_depend leaves out what is built in. Security definer does not matter: the rights are the same everywhere. Neither
+// reading a view, a table with policies, or a parent of others runs and reads ('E'), by the oids in their trees (pg_node_tree:
+// relid; funcid and opfuncid; aggfnoid and winfnoid), because pg_depend leaves out what is built in. Security definer does not matter: the rights are the same everywhere. Neither
 // does parallel safety: PARALLEL UNSAFE is the default, and says nothing of what a function does.
 const namesSQL = `
 UNION ALL SELECT 'F', pg_catalog.concat(n.nspname, pg_catalog.chr(1), p.proname),
@@ -40,14 +40,15 @@ UNION ALL SELECT 'R', pg_catalog.concat(n.nspname, pg_catalog.chr(1), c.relname)
  WHERE (SELECT yes FROM changed) AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
   AND (c.relkind IN ('S', 'f') OR c.relkind IN ('r', 'p', 'm') AND c.relpersistence OPERATOR(pg_catalog.=) 'u')
 UNION ALL SELECT DISTINCT 'E', pg_catalog.concat(n.nspname, pg_catalog.chr(1), c.relname),
-  CASE m[1] WHEN 'relid' THEN (SELECT pg_catalog.concat('r', rn.nspname, pg_catalog.chr(1), r.relname) FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid OPERATOR(pg_catalog.=) r.relnamespace
-    WHERE r.oid OPERATOR(pg_catalog.=) m[2]::pg_catalog.oid AND r.oid OPERATOR(pg_catalog.<>) c.oid)
+  CASE mark WHEN ':relid ' THEN (SELECT pg_catalog.concat('r', rn.nspname, pg_catalog.chr(1), r.relname) FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid OPERATOR(pg_catalog.=) r.relnamespace
+    WHERE r.oid OPERATOR(pg_catalog.=) pg_catalog.split_part(pg_catalog.left(piece, 12), ' ', 1)::pg_catalog.oid AND r.oid OPERATOR(pg_catalog.<>) c.oid)
    ELSE (SELECT pg_catalog.concat('f', fn.nspname, pg_catalog.chr(1), f.proname) FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_namespace fn ON fn.oid OPERATOR(pg_catalog.=) f.pronamespace
-    WHERE f.oid OPERATOR(pg_catalog.=) m[2]::pg_catalog.oid AND (f.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid OR f.provolatile OPERATOR(pg_catalog.<>) 'i')) END
- FROM (SELECT ev_class AS oid, ev_action::pg_catalog.text AS tree FROM pg_catalog.pg_rewrite WHERE ev_type OPERATOR(pg_catalog.=) '1' UNION ALL SELECT polrelid, polqual::pg_catalog.text FROM pg_catalog.pg_policy) t
+    WHERE f.oid OPERATOR(pg_catalog.=) pg_catalog.split_part(pg_catalog.left(piece, 12), ' ', 1)::pg_catalog.oid AND (f.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid OR f.provolatile OPERATOR(pg_catalog.<>) 'i')) END
+ FROM (SELECT o.oid, pg_catalog.concat(o.tree) AS tree FROM (SELECT ev_class AS oid, ev_action::pg_catalog.text AS tree FROM pg_catalog.pg_rewrite WHERE ev_type OPERATOR(pg_catalog.=) '1'
+   UNION ALL SELECT polrelid, polqual::pg_catalog.text FROM pg_catalog.pg_policy) o WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND (SELECT yes FROM changed) OFFSET 0) t
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace,
-  pg_catalog.regexp_matches(t.tree, ':(relid|funcid|opfuncid|aggfnoid|winfnoid) ([1-9][0-9]*)', 'g') m
- WHERE (SELECT yes FROM changed) AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND c.relkind IN ('v', 'r', 'p') AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
+  pg_catalog.unnest('{":relid ","funcid ","fnoid "}'::pg_catalog.text[]) mark, pg_catalog.unnest((pg_catalog.string_to_array(t.tree, mark))[2:]) piece
+ WHERE c.relkind IN ('v', 'r', 'p') AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
 UNION ALL SELECT 'E', pg_catalog.concat(n.nspname, pg_catalog.chr(1), c.relname), pg_catalog.concat('r', rn.nspname, pg_catalog.chr(1), r.relname)
  FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhparent JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   JOIN pg_catalog.pg_class r ON r.oid OPERATOR(pg_catalog.=) i.inhrelid JOIN pg_catalog.pg_namespace rn ON rn.oid OPERATOR(pg_catalog.=) r.relnamespace

@@ -28,6 +28,8 @@ type statement struct {
 	named    verdicts
 	namedBy  *knownNames
 	namedFor *Policy
+	// unloggedBy: a replica refused it because of an unlogged relation that these do not have.
+	unloggedBy *knownNames
 	// primaryOnly: a replica refused it as a write (25006).
 	primaryOnly bool
 	// reworded: body is not what clients sent (routesetting.go, token.go).

@@ -102,13 +102,16 @@ func (s *scanner) relation(b *bodyState) {
 	}
 }
 
-// copied notes the relation behind COPY.
+// copied notes the relation behind COPY, at the current token.
 func (s *scanner) copied() {
-	for s.tok.kind == kindWord || s.tok.kind == kindQuoted {
-		if s.advance(); s.tok.kind != kindDot {
-			break
+	ahead, name := s.lexer, s.tok
+	var dot, schema token
+	for name.kind == kindWord || name.kind == kindQuoted {
+		t := ahead.next()
+		if t.kind != kindDot {
+			s.name(name, dot, schema, false, true)
+			return
 		}
-		s.advance()
+		schema, dot, name = name, t, ahead.next()
 	}
-	s.name(s.p1, s.p2, s.p3, false, true)
 }
