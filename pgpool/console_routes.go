@@ -161,14 +161,36 @@ func (g *group) explain(user string, policy *Policy, sql string) *admin.RouteAns
 	a := &admin.RouteAnswer{Database: g.shared.key.database, User: user, Class: st.class.Class.String(), Hint: st.class.Hint.String(),
 		Flags: st.class.Flags.Names(), Route: route.String(), RouteFrom: from, Side: why.side(), Reason: why.String()}
 	a.Names = g.names(st, policy)
+	if chosen == nil {
+		a.Side = "none" // reads_without_replica: error
+	}
 	for _, p := range g.pools {
-		state := g.state(p, c)
-		if p == chosen {
-			state += ", chosen"
+		server := g.shared.up.server(p.index)
+		if server.vacant() {
+			continue
 		}
-		a.Servers = append(a.Servers, admin.RouteServer{Addr: g.shared.up.server(p.index).Addr, State: state})
+		state := g.state(p, c)
+		switch {
+		case p == chosen:
+			state += ", chosen"
+		case chosen != nil && p.judge(c, g.shared.policy.Load()) == fitnessUsable:
+			state += g.farther(p, chosen)
+		}
+		a.Servers = append(a.Servers, admin.RouteServer{Addr: server.label(), State: state})
 	}
 	return a
+}
+
+// farther says why a usable replica comes behind another, if it does whatever there is to do.
+func (g *group) farther(p, chosen *pool) string {
+	own, other, zone := g.shared.up.server(p.index), g.shared.up.server(chosen.index), g.w.tuning().Zone
+	switch {
+	case chosen.isReplica() && own.rank(zone) <= other.rank(zone) || !chosen.isReplica():
+		return ""
+	case own.Backup && !other.Backup:
+		return ", but a backup"
+	}
+	return ", but in another zone"
 }
 
 // names lists what st calls and names, with what is known of it.
@@ -214,7 +236,7 @@ func (g *group) state(p *pool, c *client) string {
 	case fitnessPrimary:
 		return role
 	case fitnessUnusable:
-		return "not a replica"
+		return v.String()
 	default:
 		return "replica, " + v.String()
 	}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -410,6 +412,24 @@ func TestStandbySessions(t *testing.T) {
 	}
 }
 
+// A standby session writes nowhere, also while the primary stands in for the replicas.
+func TestStandbySessionsStayReadOnlyOnThePrimary(t *testing.T) {
+	setUpRules(t)
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.Route = RouteReplica })
+	for _, mode := range []string{"cache_statement", "simple_protocol"} {
+		c := p.connect(t, "&default_query_exec_mode="+mode)
+		mustExec(t, c, "select n from ruled")
+		for _, sql := range []string{"insert into ruled values (4, 0)", "select note_it(true)", "/* outrigger: primary */ update ruled set n = 5"} {
+			if _, err := c.Exec(context.Background(), sql); err == nil || !strings.Contains(err.Error(), "25006") {
+				t.Errorf("%s: %s: %v", mode, sql, err)
+			}
+		}
+		// As on a direct connection, who wants to write can say so: rights are what keeps users from it.
+		mustExec(t, c, "set default_transaction_read_only = off")
+		mustExec(t, c, "update ruled set n = 0")
+	}
+}
+
 func TestShowRoutes(t *testing.T) {
 	setUpRules(t)
 	p := startSplit(t, 2, nil)
@@ -500,6 +520,11 @@ func TestExplainRoute(t *testing.T) {
 	}
 	p.connect(t, "")
 	p.learned(t, "postgres")
+	for _, sql := range []string{"select 1", "delete from ruled"} {
+		if got := explain("for nobody@postgres " + sql)["user"]; got[0] != "nobody|" {
+			t.Errorf("user %q", got)
+		}
+	}
 	// What a replica has refused is known.
 	c := p.connect(t, "&default_query_exec_mode=simple_protocol")
 	mustExec(t, c, "select note_it(true) /* outrigger: replica */")
@@ -509,6 +534,46 @@ func TestExplainRoute(t *testing.T) {
 	}
 	if _, err := console.Exec(context.Background(), "explain route for nowhere_at_all@ select 1"); err == nil {
 		t.Error("a database without a name was taken")
+	}
+}
+
+// someUp has a primary and replicas, of which the last is down.
+type someUp struct{ alone }
+
+func (someUp) Usable(i int, _ *Policy) bool { return i > 0 && i < 5 }
+func (someUp) Reached(int, uint64) bool     { return true }
+
+func TestExplainRouteSaysWhyNotTheOthers(t *testing.T) {
+	p := start(t, 1, func(c *Config) {
+		c.Roles = func([]Server) (Roles, error) { return someUp{}, nil }
+		servers := []Server{testServer(t, 0)}
+		for i, s := range []Server{{Zone: "a"}, {Zone: "b"}, {Zone: "a", Backup: true}, {Zone: "a"}, {Zone: "a"}} {
+			s.Network, s.Addr, s.Credentials = "tcp", fmt.Sprint("replica-", i+1, ":5432"), servers[0].Credentials
+			servers = append(servers, s)
+		}
+		c.Tuning.Databases = map[string]Database{"shop": {Servers: servers}}
+		c.Tuning.Zone = "a"
+	})
+	p.mu.Lock()
+	for _, u := range p.upstreams {
+		u.standings[4].fail(time.Since(p.started), 1, time.Hour)
+	}
+	p.mu.Unlock()
+	console := p.admin(t)
+	rows, err := console.Query(context.Background(), "explain route select 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for rows.Next() {
+		if v, err := rows.Values(); err == nil && v[0] == "server" {
+			got = append(got, v[2].(string))
+		}
+	}
+	want := []string{"primary", "replica, usable, chosen", "replica, usable, but in another zone", "replica, usable, but a backup",
+		"replica, breaker is open", "down, or not following the primary"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
