@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fake plays a primary (server 0) and a replica over memory.
 type fake struct {
-	down             atomic.Bool
+	down, hangs      atomic.Bool
 	lsn, replayed    atomic.Int64
 	inserts, replays atomic.Int64 // samples asked for
 	probes           atomic.Int64
@@ -42,6 +42,9 @@ func (f *fake) dial(_ context.Context, server int) (net.Conn, error) {
 			m, err := b.Receive()
 			if err != nil || f.down.Load() {
 				return
+			}
+			if f.hangs.Load() {
+				continue
 			}
 			var row []string
 			switch m.(*pgproto3.Query).String {
@@ -402,6 +405,36 @@ func TestMove(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		if s := m.Snapshot().Servers[1]; s.Up || s.Within(0, 0) || f.probes.Load()-before > 3 {
 			t.Errorf("gone: %+v, %d probes", s, f.probes.Load()-before)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		f.serving.Wait()
+	})
+}
+
+// A server that takes connections and answers nothing is down one interval and one timeout later.
+func TestAServerThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		m, err := New(Config{Servers: []string{"0", "1"}, Dial: f.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		time.Sleep(10 * time.Second)
+		f.hangs.Store(true)
+		time.Sleep(time.Second + 2*time.Second + 100*time.Millisecond)
+		if _, ok := m.Snapshot().Primary(); ok || m.Snapshot().Servers[0].LastError == nil {
+			t.Errorf("not missed: %+v", m.Snapshot())
+		}
+		f.hangs.Store(false)
+		time.Sleep(2*time.Second + 300*time.Millisecond) // one that asked before may have to give up first
+		if _, ok := m.Snapshot().Primary(); !ok {
+			t.Errorf("not found again: %+v", m.Snapshot())
 		}
 		cancel()
 		if err := <-done; err != nil {
