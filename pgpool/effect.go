@@ -41,7 +41,7 @@ func (c *client) effect(st *statement) *setChange {
 		c.notifying()
 	}
 	if st.class.Class < classify.Session && !flags.Has(classify.StateMask) {
-		if known := c.group.shared.catalog.Load(); st.class.Class == classify.Read && known.hasHazards() {
+		if known := c.group.shared.catalog.Load(); (st.class.Class == classify.Read || st.class.Class == classify.CopyOut) && known.hasHazards() {
 			c.mayLeave(st) // it may read a view
 		}
 		return nil

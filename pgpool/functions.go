@@ -131,7 +131,13 @@ func (s *server) refusesHere(frame []byte) bool {
 
 // mayRead tells whether nothing but what it calls and names can make st more than a read.
 func (s *statement) mayRead() bool {
-	return s.class.Base == classify.Read && s.class.Flags&^classify.Pids == 0
+	switch r := &s.class; r.Base {
+	case classify.Read:
+		return r.Flags&^classify.Pids == 0
+	case classify.CopyOut:
+		return classify.CopiesQuery(textOf([]byte(s.body)), r)
+	}
+	return false
 }
 
 // writes tells whether st may write on the primary, and leaves tells whether it may leave anything in the session.

@@ -109,6 +109,10 @@ var functionsCases = []struct{ sql, want string }{
 	{"select * from pg_stat_activity", "primary"},
 	{"explain analyze select stable_sql(1)", "replica"},
 	{"explain analyze select volatile_sql()", "primary"},
+	{"copy (select stable_sql(n) from t) to stdout", "replica"},
+	{"copy (select volatile_sql()) to stdout", "primary"},
+	{"copy (select * from over_view) to stdout", "primary"},
+	{"copy t to stdout", "primary"},
 
 	{"select * from plain", "replica"},
 	{"select * from over_stable", "replica"},

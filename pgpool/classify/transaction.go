@@ -179,11 +179,12 @@ func Split(sql []byte) (first, rest []byte) {
 	return sql[start:end], sql[t.start:]
 }
 
-// CopiesQuery tells whether a string that is one COPY to the client has a query in parentheses, not a table.
+// CopiesQuery tells whether a string that is one COPY to the client has a query in parentheses, not a table. Whether the
+// query only reads is up to what it calls (Result.Base).
 func CopiesQuery(sql []byte, r *Result) bool {
 	p := phrase{lexer: lexer{src: sql}}
 	p.start()
-	return r.Class == CopyOut && r.Statements == 1 && r.Flags == Copy && p.accept("copy") && p.tok.kind == kindOpen
+	return r.Base == CopyOut && r.Statements == 1 && r.Flags&^Pids == Copy && p.accept("copy") && p.tok.kind == kindOpen
 }
 
 // phrase reads a statement whose words are all known.
