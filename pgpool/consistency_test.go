@@ -317,3 +317,32 @@ func TestClusterReadsWhatOthersHaveWritten(t *testing.T) {
 	c := p.connect(t, "")
 	waitFor(t, "the replica to be read again", func() bool { return where(t, c) == "replica" })
 }
+
+// At the start of a page or of a file the log's end, as the primary tells it, is behind a header that a replica does not
+// reach before something else is written. It need not be.
+func TestALogThatEndsWithAPageIsReached(t *testing.T) {
+	p := startSplit(t, 1, nil)
+	primary := direct(t, 0)
+	for _, tc := range []struct{ what, sql string }{
+		{"file", "select pg_switch_wal()"},
+		{"page", `do $$ begin
+			for i in 1..100000 loop
+				perform pg_logical_emit_message(false, 'fill', repeat('x', (random() * 100)::int));
+				exit when mod(pg_current_wal_insert_lsn() - '0/0'::pg_lsn, 8192) = 24;
+			end loop; end $$`},
+	} {
+		c := p.connect(t, "")
+		mustExec(t, c, "select pg_advisory_xact_lock(1)") // so that it takes a floor
+		waitFor(t, "the log to end with a "+tc.what, func() bool { // others may write too
+			mustExec(t, primary, tc.sql)
+			n := number(t, primary, "select mod(pg_current_wal_insert_lsn() - '0/0'::pg_lsn, 8192)::int")
+			return n == 24 || n == 40
+		})
+		mustExec(t, c, "/* outrigger: primary */ select 1")
+		for end := time.Now().Add(5 * time.Second); where(t, c) != "replica"; {
+			if time.Now().After(end) { // soon the primary writes something by itself
+				t.Fatalf("%s: the replica is not read although it has everything", tc.what)
+			}
+		}
+	}
+}
