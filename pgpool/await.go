@@ -6,8 +6,10 @@ import "time"
 // because it is not known yet which pool it is for.
 
 const (
-	// longestAwait bounds that wait. Who waits in vain does not wait again for stay.
-	longestAwait = 25 * time.Millisecond
+	// firstAwait bounds that wait. Who waits in vain does not wait again for stay. Then the wait may be twice as long, and so
+	// will be the time without, up to mostInVain times: waits are a fortieth of the time at most, whatever the replicas' lag.
+	firstAwait = 25 * time.Millisecond
+	mostInVain = 2
 	// glances is the time between two looks at the replicas meanwhile.
 	glances = 2 * time.Millisecond
 )
@@ -25,7 +27,7 @@ func (c *client) mayAwait() bool { return c.sessionFloor() && c.past(c.w.clients
 // await has the client's read wait.
 func (w *worker) await(c *client, d decision) {
 	c.awaits = true
-	w.awaiting = append(w.awaiting, awaiting{c, d, w.loop.Now().Add(longestAwait)})
+	w.awaiting = append(w.awaiting, awaiting{c, d, w.loop.Now().Add(firstAwait << c.inVain)})
 	if w.glance == nil {
 		w.glance = w.loop.NewTimer(w.lookAtReplicas)
 	}
@@ -43,10 +45,11 @@ func (w *worker) lookAtReplicas() {
 		switch {
 		case c.closing || !c.awaits: // it has gone, or was cancelled
 		case c.group.isShown(c):
-			c.patient = w.clientsTime() + uint32(afterWrite/time.Millisecond) // it may be taken elsewhere yet
+			c.patient, c.inVain = w.clientsTime()+uint32(afterWrite/time.Millisecond), 0 // it may be taken elsewhere yet
 			c.awaited(a.d)
 		case now.After(a.until):
-			c.patient = w.clientsTime() + uint32(stay/time.Millisecond)
+			c.patient = w.clientsTime() + uint32(stay<<c.inVain/time.Millisecond)
+			c.inVain = min(c.inVain+1, mostInVain)
 			c.awaited(a.d)
 		default:
 			w.awaiting = append(w.awaiting, a)

@@ -63,6 +63,7 @@ type reading struct {
 	patient uint32 // in clients' time: no read waits for a replica before
 	settled uint32 // in clients' time: it stays with its replica until then
 	asked   bool   // it has asked for something that a replica could answer since it wrote
+	inVain  uint8  // times in a row that one has, up to mostInVain
 	awaits  bool   // its read waits for a replica: see await.go
 }
 

@@ -83,6 +83,7 @@ type slowRoles struct {
 	alone
 	floors, done atomic.Uint64
 	lives        atomic.Uint32
+	lost         atomic.Int32
 }
 
 func (r *slowRoles) Usable(i int, _ *Policy) bool { return i == 1 }
@@ -332,7 +333,7 @@ func TestALogThatEndsWithAPageIsReached(t *testing.T) {
 			end loop; end $$`},
 	} {
 		c := p.connect(t, "")
-		mustExec(t, c, "select pg_advisory_xact_lock(1)") // so that it takes a floor
+		mustExec(t, c, "select pg_advisory_xact_lock(1)")          // so that it takes a floor
 		waitFor(t, "the log to end with a "+tc.what, func() bool { // others may write too
 			mustExec(t, primary, tc.sql)
 			n := number(t, primary, "select mod(pg_current_wal_insert_lsn() - '0/0'::pg_lsn, 8192)::int")
@@ -346,3 +347,35 @@ func TestALogThatEndsWithAPageIsReached(t *testing.T) {
 		}
 	}
 }
+
+// Who leaves its replica for another sees there what it has seen here, whatever the other is behind.
+func TestWhatAReplicaHasShownIsShownByTheNext(t *testing.T) {
+	roles := &slowRoles{}
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.Databases = fallback(testServer(t, 0), testServer(t, 1), testServer(t, 1))
+		c.Roles = func([]Server) (Roles, error) { return &lostRoles{slowRoles: roles}, nil }
+	})
+	c := p.connect(t, "")
+	if got := where(t, c); got != "replica" {
+		t.Fatalf("the %s is read", got)
+	}
+	var first int
+	p.on(t, 0, func(w *worker) {
+		for cl := range w.clients {
+			first = int(cl.replica) - 1
+		}
+	})
+	roles.lost.Store(int32(first))
+	if got := where(t, c); got != "primary" {
+		t.Fatalf("the %s is read before the other is known to show the same", got)
+	}
+	roles.arrive()
+	if got := where(t, c); got != "replica" {
+		t.Fatalf("the %s is read when it is known to", got)
+	}
+}
+
+// lostRoles has two replicas, one of which may be lost.
+type lostRoles struct{ *slowRoles }
+
+func (r *lostRoles) Usable(i int, _ *Policy) bool { return i > 0 && int32(i) != r.lost.Load() }

@@ -101,8 +101,8 @@ func setDefault(d *time.Duration, value time.Duration) {
 func (m *Monitor) Snapshot() *Snapshot { return m.snapshot.Load() }
 
 // Floor is taken after a commit has returned. Reads that must see it may go to a replica once ReplicaHasReached. Nothing
-// is asked of the servers for it until somebody wants it.
-func (m *Monitor) Floor() Floor { return Floor(m.positions.started.Load() + 1) }
+// is asked of the servers for it until somebody wants it, or the primary is probed anyway.
+func (m *Monitor) Floor() Floor { return Floor(m.positions.take()) }
 
 // Want has the servers asked until a floor is reached.
 func (m *Monitor) Want(floor Floor) {
@@ -249,6 +249,7 @@ func (w *watcher) run(ctx context.Context) {
 			w.probe(ctx)
 			w.probed = time.Now()
 			w.nextTime = w.probed.Add(w.interval())
+			w.m.Want(Floor(w.m.positions.taken.Load())) // nobody's is left open for longer
 		}
 		pause := time.Until(w.nextTime)
 		if w.sample() {

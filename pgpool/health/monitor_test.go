@@ -106,16 +106,19 @@ func TestSamplerPace(t *testing.T) {
 		}
 
 		floor := m.Floor()
-		time.Sleep(time.Second)
-		if n := f.inserts.Load() + f.replays.Load(); n != 0 {
-			t.Fatalf("%d samples for a floor that nobody wants", n)
+		f.replayed.Store(1000)
+		time.Sleep(3 * time.Second)
+		if n := f.inserts.Load(); n != 1 || !m.ReplicaHasReached(1, floor) {
+			t.Fatalf("%d samples for a floor that nobody wants, reached %v", n, m.ReplicaHasReached(1, floor))
 		}
+		f.lsn.Store(1100)
+		floor = m.Floor()
 		m.Want(floor)
 		time.Sleep(4 * time.Millisecond)
-		if f.inserts.Load() != 1 || m.ReplicaHasReached(1, floor) {
+		if f.inserts.Load() != 2 || m.ReplicaHasReached(1, floor) {
 			t.Fatalf("%d samples, reached %v", f.inserts.Load(), m.ReplicaHasReached(1, floor))
 		}
-		f.replayed.Store(1000)
+		f.replayed.Store(1100)
 		time.Sleep(10 * time.Millisecond)
 		if !m.ReplicaHasReached(1, floor) {
 			t.Fatal("not reached")

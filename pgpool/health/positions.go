@@ -23,6 +23,7 @@ type positions struct {
 	started  atomic.Uint64             // number of the sample that began last
 	done     atomic.Uint64             // number of the sample that is complete
 	wanted   atomic.Uint64             // the highest floor that somebody waits for
+	taken    atomic.Uint64             // the highest floor that there is
 	lsn      [sampleRing]atomic.Uint64 // of sample n at n % sampleRing; a later, higher one may have replaced it
 	sparse   [sampleRing]atomic.Uint64 // the same of every sparsely-th sample
 	replayed []atomic.Uint64           // by server: the position it has replayed, 0 if unknown
@@ -85,6 +86,13 @@ func (p *positions) reached(server int, floor uint64) bool {
 	return known && p.replayed[server].Load() >= lsn
 }
 
+// take returns a floor.
+func (p *positions) take() uint64 {
+	floor := p.started.Load() + 1
+	raise(&p.taken, floor)
+	return floor
+}
+
 // restarted notes that server may have been started since it was last asked. What it had replayed by then it may have to
 // replay again.
 func (p *positions) restarted(server int) {
@@ -93,13 +101,16 @@ func (p *positions) restarted(server int) {
 }
 
 // want raises the floor that is waited for and tells whether that is news.
-func (p *positions) want(floor uint64) bool {
+func (p *positions) want(floor uint64) bool { return raise(&p.wanted, floor) }
+
+// raise makes a at least to, and tells whether it was less.
+func raise(a *atomic.Uint64, to uint64) bool {
 	for {
-		old := p.wanted.Load()
-		if old >= floor {
+		old := a.Load()
+		if old >= to {
 			return false
 		}
-		if p.wanted.CompareAndSwap(old, floor) {
+		if a.CompareAndSwap(old, to) {
 			return true
 		}
 	}
