@@ -78,6 +78,7 @@ type statements struct {
 	seed  maphash.Seed
 	seen  *[sightings]uint32 // fingerprints of simple queries
 	named namedLast
+	key   []byte // find's
 }
 
 func newStatements(names *statementNames) statements {
@@ -92,11 +93,17 @@ func (t *statements) find(body []byte, scope string) *statement {
 		}
 		return t.insert(string(body), t.make(t.names.next(), body))
 	}
-	key := scope + "\x00" + string(body)
-	if s, ok := t.byKey[key]; ok {
-		return s.touched()
+	t.key = append(append(append(t.key[:0], scope...), 0), body...)
+	s, ok := t.byKey[string(t.key)]
+	if ok {
+		s.touched()
+	} else {
+		s = t.insert(string(t.key), t.make(t.names.next(), body))
 	}
-	return t.insert(key, t.make(t.names.next(), body))
+	if cap(t.key) > maxTableText {
+		t.key = nil
+	}
+	return s
 }
 
 // query returns the statement of a simple Query's body. The table takes a text in when it comes again: programs that

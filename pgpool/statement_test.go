@@ -3,6 +3,8 @@ package pgpool
 import (
 	"fmt"
 	"testing"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/classify"
 )
 
 // Texts that never come again stay out of the table, and others get in with their second coming.
@@ -41,5 +43,59 @@ func TestTableIsBounded(t *testing.T) {
 	}
 	if len(table.byKey) < tableBudget/maxTableText/2 {
 		t.Errorf("only %d texts are kept", len(table.byKey))
+	}
+}
+
+// The texts of a benchmark: what classify's calls 200 bytes, as a Query's body and as a Parse's behind the name.
+var (
+	query200 = []byte(judged200 + "\x00")
+	parse200 = []byte(judged200 + "\x00\x00\x01\x00\x00\x00\x19")
+)
+
+// filledTable knows many texts, and these.
+func filledTable() *statements {
+	table := newStatements(&statementNames{})
+	for i := range 10_000 {
+		table.find(fmt.Appendf(nil, "select %d\x00\x00\x00", i), "")
+	}
+	for range 2 {
+		table.query(query200)
+		table.find(parse200, "")
+		table.find(parse200, "app, public")
+	}
+	return &table
+}
+
+func TestLookupsAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	table := filledTable()
+	for name, look := range map[string]func(){
+		"query":         func() { table.query(query200) },
+		"find":          func() { table.find(parse200, "") },
+		"find in scope": func() { table.find(parse200, "app, public") },
+		"classify":      func() { classify.Classify(query200[:len(query200)-1]) },
+	} {
+		if n := testing.AllocsPerRun(100, look); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// BenchmarkLookup is a hit: a text that is known. What a miss adds is package classify's benchmark.
+func BenchmarkLookup(b *testing.B) {
+	table := filledTable()
+	for name, look := range map[string]func(){
+		"of=query":         func() { table.query(query200) },
+		"of=parse":         func() { table.find(parse200, "") },
+		"of=parse/scope=1": func() { table.find(parse200, "app, public") },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				look()
+			}
+		})
 	}
 }

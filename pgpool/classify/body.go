@@ -17,7 +17,9 @@ func (s *scanner) body(class Class) Class {
 			b.raise(Write) // inside parentheses: CREATE RULE
 			s.odd = s.odd || class < Write
 		}
-		s.look(&b)
+		if s.tok.kind <= kindClose || s.naming && s.tok.kind != kindDot {
+			s.look(&b)
+		}
 	}
 	if s.naming {
 		s.relation(&b)
@@ -63,7 +65,7 @@ func (b *bodyState) raise(c Class) { b.class = max(b.class, c) }
 
 // look judges the current token with those before it.
 func (s *scanner) look(b *bodyState) {
-	if s.naming {
+	if s.naming && (s.p1.kind != kindDot || s.tok.kind > kindQuoted) {
 		s.relation(b)
 	}
 	switch s.tok.kind {
@@ -72,7 +74,9 @@ func (s *scanner) look(b *bodyState) {
 	case kindQuoted:
 		name := s.src[s.tok.start+1 : max(s.tok.end-1, s.tok.start+1)]
 		s.lookRelation(b, name)
-		s.lookAttribute(b, name)
+		if s.p1.kind == kindDot {
+			s.lookAttribute(b, name)
+		}
 	case kindOpen:
 		if s.p1.word == kwOperator {
 			s.operator()
@@ -115,11 +119,17 @@ func (s *scanner) look(b *bodyState) {
 func (s *scanner) lookWord(b *bodyState) {
 	switch s.tok.word {
 	case kwNone:
+		field := s.p1.kind == kindDot
+		if !field && s.src[s.tok.start]|0x20 != 'p' {
+			return
+		}
 		w := s.src[s.tok.start:s.tok.end]
 		if len(w) > 3 && w[2] == '_' && w[0]|0x20 == 'p' && w[1]|0x20 == 'g' {
 			s.lookRelation(b, w)
 		}
-		s.lookAttribute(b, w)
+		if field {
+			s.lookAttribute(b, w)
+		}
 	case kwSelect, kwValues, kwTable:
 		b.prologue.remove(b.depth)
 		b.grouped = 0
@@ -189,9 +199,9 @@ func (s *scanner) lookRelation(b *bodyState, name []byte) {
 	}
 }
 
-// lookAttribute finds a call without parentheses: (x).nextval is nextval(x).
+// lookAttribute judges the name behind a dot, which may be a call without parentheses: (x).nextval is nextval(x).
 func (s *scanner) lookAttribute(b *bodyState, name []byte) {
-	if s.p1.kind != kindDot || len(name) < 7 || len(name) > MaxName || (len(name) > 7 && len(name) < 22 && name[2] != '_') {
+	if len(name) < 7 || len(name) > MaxName || (len(name) > 7 && len(name) < 22 && name[2] != '_') {
 		return
 	}
 	var buf [MaxName]byte

@@ -11,11 +11,13 @@ const (
 	kindEOF kind = iota
 	kindWord
 	kindQuoted // "identifier"
+	kindOpen   // (
+	kindClose  // )
+
+	// Those from here on are nothing to look at by themselves.
 	kindString // every form of string constant
 	kindNumber
 	kindParam  // $1
-	kindOpen   // (
-	kindClose  // )
 	kindSemi   // ;
 	kindComma  // ,
 	kindDot    // .
@@ -35,6 +37,7 @@ type token struct {
 type lexer struct {
 	src  []byte
 	pos  int
+	dot  int // behind the last dot
 	hint Hint
 	odd  bool // a construct without an end, or one whose end depends on a setting of the session
 }
@@ -71,6 +74,9 @@ var charClass = func() (t [256]uint8) {
 	return t
 }()
 
+// punctuation are the tokens of one character that matter.
+var punctuation = [256]kind{'(': kindOpen, ')': kindClose, ';': kindSemi, ',': kindComma, '.': kindDot, '=': kindEquals}
+
 // peek returns the byte i behind the current one, 0 behind the end.
 func (l *lexer) peek(i int) byte {
 	if l.pos+i < len(l.src) {
@@ -105,10 +111,17 @@ func (l *lexer) next() token {
 			break
 		}
 		l.pos = end
-		k, w = kindWord, lookupKeyword(src[start:end])
+		if k = kindWord; end > start+1 && (start != l.dot || start == 0) { // a keyword behind a dot is a name
+			w = lookupKeyword(src[start:end])
+		}
 	case class&isDigit != 0:
 		l.number()
 		k = kindNumber
+	case punctuation[c] != kindEOF:
+		k = punctuation[c]
+		if l.pos = start + 1; k == kindDot {
+			l.dot = l.pos
+		}
 	default:
 		k = l.symbol(c)
 	}
@@ -116,7 +129,7 @@ func (l *lexer) next() token {
 	return token{int32(start), int32(l.pos), k, w}
 }
 
-// symbol reads a token that starts with something else than a letter or a digit.
+// symbol reads a token that starts with something else than a letter, a digit or punctuation.
 func (l *lexer) symbol(c byte) kind {
 	switch c {
 	case '\'':
@@ -134,20 +147,6 @@ func (l *lexer) symbol(c byte) kind {
 		}
 	}
 	l.pos++
-	switch c {
-	case '(':
-		return kindOpen
-	case ')':
-		return kindClose
-	case ';':
-		return kindSemi
-	case ',':
-		return kindComma
-	case '.':
-		return kindDot
-	case '=':
-		return kindEquals
-	}
 	return kindOther
 }
 

@@ -111,6 +111,15 @@ func Reason(sql string) string {
 			return r.why
 		}
 	}
+	_, found, _ := classify.ClassifyNames([]byte(sql), make([]classify.Name, 0, 128))
+	for _, f := range found {
+		var buf [classify.MaxName]byte
+		if name, ok := f.Name.Fold([]byte(sql), buf[:]); ok && f.Function && !f.Reads {
+			if why := classify.WhyPrimary(name); why != "" {
+				return "a function that docs/functions.md keeps on the primary: " + why
+			}
+		}
+	}
 	return ""
 }
 
