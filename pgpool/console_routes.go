@@ -113,6 +113,7 @@ func (p *Pooler) routed(q admin.RouteQuestion) (g *sharedGroup, user string, err
 			g.slots = append(g.slots, &slots{})
 		}
 		g.policy.Store(t.policy(database, key.user))
+		g.welcome.Store(&map[string]string{})
 	}
 	return g, user, nil
 }
@@ -148,8 +149,17 @@ func (g *group) explain(user string, policy *Policy, sql string) *admin.RouteAns
 	c := &client{w: g.w, group: g, policy: policy, user: unique.Make(user), status: pgwire.Idle}
 	st := g.w.texts.known(sql)
 	route, from := g.w.tuning().sessionRoute(nil, policy)
-	c.route = route
+	if c.route = route; route == RouteReplica {
+		c.set = asStandby(nil)
+	}
 	d := c.decide(st)
+	if st.class.Flags.Has(classify.OpensTx) { // as scanUnit does with a Query
+		c.see(st, d)
+		c.scan.mark(wasWhole, true)
+		if c.scan.has(opensReadOnly) && c.scan.fits() {
+			d = decision{true, forReadOnly}
+		}
+	}
 	credits := make([]int64, len(g.pools))
 	for i, p := range g.pools {
 		credits[i] = p.credit

@@ -374,6 +374,7 @@ func TestStandbySessions(t *testing.T) {
 		{"select look_it_up()", "replica"},
 		{"show transaction_read_only", "replica"},
 		{"select pg_is_in_recovery()", "replica"},
+		{"begin", ""}, {"select n from ruled", "replica"}, {"commit", "replica"},
 	} {
 		if got := p.ranOn(t, c, tc.sql); got != tc.want {
 			t.Errorf("%q ran on %q, want %q", tc.sql, got, tc.want)
@@ -405,6 +406,9 @@ func TestStandbySessions(t *testing.T) {
 		}
 	}
 	// Anybody can ask for the same in a connection string.
+	if out, err := psql(t, p.url("&target_session_attrs=standby&options=-c%20outrigger.route%3Dreplica"), "select pg_is_in_recovery()"); err != nil || out != "t\n" {
+		t.Errorf("a standby by startup parameter: %v: %s", err, out)
+	}
 	for _, options := range []string{"outrigger.route%3Dreplica", "default_transaction_read_only%3Don"} {
 		if out, err := psql(t, p.url("&target_session_attrs=read-only&options=-c%20"+options), "show transaction_read_only"); err != nil || out != "on\n" {
 			t.Errorf("%s: %v: %s", options, err, out)
@@ -463,8 +467,11 @@ func TestExplainRoute(t *testing.T) {
 	p := startSplit(t, 1, func(c *Config) {
 		c.Tuning.Policy = func(database, user string) Policy {
 			p := c.Tuning.Defaults
-			if user == "kept" {
+			switch user {
+			case "kept":
 				p.Route = RoutePrimary
+			case "standby":
+				p.Route = RouteReplica
 			}
 			return p
 		}
@@ -499,7 +506,12 @@ func TestExplainRoute(t *testing.T) {
 		"for postgres insert into ruled values (1, ';'); ; ": {"class": "write|", "side": "primary|write"},
 		"create temp table x()":                              {"class": "write|", "flags": "defines, temporary object|", "side": "primary|write"},
 		"select look_it_up(), lower('a') from ruled":         {"class": "write|", "function": "look_it_up|volatile lower|only reads", "relation": "ruled|only reads", "side": "primary|function"},
-		"begin": {"class": "begin|", "flags": "opens transaction|", "side": "primary|transaction"},
+		"begin read only":                                    {"class": "begin read only|", "side": "replica|read-only transaction"},
+		"begin read only; select 1; commit":                  {"side": "replica|read-only transaction"},
+		"begin read only; delete from ruled":                 {"side": "primary|write"},
+		"/* outrigger: primary */ begin read only":           {"side": "primary|primary hint"},
+		"for standby@postgres begin":                         {"route": "replica|route of the user or the database", "side": "replica|read-only transaction"},
+		"begin":                                              {"class": "begin|", "flags": "opens transaction|", "side": "primary|transaction"},
 	} {
 		got := explain(sql)
 		for item, value := range want {
@@ -542,6 +554,15 @@ type someUp struct{ alone }
 
 func (someUp) Usable(i int, _ *Policy) bool { return i > 0 && i < 5 }
 func (someUp) Reached(int, uint64) bool     { return true }
+
+// Nobody need have been there.
+func TestExplainRouteOfADatabaseWithoutClients(t *testing.T) {
+	p := startSplit(t, 1, nil)
+	console := p.admin(t)
+	for _, sql := range []string{"select 1", "begin read only", "select f()", "for x@y commit"} {
+		mustExec(t, console, "explain route "+sql)
+	}
+}
 
 func TestExplainRouteSaysWhyNotTheOthers(t *testing.T) {
 	p := start(t, 1, func(c *Config) {

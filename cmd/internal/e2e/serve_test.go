@@ -73,7 +73,7 @@ func TestOperatorsView(t *testing.T) {
 			`outrigger_build_info{version=`, `outrigger_server_up{role="primary",`, `outrigger_server_up{role="replica",`,
 			`outrigger_server_lag_bytes{role="replica",`, `outrigger_server_lag_seconds{role="replica",`, `outrigger_server_timeline{role="primary",`,
 			`outrigger_server_fenced{role="replica",`, `outrigger_pool_servers{`, `outrigger_pool_clients{`, `outrigger_pool_max_wait_seconds{`,
-			`outrigger_database_queries_total{database="postgres"} `, "outrigger_cache_commands_total ", "outrigger_cache_memory_bytes ",
+			`outrigger_database_queries_total{database="postgres"} `, `outrigger_route_decisions_total{database="postgres",`, "outrigger_cache_commands_total ", "outrigger_cache_memory_bytes ",
 			"outrigger_cluster_members 3\n", "outrigger_cache_ready 1\n", "process_resident_memory_bytes ", "go_goroutines ",
 		} {
 			if !strings.Contains(body, "\n"+series) {
