@@ -4,7 +4,6 @@ package pgpool
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -63,9 +62,9 @@ func (v fitness) String() string { return fitnesses[v] }
 
 // judge tells whether server i may serve a read that need not show anything in particular, within the policy's limits for
 // lag.
-func (u *upstream) judge(i int, limits *Policy) fitness {
+func (u *upstream) judge(i, primary int, limits *Policy) fitness {
 	switch {
-	case i == u.primary():
+	case i == primary:
 		return fitnessPrimary
 	case !u.roles.Usable(i, limits):
 		return fitnessUnusable
@@ -76,8 +75,8 @@ func (u *upstream) judge(i int, limits *Policy) fitness {
 }
 
 // judge adds what c must see, and what is known of logins by the pool's user to its database.
-func (p *pool) judge(c *client, limits *Policy) fitness {
-	f := p.group.shared.up.judge(p.index, limits)
+func (p *pool) judge(c *client, primary int, limits *Policy) fitness {
+	f := p.group.shared.up.judge(p.index, primary, limits)
 	switch {
 	case f >= fitnessBehind:
 	case !p.shows(c):
@@ -109,9 +108,9 @@ func (s *Server) weight() int64 { return int64(max(1, s.Weight)) }
 // or -1) stays there as long as it may serve the read, unless it is time to look around and another is nearer or has less
 // to do. If none may serve it, choose returns what speaks least against any, and the replica, if there is one, that
 // nothing but its breaker or a refused login speaks against.
-func (g *group) choose(c *client, own int) (*pool, fitness) {
+func (g *group) choose(c *client, own, primary int) (*pool, fitness) {
 	limits := g.shared.policy.Load()
-	if own >= 0 && g.pools[own].judge(c, limits) == fitnessUsable && !c.looksAround() {
+	if own >= 0 && g.pools[own].judge(c, primary, limits) == fitnessUsable && !c.looksAround() {
 		return g.pools[own], fitnessUsable
 	}
 	servers, zone := *g.shared.up.servers.Load(), g.w.tuning().Zone
@@ -119,7 +118,7 @@ func (g *group) choose(c *client, own int) (*pool, fitness) {
 	var spare *pool
 	for i, p := range g.pools {
 		p.rank = nowhere
-		f := p.judge(c, limits)
+		f := p.judge(c, primary, limits)
 		if f < least {
 			least = f
 			if f <= fitnessRefusing && !p.failing {
@@ -144,11 +143,11 @@ func (g *group) choose(c *client, own int) (*pool, fitness) {
 	now := g.w.clock()
 	switch c.policy.Balance {
 	case RoundRobin:
-		best = g.turn(nearest, math.MaxInt64, servers)
+		best = g.turn(nearest, nil, servers)
 	case Latency:
 		best = g.faster(nearest, among, servers, now)
 	default:
-		best = g.turn(nearest, g.leastLoad(nearest, servers), servers)
+		best = g.turn(nearest, g.idlest(nearest, servers), servers)
 	}
 	if own >= 0 && g.pools[own].rank == nearest && !c.leaves(g.pools[own], best, servers, now) {
 		best = g.pools[own]
@@ -160,45 +159,40 @@ func (g *group) choose(c *client, own int) (*pool, fitness) {
 // decides. Of those who could, as many do as even it out, by chance: they do not know of each other.
 func (c *client) leaves(own, other *pool, servers []Server, now time.Duration) bool {
 	mine, theirs := &servers[own.index], &servers[other.index]
-	here, there := own.standing.load(mine), other.standing.load(theirs)
-	margin := oneRead
+	here, there := int64(own.standing.busy.Load()), int64(other.standing.busy.Load())
+	margin := mine.weight() // then the other has less to do even with this one's reads
 	if c.policy.Balance == Latency {
-		here, there = own.standing.expected(now)*theirs.weight(), other.standing.expected(now)*mine.weight()
-		margin = there
+		here, there = own.standing.expected(now), other.standing.expected(now)
+		margin = there * mine.weight()
 	}
+	here, there = here*theirs.weight(), there*mine.weight()
 	return here > there+margin && rand.Int64N(2*here) < here-there
 }
 
-// oneRead is the load of one read on a server of weight 1.
-const oneRead = int64(1 << 20)
-
-// load is how busy the server is for its weight.
-func (s *standing) load(of *Server) int64 { return int64(s.busy.Load()) * oneRead / of.weight() }
-
-// leastLoad works out how busy the servers of a rank are for their weight, and returns the least of it.
-func (g *group) leastLoad(rank uint8, servers []Server) int64 {
-	least := int64(-1)
+// idlest returns one of the servers of a rank that are least busy for their weight, and notes how busy each is.
+func (g *group) idlest(rank uint8, servers []Server) (idlest *pool) {
 	for i, p := range g.pools {
-		if p.rank == rank {
-			p.load = p.standing.load(&servers[i])
-			if least < 0 || p.load < least {
-				least = p.load
-			}
+		if p.rank != rank {
+			continue
+		}
+		p.reads = int64(p.standing.busy.Load())
+		if idlest == nil || p.reads*servers[idlest.index].weight() < idlest.reads*servers[i].weight() {
+			idlest = p
 		}
 	}
-	return least
+	return idlest
 }
 
-// turn returns the server of a rank, with no more than a load, whose turn it is. Turns are as frequent as weights say, and
-// spread out: each gets credit by its weight, and who has most pays for all.
-func (g *group) turn(rank uint8, load int64, servers []Server) *pool {
+// turn returns the server of a rank, if need be one as idle as another, whose turn it is. Turns are as frequent as weights
+// say, and spread out: each gets credit by its weight, and who has most pays for all.
+func (g *group) turn(rank uint8, asIdleAs *pool, servers []Server) *pool {
 	var next *pool
 	total := int64(0)
 	for i, p := range g.pools {
-		if p.rank != rank || p.load > load {
+		w := servers[i].weight()
+		if p.rank != rank || asIdleAs != nil && p.reads*servers[asIdleAs.index].weight() > asIdleAs.reads*w {
 			continue
 		}
-		w := servers[i].weight()
 		p.credit += w
 		total += w
 		if next == nil || p.credit > next.credit {

@@ -118,7 +118,7 @@ func play(t *testing.T, g *group, crowd, rounds int) []int {
 			running[k] = running[crowd-1]
 			running = running[:crowd-1]
 		}
-		p, v := g.choose(c, -1)
+		p, v := g.choose(c, -1, 0)
 		if v != fitnessUsable {
 			t.Fatal(v)
 		}
@@ -152,7 +152,7 @@ func TestTurnsAreSpreadOut(t *testing.T) {
 	g := chooser(t, RoundRobin, Server{Weight: 5}, Server{Weight: 1}, Server{Weight: 1})
 	var got []int
 	for range 14 {
-		p, _ := g.choose(g.reader(), -1)
+		p, _ := g.choose(g.reader(), -1, 0)
 		got = append(got, p.index)
 	}
 	if want := []int{1, 1, 2, 1, 3, 1, 1, 1, 1, 2, 1, 3, 1, 1}; !slices.Equal(got, want) {
@@ -166,11 +166,11 @@ func TestLeastConnections(t *testing.T) {
 	for i, busy := range []int32{0, 2, 7, 3} {
 		g.pools[i].standing.busy.Store(busy)
 	}
-	if p, _ := g.choose(g.reader(), -1); p.index != 2 {
+	if p, _ := g.choose(g.reader(), -1, 0); p.index != 2 {
 		t.Errorf("2/1, 7/4 and 3/1: %d was chosen", p.index)
 	}
 	g.pools[2].standing.busy.Store(9)
-	if p, _ := g.choose(g.reader(), -1); p.index != 1 {
+	if p, _ := g.choose(g.reader(), -1, 0); p.index != 1 {
 		t.Errorf("2/1, 9/4 and 3/1: %d was chosen", p.index)
 	}
 }
@@ -184,7 +184,7 @@ func TestLatency(t *testing.T) {
 	}
 	counts := make([]int, 4)
 	for range 10000 {
-		p, _ := g.choose(g.reader(), -1)
+		p, _ := g.choose(g.reader(), -1, 0)
 		counts[p.index]++
 	}
 	shares(t, counts, 0, 1, 1, 0)
@@ -216,7 +216,7 @@ func TestLatencyGoesByWeight(t *testing.T) {
 			g.pools[i+1].standing.busy.Store(n)
 		}
 		for range 20 {
-			if p, _ := g.choose(g.reader(), -1); p.index != tc.want {
+			if p, _ := g.choose(g.reader(), -1, 0); p.index != tc.want {
 				t.Fatalf("with %v reads, of weights 1 and 3 number %d was chosen", tc.busy, p.index)
 			}
 		}
@@ -233,7 +233,7 @@ func TestNearestServersComeFirst(t *testing.T) {
 		g.roles().usable[step.lost] = false
 		var got []int
 		for range 10 {
-			if p, _ := g.choose(g.reader(), -1); p != nil && !slices.Contains(got, p.index) {
+			if p, _ := g.choose(g.reader(), -1, 0); p != nil && !slices.Contains(got, p.index) {
 				got = append(got, p.index)
 			}
 		}
@@ -241,7 +241,7 @@ func TestNearestServersComeFirst(t *testing.T) {
 			t.Errorf("after %d was lost: %v, want %v", step.lost, got, step.want)
 		}
 	}
-	if _, v := g.choose(g.reader(), -1); v != fitnessUnusable {
+	if _, v := g.choose(g.reader(), -1, 0); v != fitnessUnusable {
 		t.Errorf("with none: %v", v)
 	}
 }
@@ -254,7 +254,7 @@ func TestAClientStaysWithItsReplica(t *testing.T) {
 		if c.settled = c.w.clientsTime() + 1; looks {
 			c.settled = c.w.clientsTime()
 		}
-		p, f := g.choose(c, own)
+		p, f := g.choose(c, own, 0)
 		if f != fitnessUsable {
 			t.Fatal(f)
 		}
@@ -299,15 +299,15 @@ func TestChosenServersShowWhatTheyMust(t *testing.T) {
 	c := g.reader()
 	c.floor = 5
 	g.roles().reached.Store(4)
-	if p, f := g.choose(c, -1); p != nil || f != fitnessBehind {
+	if p, f := g.choose(c, -1, 0); p != nil || f != fitnessBehind {
 		t.Errorf("%v, %v", p, f)
 	}
 	g.pools[1].standing.fail(0, 1, time.Second)
-	if p, f := g.choose(c, -1); p != nil || f != fitnessBehind {
+	if p, f := g.choose(c, -1, 0); p != nil || f != fitnessBehind {
 		t.Errorf("%v, %v: an open breaker counts for less", p, f)
 	}
 	g.roles().reached.Store(5)
-	if p, f := g.choose(c, -1); p == nil || p.index != 2 || f != fitnessUsable {
+	if p, f := g.choose(c, -1, 0); p == nil || p.index != 2 || f != fitnessUsable {
 		t.Errorf("%v, %v", p, f)
 	}
 }
@@ -317,20 +317,20 @@ func TestLastUsableServerIsNotEjected(t *testing.T) {
 	g := chooser(t, LeastConnections, Server{}, Server{})
 	g.pools[1].standing.fail(0, 1, time.Second)
 	for range 10 {
-		if p, _ := g.choose(g.reader(), -1); p.index != 2 {
+		if p, _ := g.choose(g.reader(), -1, 0); p.index != 2 {
 			t.Fatal("a server was chosen whose breaker is open")
 		}
 	}
 	g.pools[2].standing.fail(0, 1, time.Second)
-	if p, v := g.choose(g.reader(), -1); p == nil || v != fitnessBroken {
+	if p, v := g.choose(g.reader(), -1, 0); p == nil || v != fitnessBroken {
 		t.Errorf("%v, %v", p, v)
 	}
 	g.roles().usable[1] = false
-	if p, v := g.choose(g.reader(), -1); p == nil || p.index != 2 || v != fitnessBroken {
+	if p, v := g.choose(g.reader(), -1, 0); p == nil || p.index != 2 || v != fitnessBroken {
 		t.Errorf("%v, %v", p, v)
 	}
 	g.roles().usable[2] = false
-	if p, v := g.choose(g.reader(), -1); p != nil || v != fitnessUnusable {
+	if p, v := g.choose(g.reader(), -1, 0); p != nil || v != fitnessUnusable {
 		t.Errorf("%v, %v", p, v)
 	}
 }
@@ -339,7 +339,7 @@ func TestChoosingAllocatesNothing(t *testing.T) {
 	for _, balance := range []Balance{LeastConnections, RoundRobin, Latency} {
 		g := chooser(t, balance, Server{}, Server{}, Server{})
 		c := g.reader()
-		if n := testing.AllocsPerRun(1000, func() { g.choose(c, -1) }); n != 0 {
+		if n := testing.AllocsPerRun(1000, func() { g.choose(c, -1, 0) }); n != 0 {
 			t.Errorf("%v: %v allocations", balance, n)
 		}
 	}
@@ -353,7 +353,7 @@ func BenchmarkChoose(b *testing.B) {
 				c := g.reader()
 				b.ReportAllocs()
 				for b.Loop() {
-					p, _ := g.choose(c, -1)
+					p, _ := g.choose(c, -1, 0)
 					p.standing.busy.Add(1)
 					p.standing.busy.Add(-1)
 				}

@@ -40,7 +40,7 @@ func (c consoleSource) Replicas() []admin.Replica {
 // describe tells what is known of server i.
 func (u *upstream) describe(i int, limits *Policy, now time.Duration) admin.Replica {
 	server, s := u.server(i), u.standings[i]
-	v := u.judge(i, limits)
+	v := u.judge(i, u.primary(), limits)
 	row := admin.Replica{Server: server.label(), Role: u.role(i), Usable: v == fitnessUsable, Weight: int(server.weight()),
 		Backup: server.Backup, Zone: server.Zone, PoolSize: server.PoolSize, Reads: int(s.busy.Load()),
 		Latency: time.Duration(s.latency.Load()), Lag: -1, LagBytes: -1}

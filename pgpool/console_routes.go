@@ -183,7 +183,7 @@ func (g *group) explain(user string, policy *Policy, sql string) *admin.RouteAns
 		switch {
 		case p == chosen:
 			state += ", chosen"
-		case chosen != nil && p.judge(c, g.shared.policy.Load()) == fitnessUsable:
+		case chosen != nil && p.judge(c, g.shared.up.primary(), g.shared.policy.Load()) == fitnessUsable:
 			state += g.farther(p, chosen)
 		}
 		a.Servers = append(a.Servers, admin.RouteServer{Addr: server.label(), State: state})
@@ -242,7 +242,7 @@ func (g *group) state(p *pool, c *client) string {
 	if reason := up.shortfall(p.index, limits); reason != "" {
 		return role + ", " + reason
 	}
-	switch v := p.judge(c, limits); v {
+	switch v := p.judge(c, up.primary(), limits); v {
 	case fitnessPrimary:
 		return role
 	case fitnessUnusable:

@@ -25,7 +25,7 @@ type pool struct {
 	standing *standing // of the server
 	// For choose: where a read may go, how busy that is, and whose turn it is.
 	rank    uint8
-	load    int64
+	reads   int64
 	credit  int64
 	failing bool // nobody is to come back: see failWaiting
 

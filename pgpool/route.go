@@ -68,7 +68,7 @@ func (g *group) place(c *client, d decision) (*pool, routeReason) {
 	}
 	own := c.ownReplica()
 	c.asked = true
-	p, f := g.choose(c, own)
+	p, f := g.choose(c, own, index)
 	last := p != nil && (c.policy.RefuseReads || !there || primary.standing.avoids()) // that could answer
 	switch {
 	case f != fitnessUsable && !last:
