@@ -47,6 +47,9 @@ func (of randomPair) reset(t *testing.T, me int) func() error {
 	}
 }
 
+// tiedToReplica is what a read-only transaction on a replica is told of what it would leave there.
+var tiedToReplica = onReplicaOnly.with().Message
+
 // refused finds the errors about statements and failed transactions, of which one may stand for another.
 var refused = regexp.MustCompile(`^E ERROR (25P02|26000|42P05|08P01 bind message) .*`)
 
@@ -60,7 +63,11 @@ func (of randomPair) play(me int, script []step, cut func(int) int, patience tim
 	d.direct.me, d.pooled.me = me, me
 	d.direct.patience, d.pooled.patience = patience, patience
 	for i, s := range script {
-		if diff := d.randomStep(s); diff != "" {
+		diff := d.randomStep(s)
+		if strings.Contains(diff, tiedToReplica) {
+			return i, "" // known difference: it has come too late to go to the primary
+		}
+		if diff != "" {
 			return i, diff
 		}
 	}

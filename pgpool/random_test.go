@@ -220,12 +220,20 @@ func TestRandomScripts(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	direct, pooled := differentialDatabases(t, randomClients+randomVandals)
-	pools := []struct{ loops, servers, prepared int }{{1, 2, 3}, {2, 2, 3}, {2, 3, 1}, {1, 1, 2}}
+	pools := []struct {
+		loops, servers, prepared int
+		replica, untilWrite      bool
+	}{{loops: 1, servers: 2, prepared: 3}, {loops: 2, servers: 2, prepared: 3}, {loops: 2, servers: 3, prepared: 1}, {loops: 1, servers: 1, prepared: 2},
+		{2, 2, 3, true, false}, {1, 2, 2, true, true}}
 	for _, tc := range pools {
-		t.Run(fmt.Sprintf("loops=%d/servers=%d/prepared=%d", tc.loops, tc.servers, tc.prepared), func(t *testing.T) {
+		t.Run(fmt.Sprintf("loops=%d/servers=%d/prepared=%d/replica=%v/until_write=%v", tc.loops, tc.servers, tc.prepared, tc.replica, tc.untilWrite), func(t *testing.T) {
 			t.Logf("repeat with -random.seed=%d", seed)
-			of := randomPair{direct: direct, pooled: pooled, pooler: start(t, tc.loops, func(c *Config) {
-				c.Tuning.Defaults.PoolSize, c.Tuning.Defaults.MaxPrepared = tc.servers, tc.prepared
+			begin := start
+			if tc.replica {
+				begin = startSplit
+			}
+			of := randomPair{direct: direct, pooled: pooled, pooler: begin(t, tc.loops, func(c *Config) {
+				c.Tuning.Defaults.PoolSize, c.Tuning.Defaults.MaxPrepared, c.Tuning.Defaults.ReadsUntilWrite = tc.servers, tc.prepared, tc.untilWrite
 			})}
 			end := time.Now().Add(*randomFor / time.Duration(len(pools)))
 			var first randomFailure
@@ -256,6 +264,9 @@ func TestRandomScripts(t *testing.T) {
 			t.Logf("steps played by each client: %v", played)
 			if first.happened.Load() {
 				t.Error(first.shrunk(t, of))
+			}
+			if tc.replica {
+				t.Logf("answers by the primary and the replica: %v", of.pooler.counts(t))
 			}
 			of.pooler.settled(t, 0)
 		})

@@ -75,6 +75,8 @@ func TestReadOnlyTransactionsRunOnTheReplica(t *testing.T) {
 		{"", "begin read only; select 1", "replica"},
 		{"", "begin read only; set local work_mem = '1MB'; select 1; select 2", "replica"},
 		{"", "begin read only; select pg_advisory_xact_lock(1)", "primary"},
+		{"", "begin read only; select set_config('work_mem', '1MB', true)", "replica"},
+		{"", "begin read only; select set_config('work_mem', '1MB', false)", "primary"},
 		{"", "begin read only; commit; begin", "primary"},
 		{"", "select 1; begin read only", "primary"},
 		{"set default_transaction_read_only = on", "begin", "replica"},
@@ -176,6 +178,67 @@ func TestWritesInReadOnlyTransactions(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A connection to the replica that is lost takes a transaction's first statement elsewhere if nothing of it was seen, and the
+// transaction with it otherwise.
+func TestReadOnlyTransactionWhoseReplicaIsLost(t *testing.T) {
+	p := startKnown(t, 1, nil)
+	replica := direct(t, 1)
+	end := func() {
+		if _, err := replica.Exec(context.Background(), "select pg_terminate_backend(pid, 10000) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, extended := range []bool{false, true} {
+		c := p.connect(t, "")
+		simply(t, c, "begin isolation level repeatable read read only")
+		slow := make(chan error, 1)
+		go func() {
+			if extended {
+				slow <- c.PgConn().ExecParams(context.Background(), "select 1 from pg_sleep(0.5)", nil, nil, nil, nil).Read().Err
+				return
+			}
+			slow <- c.PgConn().Exec(context.Background(), "select 1 from pg_sleep(0.5)").Close()
+		}()
+		waitFor(t, "the statement to run on the replica", func() bool {
+			var n int
+			if err := replica.QueryRow(context.Background(), "select count(*) from pg_stat_activity where query like '%pg_sleep(0.5)%' and state = 'active' and pid <> pg_backend_pid()").Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n == 1
+		})
+		end()
+		if err := <-slow; err != nil || c.PgConn().TxStatus() != pgwire.InBlock {
+			t.Fatalf("extended %v: %v, state %c", extended, err, c.PgConn().TxStatus())
+		}
+		if got := code(c, "create table never()"); got != "25006" {
+			t.Errorf("it is not in a read-only transaction: %q", got)
+		}
+		simply(t, c, "rollback")
+
+		waitFor(t, "the replica to be used again", func() bool {
+			simply(t, c, "begin isolation level repeatable read read only")
+			if side(t, p, c) == "replica" {
+				return true
+			}
+			simply(t, c, "rollback")
+			return false
+		})
+		end()
+		if got := code(c, "select 1"); got == "" || c.PgConn().TxStatus() != pgwire.InFailed {
+			t.Errorf("extended %v: the transaction goes on elsewhere: %q, state %c", extended, got, c.PgConn().TxStatus())
+		}
+		simply(t, c, "rollback")
+		simply(t, c, "select 1")
+		p.on(t, 0, func(w *worker) {
+			if w.open != 0 || len(w.aborted) != 0 {
+				t.Errorf("%d transactions are open, %d failed", w.open, len(w.aborted))
+			}
+		})
+		c.Close(context.Background())
+	}
+	p.settled(t, 0)
 }
 
 // What only the primary can do takes a READ COMMITTED transaction there that has only read.

@@ -141,7 +141,8 @@ func Shows(sql []byte) (name []byte, ok bool) {
 }
 
 // Passing tells whether a string is one statement whose effect ends with its transaction and is no write: SET LOCAL, but of
-// the transaction's own modes, and the handling of cursors that are not held. r is what Classify found.
+// the transaction's own modes, set_config to the same effect, and the handling of cursors that are not held. r is what
+// Classify found.
 func Passing(sql []byte, r *Result) bool {
 	if r.Statements != 1 {
 		return false
@@ -149,6 +150,8 @@ func Passing(sql []byte, r *Result) bool {
 	p := phrase{lexer: lexer{src: sql}}
 	p.start()
 	switch {
+	case r.Flags == SetLocal && p.accept("select"): // set_config(…, true), and no other function
+		return r.Base == Read && p.callsOnly("set_config")
 	case r.Flags == SetLocal && p.accept("set"):
 		return p.accept("local") && !hasPrefixFold(sql[p.tok.start:p.tok.end], "transaction_") && p.tok.kind != kindQuoted
 	case r.Flags&^Defines != 0:
@@ -207,6 +210,17 @@ func (p *phrase) accept(word string) bool {
 	}
 	p.tok = p.next()
 	return true
+}
+
+// callsOnly tells whether nothing but this function stands in front of a parenthesis in what is left.
+func (p *phrase) callsOnly(name string) bool {
+	for known := true; p.tok.kind != kindEOF; p.tok = p.next() {
+		if p.tok.kind == kindOpen && !known {
+			return false
+		}
+		known = p.tok.kind == kindWord && equalFold(p.src[p.tok.start:p.tok.end], name)
+	}
+	return !p.odd
 }
 
 func (p *phrase) ended() bool { return p.tok.kind == kindSemi || p.tok.kind == kindEOF }
