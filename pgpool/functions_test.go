@@ -292,13 +292,22 @@ func TestListsComeBeforeTheCatalog(t *testing.T) {
 }
 
 // A change of a function counts at once if it goes through the pooler, on whatever worker and by whatever name of the
-// database, and within the time to live if it does not.
+// database, in session mode too, and within the time to live if it does not.
 func TestChangesOfFunctionsAreSeen(t *testing.T) {
 	owner := onDatabase(t, "changing", "create table log (n int); create function f() returns int language sql stable as 'select 1'; create table u (id int)")
 	p := startSplit(t, 2, func(c *Config) {
 		c.learnAgain, c.learnRetry = 200*time.Millisecond, 50*time.Millisecond
 		servers := c.Tuning.Databases["*"].Servers
 		c.Tuning.Databases["other"] = Database{Name: "changing", Servers: servers}
+		defaults := c.Tuning.Defaults
+		c.Tuning.Policy = func(database, _ string) Policy {
+			p := defaults
+			if database == "migrations" {
+				p.Mode = SessionMode
+			}
+			return p
+		}
+		c.Tuning.Databases["migrations"] = Database{Name: "changing", Servers: servers}
 	})
 	ctx := context.Background()
 	place := func(sql string) string {
@@ -310,15 +319,19 @@ func TestChangesOfFunctionsAreSeen(t *testing.T) {
 		t.Helper()
 		waitFor(t, sql+" to run on the "+want, func() bool { return place(sql) == want })
 	}
-	changer := connectTo(t, p, "other", "exec")
+	changer, migrator := connectTo(t, p, "other", "exec"), connectTo(t, p, "migrations", "exec")
 	await("select f()", "replica")
-	for _, ddl := range []string{
+	for i, ddl := range []string{
 		"alter function f() volatile",
-		"create or replace function f() returns int language sql as 'insert into log values (1) returning n'",
-		"begin; drop function f(); create function f() returns int language sql volatile as 'insert into log values (1) returning n'; commit",
+		"create or replace function f() returns int language sql as 'select 2'", // a replica would run it
+		"begin; drop function f(); create function f() returns int language sql volatile as 'select 3'; commit",
 		"do $$ begin alter function f() volatile; end $$",
 	} {
-		mustExec(t, changer, ddl)
+		who := changer
+		if i%2 == 1 {
+			who = migrator
+		}
+		mustExec(t, who, ddl)
 		if got := place("select f()"); got != "primary" {
 			t.Errorf("behind %q f ran on the %s", ddl, got)
 		}

@@ -203,6 +203,10 @@ func (s *server) settle() {
 		c.resume()
 		return
 	}
+	if s.due.kinds&traceCatalog != 0 && c.policy.Mode == SessionMode {
+		s.pool.w.pooler.outdate(s.pool.group.shared, &s.due) // for the others
+		s.due.kinds &^= traceCatalog
+	}
 	if s.due.any() && c.policy.Mode != SessionMode {
 		if s.readOnly && !s.hosts {
 			s.unlink()
