@@ -11,7 +11,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X mai
 MAIN  := ./cmd/outrigger
 
 # A module of its own, so that the program's knows nothing of C. Without optimisation it compiles in half the time.
-VERIFY := cd $(CURDIR)/pgpool/classify/verify && CGO_CFLAGS='-O0 -g0'
+VERIFY := cd '$(CURDIR)/pgpool/classify/verify' && CGO_CFLAGS='-O0 -g0'
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint race soak fuzz bench regress dist clean
