@@ -54,7 +54,6 @@ func (g *group) route(c *client, d decision) *pool {
 }
 
 // place chooses the pool; nil if no server may run the unit.
-
 func (g *group) place(c *client, d decision) (*pool, routeReason) {
 	index, there := g.shared.up.roles.Primary()
 	primary := g.pools[index]
