@@ -319,3 +319,33 @@ func TestRefusedLoginsDoNotOpenTheBreaker(t *testing.T) {
 		t.Errorf("the only server was ejected: %v", err)
 	}
 }
+
+// Where there is no room for one more connection, one that is free finds out whether the server works.
+func TestBreakerOfAFullPool(t *testing.T) {
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.Databases = fallback(testServer(t, 0), testServer(t, 1))
+		c.Tuning.Defaults.PoolSize = 1
+		c.Roles = func([]Server) (Roles, error) { return &fakeRoles{usable: []bool{true, true}}, nil }
+	})
+	c := p.connect(t, simple)
+	if got := standby(t, c); got != "replica" {
+		t.Fatalf("a read went to the %s", got)
+	}
+	p.on(t, 0, func(w *worker) {
+		for _, g := range w.groups {
+			g.pools[1].standing.fail(w.clock(), 1, time.Millisecond)
+		}
+	})
+	if s := p.Console().Replicas()[1].Breaker; s == "closed" {
+		t.Error("the breaker is closed")
+	}
+	waitFor(t, "the breaker to close", func() bool { return p.Console().Replicas()[1].Breaker == "closed" })
+	waitFor(t, "reads to be back", func() bool { return standby(t, c) == "replica" })
+	p.on(t, 0, func(w *worker) {
+		for _, g := range w.groups {
+			if n := g.pools[1].slots.dials.Load(); n != 1 {
+				t.Errorf("%d connections were made", n)
+			}
+		}
+	})
+}
