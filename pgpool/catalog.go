@@ -135,7 +135,7 @@ func (g *group) look(now time.Time) {
 		}
 		switch s := p.take(); {
 		case s == nil:
-			if len(p.all) == 0 && p.dialing == 0 && !g.paused && g.moved == nil && !g.removed && !g.w.draining && p.reserve() {
+			if p.slots.used.Load() == 0 && !g.paused && g.moved == nil && !g.removed && !g.w.draining && p.reserve() {
 				p.dialing++
 				g.w.pooler.dialFor(p)
 			}

@@ -524,3 +524,18 @@ func TestExplainRouteNamesTheCulprit(t *testing.T) {
 		}
 	}
 }
+
+// Who only reads has no server of the primary that could look at the catalog in passing.
+func TestTheCatalogIsLookedAtForThoseWhoOnlyRead(t *testing.T) {
+	owner := onDatabase(t, "reading", "create function f() returns int language sql stable as 'select 1'")
+	p := startSplit(t, 2, func(c *Config) {
+		c.learnAgain, c.learnRetry = 100*time.Millisecond, 50*time.Millisecond
+		c.Tuning.Defaults.ServerIdle = 50 * time.Millisecond // the primary's are gone between two looks
+	})
+	c := connectTo(t, p, "reading", "exec")
+	waitFor(t, "f to run on the replica", func() bool { return p.answeredBy(t, func() { read(t, c, "select f()") }) == "replica" })
+	mustExec(t, owner, "alter function f() volatile")
+	waitFor(t, "f to run on the primary", func() bool {
+		return p.answeredBy(t, func() { read(t, c, "select f()") }) == "primary"
+	})
+}

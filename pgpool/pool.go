@@ -321,6 +321,8 @@ func (p *pool) arrived(c *netloop.Conn, login auth.Session, epoch int32) *server
 	}
 	if p.group.shared.catalog.Load() == nil && policy.Mode != SessionMode {
 		s.learn() // before any client runs what nobody knows
+	} else if p.group.shared.lookWanted.Load() {
+		s.learns() // it may have been dialled for that
 	}
 	if s.owed.n > 0 {
 		s.inReset, s.since = true, now
