@@ -78,7 +78,7 @@ func Settings() []Setting {
 		{"reserve_pool_size", pools, "0", "server connections more, once a client has waited reserve_pool_timeout", nil, both, count(0, maxConnections), func(c *Config) any { return &c.Pool.ReservePoolSize }},
 		{"reserve_pool_timeout", pools, "5s", "wait after which the reserve is used; 0 for never", nil, both, duration, func(c *Config) any { return &c.Pool.ReservePoolTimeout }},
 
-		{"route", splitting, "auto", "where units go: auto decides by what they do, primary keeps all there, replica sends there what a replica can run", nil, both, routes, func(c *Config) any { return &c.Pool.Route }},
+		{"route", splitting, "auto", "where units go: auto decides by what they do, primary keeps all there, replica sends there what a replica can run, and begins sessions read-only", nil, both, routes, func(c *Config) any { return &c.Pool.Route }},
 		{"application_routes", splitting, "", "routes by application_name, which come before those of users and databases; a name may end with *", nil, reload, routeList, func(c *Config) any { return &c.ApplicationRoutes }},
 		{"reads_until_write", splitting, "off", "send the reads of a READ COMMITTED transaction to a replica until it first does something else", nil, both, boolean, func(c *Config) any { return &c.Pool.ReadsUntilWrite }},
 		{"read_functions", splitting, "", "functions that only read, name or schema.name, whatever the catalog says of them", nil, database, list, func(c *Config) any { return &c.Pool.ReadFunctions }},
