@@ -284,7 +284,7 @@ func TestConflictWithRecoveryIsNotSeen(t *testing.T) {
 		mustExec(t, replica, "alter system reset max_standby_streaming_delay")
 		mustExec(t, replica, "select pg_reload_conf()")
 	}()
-	const sql = "/* outrigger: replica */ select n from conflicted where case when pg_is_in_recovery() then pg_sleep(3600) is not null else true end"
+	const sql = "select n from conflicted where case when current_setting('cluster_name') = 'node1' then pg_sleep(3600) is not null else true end"
 	for _, mode := range []string{"simple_protocol", "cache_statement"} {
 		c := p.connect(t, "&default_query_exec_mode="+mode)
 		done := make(chan error, 1)
@@ -298,7 +298,7 @@ func TestConflictWithRecoveryIsNotSeen(t *testing.T) {
 		}()
 		waitFor(t, "the read to run on the replica", func() bool {
 			var n int
-			return replica.QueryRow(ctx, "select count(*) from pg_stat_activity where state = 'active' and query = $1", sql).Scan(&n) == nil && n == 1
+			return replica.QueryRow(ctx, "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and query = $1", sql).Scan(&n) == nil && n == 1
 		})
 		mustExec(t, primary, "begin; lock table conflicted in access exclusive mode; commit")
 		if err := <-done; err != nil {

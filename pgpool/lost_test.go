@@ -67,7 +67,7 @@ func TestAbortedTransactionIsLikeAServers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.play(join(prepared, query("begin")), whole)
+		w.play(join(prepared, query("begin"), query("select 1")), whole)
 		d.play(join(prepared, query("begin"), query("select 1/0")), whole)
 		f.loseServers(t, p)
 		if got := normalise(w.play(step{query("select 'lost'")}, whole)); len(got) != 2 || got[0] != "E ERROR 08006 server connection was lost" || got[1] != `Z "E"` {
@@ -101,7 +101,7 @@ func TestCommitOfALostTransactionFails(t *testing.T) {
 	p := f.startBehind(t, nil)
 	for _, s := range []step{{query("commit")}, append(run("commit"), syncs), {query("commit; select 'never'")}} {
 		w := p.own(t)
-		w.play(step{query("begin")}, whole)
+		w.play(join(query("begin"), query("select 1")), whole)
 		f.loseServers(t, p)
 		got := normalise(w.play(s, whole))
 		if !slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, "E ERROR 08006") }) || got[len(got)-1] != `Z "I"` {
@@ -112,7 +112,7 @@ func TestCommitOfALostTransactionFails(t *testing.T) {
 		p.settled(t, 0)
 	}
 	w := p.own(t) // ROLLBACK has done what it is to do
-	w.play(step{query("begin")}, whole)
+	w.play(join(query("begin"), query("select 1")), whole)
 	f.loseServers(t, p)
 	if got := normalise(w.play(step{query("rollback")}, whole)); len(got) != 2 || got[0] != `C "ROLLBACK\x00"` {
 		t.Errorf("answered %s", lines(got))
@@ -314,7 +314,7 @@ func TestATerminatedReadIsNotSentBack(t *testing.T) {
 func TestAClientThatListensSurvives(t *testing.T) {
 	p := start(t, 1, nil)
 	w := p.own(t)
-	w.play(join(query("listen survives"), query("begin")), whole)
+	w.play(join(query("listen survives"), query("begin"), query("select 1")), whole)
 	mustExec(t, direct(t, 0), fmt.Sprintf("select pg_terminate_backend(%d)", p.pids(t)[0]))
 	waitFor(t, "the server to be given up", func() bool { return len(p.pids(t)) == 0 })
 	mustExec(t, direct(t, 0), "notify survives, 'meanwhile'")

@@ -43,7 +43,8 @@ func (s *server) repeatable(typ byte, frame []byte) bool {
 	case s.readOnly && (bytes.Contains(frame, serialization) || bytes.Contains(frame, deadlock)):
 		s.conflict = true // a replica knows neither but from recovery (ProcessInterrupts in postgres.c)
 	case s.readOnly && bytes.Contains(frame, fatalSeverity):
-	case s.alone && bytes.Contains(frame, fatalSeverity) && s.pool.group.isShown(c):
+	case s.alone && bytes.Contains(frame, fatalSeverity) && !bytes.Contains(frame, processInterrupts): // the server has crashed
+	case s.alone && bytes.Contains(frame, fatalSeverity) && s.pool.group.readsElsewhere(c):
 		// Elsewhere. On the same server it would be what an administrator has ended.
 	default:
 		return false
@@ -63,6 +64,7 @@ var (
 	fatalSeverity     = []byte("\x00VFATAL\x00")
 	panicSeverity     = []byte("\x00VPANIC\x00")
 	queryCancelled    = []byte("\x00C57014\x00")
+	processInterrupts = []byte("\x00RProcessInterrupts\x00") // of pg_terminate_backend and shutdown
 )
 
 // repeat runs unit, which has come to nothing, again.
@@ -96,4 +98,14 @@ func (s *server) elsewhere() decision {
 		return decision{true, forRead}
 	}
 	return decision{why: forRefusal}
+}
+
+// readsElsewhere tells whether what the client reads would go to a replica now.
+func (g *group) readsElsewhere(c *client) bool {
+	if len(g.pools) == 1 {
+		return false
+	}
+	own := c.ownReplica()
+	p, f := g.choose(c, own, g.shared.up.primary())
+	return f == fitnessUsable && (own < 0 || p.index == own)
 }
