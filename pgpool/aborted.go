@@ -117,7 +117,10 @@ func (c *client) inAborted(typ byte, size int, b []byte) int {
 
 var emptyQuery = []byte{pgwire.EmptyQuery, 0, 0, 0, 4}
 
-var failedReady = pgwire.AppendReadyForQuery(nil, pgwire.InFailed)
+var (
+	failedReady = pgwire.AppendReadyForQuery(nil, pgwire.InFailed)
+	blockReady  = pgwire.AppendReadyForQuery(nil, pgwire.InBlock)
+)
 
 // queryInAborted handles a simple Query.
 func (c *client) queryInAborted(text string) {

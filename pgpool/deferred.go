@@ -3,6 +3,7 @@
 package pgpool
 
 import (
+	"strings"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/pgpool/classify"
@@ -69,14 +70,29 @@ func (c *client) answersHere(b []byte) int {
 	return 0
 }
 
+// begun is what a statement asks for that is one BEGIN.
+type begun struct {
+	modes classify.Modes
+	ok    bool // it is one, and all of it is understood
+}
+
+// opens returns the modes that a statement asks for which is one BEGIN and is understood.
+func (s *statement) opens() (m classify.Modes, ok bool) {
+	if s.begun == nil {
+		m, rest, ok := classify.Begins(textOf([]byte(s.body)))
+		s.begun = &begun{m, ok && len(rest) == 0}
+	}
+	return s.begun.modes, s.begun.ok
+}
+
 // defersBegin answers the BEGIN at b.
 func (c *client) defersBegin(b []byte) int {
 	u, ok := c.single(b)
 	if !ok {
 		return 0
 	}
-	m, rest, ok := classify.Begins(textOf([]byte(u.st.body)))
-	if !ok || len(rest) > 0 {
+	m, ok := u.st.opens()
+	if !ok {
 		return 0
 	}
 	c.beginHere(u.st, m)
@@ -120,7 +136,8 @@ func (c *client) endsHere(b []byte) int {
 
 // open sends the BEGIN of the client's transaction to its server, ahead of the unit at hand.
 func (s *server) open(t *transaction) {
-	s.run(string(textOf([]byte(t.begin.body))))
+	text, _, _ := strings.Cut(t.begin.body, "\x00")
+	s.run(text)
 	s.owed.at(s.owed.n - 1).opens = true
 	t.sent, t.ending = true, false
 	s.hosts = s.readOnly

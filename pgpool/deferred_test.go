@@ -307,3 +307,42 @@ func TestBeginInStatementMode(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A transaction that begins here allocates nothing in the pooler, with a statement or without.
+func TestTransactionsAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for _, tc := range []struct {
+		name  string
+		units step
+	}{
+		{"nothing in it", step{query("begin"), query("commit")}},
+		{"a query", step{query("begin isolation level repeatable read"), query("select 1"), query("rollback")}},
+		{"show", step{query("show server_version")}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := start(t, 1, nil)
+			nc := p.dialRaw(t)
+			buf := make([]byte, 4096)
+			nc.Write(pgwire.AppendStartup(nil, pgwire.Version30, []pgwire.Param{{Name: "user", Value: "postgres"}}))
+			untilReady(t, nc, buf)
+			var units [][]byte
+			for _, m := range tc.units {
+				units = append(units, m.encode())
+			}
+			trip := func() {
+				for _, unit := range units {
+					nc.Write(unit)
+					untilReady(t, nc, buf)
+				}
+			}
+			for range 200 {
+				trip()
+			}
+			if n := testing.AllocsPerRun(300, trip); n != 0 {
+				t.Errorf("%v allocations", n)
+			}
+		})
+	}
+}

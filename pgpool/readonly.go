@@ -101,8 +101,8 @@ func (c *client) see(st *statement, d decision) {
 		sc.marks |= tiesDown
 		c.seeAll(st)
 	case c.tx == nil && !sc.has(opensReadOnly):
-		m, rest, ok := classify.Begins(textOf([]byte(st.body)))
-		reads := ok && len(rest) == 0 && !m.Deferrable && onReplica(c.modes(m)) && d.why != forHint && d.why != forRoute
+		m, ok := st.opens()
+		reads := ok && !m.Deferrable && onReplica(c.modes(m)) && d.why != forHint && d.why != forRoute
 		sc.mark(opensReadOnly, reads)
 		sc.mark(isUnfit, !reads)
 	case d.read || d.why == forIsolation:

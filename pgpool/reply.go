@@ -166,8 +166,9 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 		case t != nil && !t.sent: // a read outside of it
 			if c.status = pgwire.InBlock; failed {
 				c.failed()
+				return false, failedReady
 			}
-			return false, pgwire.AppendReadyForQuery(nil, c.status)
+			return false, blockReady
 		}
 	}
 	if t := c.tx; t != nil && t.sent && status == pgwire.Idle {

@@ -30,6 +30,8 @@ type statement struct {
 	namedFor *Policy
 	// unloggedBy: a replica refused it because of an unlogged relation that these do not have.
 	unloggedBy *knownNames
+	// begun is what opens has found.
+	begun *begun
 	// primaryOnly: a replica refused it as a write (25006).
 	primaryOnly bool
 	// reworded: body is not what clients sent (routesetting.go, token.go).
