@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unique"
@@ -97,7 +98,7 @@ func TestAServerThatCannotBeKeptIsClosed(t *testing.T) {
 }
 
 func TestUsersWaitInTurn(t *testing.T) {
-	var list waitList
+	list := waitList{load: new(atomic.Int32)}
 	var got []string
 	now := time.Now()
 	add := func(user string, n int) {
