@@ -92,12 +92,16 @@ func (c *client) triable(st *statement) bool {
 	if st.class.Flags == classify.TellsRole && st.class.Statements == 1 {
 		return true
 	}
-	if !st.mayRead() || c.serializable() || !c.judge(st).within(namesRead, namesVolatile, namesTells, namesServer) {
+	if !st.mayRead() || c.serializable() {
+		return false
+	}
+	all := c.judge(st)
+	if !all.within(namesRead, namesVolatile, namesTells, namesServer) {
 		return false
 	}
 	known := c.group.shared.catalog.Load()
-	if st.class.Class == classify.Read && !known.hasHazards() {
-		return true
+	if all.within(namesRead, namesTells, namesServer) && !known.hasHazards() {
+		return true // what is built in leaves nothing
 	}
 	leaves := st.traced(known)
 	return !known.unsure() && !leaves.any()
