@@ -279,6 +279,11 @@ func TestATerminatedReadIsNotSentBack(t *testing.T) {
 		c.Roles = func([]Server) (Roles, error) { return roles, nil }
 	})
 	mustExec(t, direct(t, 0), "drop table if exists ended; create table ended(n int); insert into ended values (1)")
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	if err := pg.WaitCaughtUp(ctx); err != nil {
+		t.Fatal(err)
+	}
 	for _, replica := range []bool{false, true} {
 		roles.without.Store(true)
 		blocker := direct(t, 0)
@@ -291,6 +296,9 @@ func TestATerminatedReadIsNotSentBack(t *testing.T) {
 		mustExec(t, direct(t, 0), fmt.Sprintf("select pg_terminate_backend(%d)", p.pids(t)[0]))
 		if replica {
 			waitFor(t, "the read to run elsewhere", func() (elsewhere bool) {
+				if len(got) > 0 {
+					t.Fatal(<-got)
+				}
 				p.on(t, 0, func(wk *worker) {
 					for c := range wk.clients {
 						elsewhere = elsewhere || c.server != nil && c.server.pool.index == 1
@@ -304,7 +312,7 @@ func TestATerminatedReadIsNotSentBack(t *testing.T) {
 		if replica != slices.Contains(answer, `C "SELECT 1\x00"`) || !replica && !strings.HasPrefix(answer[0], "E ERROR 57P01") || answer[len(answer)-1] != `Z "I"` {
 			t.Errorf("with a replica %v: answered %s", replica, lines(answer))
 		}
-		blocker.Close(context.Background())
+		blocker.Close(ctx)
 		w.nc.Close()
 		p.settled(t, 0)
 	}
