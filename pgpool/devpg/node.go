@@ -20,7 +20,7 @@ const (
 	bindAttempts = 5
 )
 
-var errPortTaken = errors.New("port was taken by another process")
+var errBusy = errors.New("its port, or the memory of the server before it, is still in use")
 
 // node is one server. Its fields are guarded by the cluster's mutex, but for what is constant.
 type node struct {
@@ -39,24 +39,34 @@ func (n *node) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa
 func (n *node) running() bool { return n.child != nil && n.child.Running() }
 
 // start runs the server until it takes connections. The first start chooses the port, and another one when it loses it.
+// Later ones wait until the port is free again, and the memory of a server that was killed.
 func (n *node) start(ctx context.Context) error {
 	if n.running() {
 		return nil
 	}
-	fresh := n.port == 0
+	fresh, giveUp := n.port == 0, time.Now().Add(busyFor)
 	var err error
-	for range bindAttempts {
+	for attempt := 0; ; attempt++ {
 		if fresh {
 			if n.port, err = freePort(); err != nil {
 				return err
 			}
 		}
-		if err = n.startOnce(ctx); err == nil || !errors.Is(err, errPortTaken) {
+		err = n.startOnce(ctx)
+		switch {
+		case !errors.Is(err, errBusy), fresh && attempt+1 == bindAttempts, time.Now().After(giveUp):
 			return err
+		case !fresh:
+			time.Sleep(busyPause)
 		}
 	}
-	return err
 }
+
+// What a server started again may still find in use, it does not find for longer than busyFor.
+const (
+	busyFor   = 15 * time.Second
+	busyPause = 100 * time.Millisecond
+)
 
 func (n *node) startOnce(ctx context.Context) error {
 	if err := n.configure(); err != nil {
@@ -81,8 +91,8 @@ func (n *node) startOnce(ctx context.Context) error {
 	if err := n.wait(ctx, ready); err != nil {
 		said := n.logSince(logStart)
 		n.stop(syscall.SIGQUIT)
-		if strings.Contains(said, "Address already in use") {
-			return fmt.Errorf("start %s: %w", n.name, errPortTaken)
+		if strings.Contains(said, "Address already in use") || strings.Contains(said, "is still in use") {
+			return fmt.Errorf("start %s: %w", n.name, errBusy)
 		}
 		return fmt.Errorf("start %s: %w; it said:\n%s", n.name, err, said)
 	}
