@@ -251,7 +251,8 @@ func (c *client) move() {
 	}
 	c.group = c.w.group(c.w.pooler.use(c.group.shared))
 	c.group.clients++
-	c.floor, c.replica = 0, 0 // of another log
+	c.floor, c.replica = 0, 0 // of another log, or of the same under another name: then it must not read the past
+	c.raiseFloor()
 }
 
 // link gives the client a server, in the state that its session expects.
