@@ -70,6 +70,10 @@ func (c *client) cancelled(done func()) {
 		}
 	case s == nil || begun || s.owed.n == 0 || s.restoring || len(c.conn.Held()) == 0:
 		return
+	case c.tx != nil: // it waits for the answer to our BEGIN, or to what goes before that
+		s.abandon()
+		c.giveUp(e)
+		return
 	default: // it waits for the answer to a query of ours
 		c.waits, c.granted = false, false
 	}

@@ -181,6 +181,9 @@ func (c *client) withoutServer(typ byte, size int, b []byte) (n int, handled boo
 			return 0, true
 		}
 		c.conn.SetBuffer(pgwire.AppendReadyForQuery(c.conn.Buffer(8), c.status))
+		if e := c.mustLeave(); e != nil && c.status == pgwire.Idle {
+			c.refuse(e)
+		}
 		return size, true
 	}
 	return 0, false
@@ -271,7 +274,7 @@ func (c *client) link(s *server) {
 	s.tentative = s.readOnly || s.alone || c.renewable
 	c.renewable = false
 	s.unit, s.early = s.unit[:0], s.early[:0]
-	s.tx, s.leaves, s.leftInTx, s.left, s.conflict = 0, false, false, false, false
+	s.tx, s.leaves, s.leftInTx, s.left, s.conflict, s.opening = 0, false, false, false, false, false
 	if !s.set.equal(c.set) {
 		s.restore(c.set)
 	}
@@ -309,6 +312,7 @@ func (c *client) pump() {
 // free forgets what belongs to the server that the client had.
 func (c *client) free() {
 	c.waits, c.changing = false, false
+	c.scan = scan{} // what is there of the next unit may be skipped
 	c.readOn()
 }
 
@@ -403,14 +407,16 @@ func (c *client) Closed(*netloop.Conn, error) {
 		return
 	}
 	clean := (s.idle() || s.checking()) && !c.midUnit && (c.body == 0 || !c.bodyTo) && !c.copyIn
-	keeps, orphan := c.keeps() || s.due.any() || s.checking(), !clean && s.orphaned(c)
+	// A cancel request must not hit a query of ours: behind a BEGIN that fails, what follows would run by itself.
+	ours := s.ours() || s.inspecting()
+	keeps, orphan := c.keeps() || s.due.any() || s.checking(), !clean && !ours && s.orphaned(c)
 	s.unlink()
 	switch {
 	case orphan:
 		s.orphan, s.since = true, c.w.loop.Now()
 		c.w.pooler.cancelServer(s, func() {})
 	case !clean:
-		if s.owed.n > 0 {
+		if s.owed.n > 0 && !ours {
 			c.w.pooler.cancelServer(s, func() {}) // do not let a long query run on for nobody
 		}
 		s.retire()

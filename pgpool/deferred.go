@@ -140,7 +140,7 @@ func (s *server) open(t *transaction) {
 	s.run(text)
 	s.owed.at(s.owed.n - 1).opens = true
 	t.sent, t.ending = true, false
-	s.hosts = s.readOnly
+	s.opening, s.hosts = true, s.readOnly
 }
 
 // failHere fails the client's transaction, which no server knows of, at the unit at b. It returns how much of b that takes.

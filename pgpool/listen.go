@@ -398,7 +398,11 @@ func (c *client) hears(frame []byte) bool {
 // notify gives the client a notification: at once, or at the end of its transaction, as PostgreSQL does.
 func (c *client) notify(frame []byte) {
 	box := c.inbox
+	own, life := c.replica, c.life
 	c.raiseFloor() // it may read what it is told about
+	if c.server != nil && c.server.readOnly {
+		c.replica, c.life = own, life // what it reads there now may be newer yet
+	}
 	switch {
 	case c.closing:
 	case len(box.held) == 0 && c.between() && !c.conn.Congested():

@@ -295,7 +295,9 @@ func (p *pool) grow() {
 		return
 	}
 	if p.standing.avoids() && p.isReplica() {
-		p.reroute() // who comes back has nowhere else to go
+		p.dirty = true // who comes back has nowhere else to go, and is looked after below
+		p.reroute()
+		p.dirty = false
 	}
 	for p.dialing+p.preparing < p.waiting.n {
 		if !p.reserve() {

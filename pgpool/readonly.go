@@ -216,6 +216,7 @@ func (c *client) goesOn(s *server, b []byte) (n int, ready bool) {
 		t.ending = false
 	}
 	if s.status == pgwire.InFailed && s.owed.n == 0 {
+		c.scan = scan{} // it may have been looked at in part
 		c.granted, t.ending = true, true
 		return 0, true
 	}

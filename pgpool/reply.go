@@ -136,6 +136,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	c := s.client
 	switch {
 	case opens:
+		s.opening = false
 		if c != nil && c.tx != nil {
 			s.began = c.tx.began
 		}

@@ -71,6 +71,7 @@ var (
 func (c *client) repeat(unit []byte, d decision) {
 	c.free()
 	c.reruns++
+	c.plain = c.plain && d.read // what a replica has refused as a write is not run twice on primaries
 	c.replay = append([]byte(nil), unit...)
 	c.midUnit, c.granted, c.inFlight = false, false, 0
 	c.binds, c.executes, c.bound, c.wrote = 0, 0, nil, false

@@ -139,7 +139,8 @@ func (c *client) needs(typ byte, size, have int) bool {
 // that may change what our books say of statements and settings, for names whose fate an earlier unit decides: one that
 // fails skips also what we prepare in it, and for the end of a transaction in a session that is not proven to be restored.
 func (c *client) mustWait(s *server, typ byte, frame []byte) bool {
-	wait := c.changing || s.unproven && c.endsTransaction(typ, frame)
+	// What is no plain read must not run outside of a transaction whose BEGIN has failed.
+	wait := c.changing || s.unproven && c.endsTransaction(typ, frame) || s.opening && !(c.plain && c.granted)
 	switch typ {
 	case pgwire.Query:
 		wait = wait || c.undecided() && classify.Classify(textOf(frame[pgwire.HeaderLen:])).Flags.Has(classify.StateDeallocate)

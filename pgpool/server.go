@@ -58,6 +58,7 @@ type server struct {
 	leftInTx   bool          // what is answered of the transaction may have
 	left       bool          // what is answered may have, and the server has not told
 	wrote      bool          // the transaction may have written
+	opening    bool          // our BEGIN is on the way, and may fail
 	unproven   bool          // the client's settings are on the way, and may be refused
 	restoring  bool          // the client's ReadyForQuery is held back until its settings are back
 	failed     bool          // the unit has had an error

@@ -295,7 +295,11 @@ func (w *worker) reload(moved map[*sharedGroup]*sharedGroup) {
 		if c.group.removed && c.server == nil {
 			c.refuse(databaseRemoved.with(c.group.shared.key.database))
 		}
+		kept := c.sessionFloor()
 		c.policy = w.pooler.policyOf(c.group.shared.key.database, c.user.Value())
+		if !kept {
+			c.raiseFloor() // nobody has noted what it has seen
+		}
 		c.reroute()
 		w.observe(c.policy)
 	}

@@ -63,7 +63,11 @@ func StartOutrigger(ctx context.Context, program, version, dir string, servers *
 				fmt.Sprintf("OUTRIGGER_MAX_CLIENT_CONN=%d", MaxClients),
 			}
 			if o.Replicas {
-				cmd.Env = append(cmd.Env, "OUTRIGGER_REPLICA_URLS="+strings.Join(servers.ReplicaURLs(), ","))
+				var urls []string // as many server connections for reads as there are without replicas
+				for _, u := range servers.ReplicaURLs() {
+					urls = append(urls, fmt.Sprintf("%s&pool_size=%d", u, PoolSize/len(servers.ReplicaURLs())))
+				}
+				cmd.Env = append(cmd.Env, "OUTRIGGER_REPLICA_URLS="+strings.Join(urls, ","))
 			}
 			cmd.Env = append(cmd.Env, o.Env...)
 			if o.Logins {
