@@ -349,3 +349,48 @@ func TestBreakerOfAFullPool(t *testing.T) {
 		}
 	})
 }
+
+// Reads that wait for a replica whose breaker is open, and that have nowhere else to go, do not keep the loop busy.
+func TestReadsThatOnlyABrokenReplicaCouldTake(t *testing.T) {
+	roles := &switchedRoles{}
+	roles.up.Store(true)
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.Databases = fallback(testServer(t, 0), testServer(t, 1))
+		c.Tuning.Defaults.RefuseReads, c.Tuning.Defaults.PoolSize = true, 1
+		c.Tuning.BreakerTimeout = time.Hour
+		c.Roles = func([]Server) (Roles, error) { return roles, nil }
+	})
+	ctx := context.Background()
+	holder := p.connect(t, "")
+	if got := standby(t, holder); got != "replica" {
+		t.Fatalf("a read went to the %s", got)
+	}
+	held := make(chan error, 1)
+	go func() { _, err := holder.Exec(ctx, "select pg_sleep(0.5)"); held <- err }()
+	p.on(t, 0, func(w *worker) {
+		for g := range w.groups {
+			b := &g.up.standings[1].breaker
+			for range 100 {
+				b.fail(0, 1, time.Hour)
+			}
+		}
+	})
+	reads := make(chan error, 2)
+	for range cap(reads) {
+		c := p.connect(t, "")
+		go func() { _, err := c.Exec(ctx, "select 1"); reads <- err }()
+	}
+	for range cap(reads) {
+		select {
+		case err := <-reads:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(deadline):
+			t.Fatal("no answer")
+		}
+	}
+	if err := <-held; err != nil {
+		t.Error(err)
+	}
+}

@@ -579,3 +579,54 @@ func TestIsOn(t *testing.T) {
 		t.Error("an isolation that is not known is taken for one that a replica can do")
 	}
 }
+
+// until reads up to the next ReadyForQuery.
+func (w *wire) until(t *testing.T, status byte) {
+	t.Helper()
+	for {
+		m, err := w.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.typ == pgwire.ReadyForQuery {
+			if m.body[0] != status {
+				t.Fatalf("state %c, want %c", m.body[0], status)
+			}
+			return
+		}
+	}
+}
+
+// A unit of a transaction on a replica that has come in part when the unit before it fails is skipped, and what comes
+// behind it is read from its beginning.
+func TestAUnitInPartBehindAnError(t *testing.T) {
+	p := startKnown(t, 1, nil)
+	w, err := wireTo(p.addr, "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.nc.Close()
+	w.send(t, "begin read only")
+	w.until(t, pgwire.InBlock)
+	w.send(t, "select 1")
+	w.until(t, pgwire.InBlock)
+	write := func(s ...message) {
+		t.Helper()
+		var b []byte
+		for _, m := range s {
+			b = append(b, m.encode()...)
+		}
+		if _, err := w.nc.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(parse("", "select 1 / (1 - length('a'))"), bind("", ""), execute("", 0), syncs,
+		parse("", "select 'a text that is longer than the one that comes behind it'"), bind("", ""))
+	w.until(t, pgwire.InFailed)
+	write(execute("", 0), syncs)
+	w.until(t, pgwire.InFailed)
+	w.send(t, "rollback")
+	w.until(t, pgwire.Idle)
+	w.send(t, "select 1")
+	w.until(t, pgwire.Idle)
+}
