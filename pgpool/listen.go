@@ -56,6 +56,9 @@ func (c *client) listens(b []byte) bool {
 	}
 	if c.group.moved != nil {
 		c.move()
+	} else if c.group.shared.moved.Load() != nil { // this worker is about to be told: it would listen where the database was
+		c.w.loop.Post(c.pump)
+		return true
 	}
 	if c.leaveIfLost() {
 		return true
@@ -257,7 +260,7 @@ func (c *client) abandonListen(e *pgwire.Error) {
 
 // moveAway is called when the client's database turns out to live elsewhere, where nobody listens for it.
 func (c *client) moveAway() {
-	if c.inbox != nil && len(c.inbox.channels) > 0 {
+	if c.inbox != nil && (len(c.inbox.channels) > 0 || c.inbox.request != nil) {
 		c.unlistenAll()
 		c.inbox.lost = listenerLost.with(errMoved)
 	}
