@@ -16,7 +16,7 @@ import (
 )
 
 // oddServer is a server that lets everybody in and then does what a script says: it is called with each connection's
-// number, from 1, the connection and each Query that comes over it.
+// number, from 1, the connection and each Query that comes over it and begins with show odd, begin or insert.
 type oddServer struct {
 	ln     net.Listener
 	script func(n int, nc net.Conn, sql string) (goOn bool)
@@ -83,7 +83,7 @@ func (o *oddServer) serve(n int, nc net.Conn) {
 			return
 		}
 		sql := strings.TrimRight(string(body), "\x00")
-		if strings.HasPrefix(sql, "show odd") {
+		if strings.HasPrefix(sql, "show odd") || strings.HasPrefix(sql, "begin") || strings.HasPrefix(sql, "insert") {
 			if !o.script(n, nc, sql) {
 				return
 			}
