@@ -1,6 +1,9 @@
 package pgpool
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A read that no replica can take yet may wait a little until one can: see afterWrite. It waits in no pool's queue,
 // because it is not known yet which pool it is for.
@@ -36,6 +39,12 @@ func (w *worker) await(c *client, d decision) {
 	}
 }
 
+// awaitsNoMore ends the wait of a client whose read was cancelled.
+func (c *client) awaitsNoMore() {
+	c.awaits = false
+	c.w.awaiting = slices.DeleteFunc(c.w.awaiting, func(a awaiting) bool { return a.client == c })
+}
+
 // lookAtReplicas ends the waits that are over.
 func (w *worker) lookAtReplicas() {
 	now, all := w.loop.Now(), w.awaiting
@@ -43,7 +52,7 @@ func (w *worker) lookAtReplicas() {
 	for _, a := range all {
 		c := a.client
 		switch {
-		case c.closing || !c.awaits: // it has gone, or was cancelled
+		case c.closing:
 		case c.group.isShown(c):
 			c.patient, c.inVain = w.clientsTime()+uint32(afterWrite/time.Millisecond), 0 // it may be taken elsewhere yet
 			c.awaited(a.d)

@@ -60,9 +60,11 @@ func (c *client) cancelled(done func()) {
 		c.abandonListen(e)
 		return
 	case c.pool != nil || c.awaits:
-		if c.awaits = false; c.pool != nil {
+		if c.pool != nil {
 			c.pool.waiting.remove(c)
 			c.pool = nil
+		} else {
+			c.awaitsNoMore()
 		}
 		if c.tx != nil {
 			c.giveUp(e)

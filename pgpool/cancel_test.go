@@ -154,6 +154,7 @@ func TestCancelRequestsWaitTheirTurn(t *testing.T) {
 	}
 	// The next one finds a free place.
 	done = running("select pg_sleep(60)")
+	p.runs(t, "select pg_sleep(60)")
 	if err := c.PgConn().CancelRequest(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -357,6 +358,15 @@ func TestCancelSparesThePoolersOwnQueries(t *testing.T) {
 			return there
 		})
 		p.on(t, 0, func(*worker) { c.cancelled(func() { close(done) }) })
+		<-done
+		waitFor(t, "the query to end", func() (over bool) {
+			p.on(t, 0, func(*worker) {
+				if over = c.inFlight == 0; !over {
+					c.cancelled(func() {}) // a server that has not read the query yet ignores the request
+				}
+			})
+			return over
+		})
 		m, err := w.read()
 		if err == nil && m.typ == pgwire.RowDescription {
 			m, err = w.read()
@@ -367,7 +377,6 @@ func TestCancelSparesThePoolersOwnQueries(t *testing.T) {
 		if m, err := w.read(); err != nil || m.typ != pgwire.ReadyForQuery {
 			t.Fatalf("sent %v: %v, %v", sent, m, err)
 		}
-		<-done
 		p.settled(t, 1)
 	}
 	w.play(step{query("select 1")}, whole)

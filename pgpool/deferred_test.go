@@ -166,6 +166,38 @@ func TestCancelAheadOfATransactionsServer(t *testing.T) {
 	}
 }
 
+// A cancel request may come right behind the end of its client, whose unit waits.
+func TestCancelBehindTheEndOfItsClient(t *testing.T) {
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
+	holder, gone := p.connect(t, ""), p.connect(t, "")
+	simply(t, holder, "begin")
+	simply(t, holder, "select 1") // it has the only server
+	simply(t, gone, "begin")
+	ended := make(chan error, 1)
+	go func() { ended <- gone.PgConn().Exec(context.Background(), "select 'never'").Close() }()
+	var waiting *client
+	waitFor(t, "the client to wait", func() bool {
+		p.on(t, 0, func(w *worker) {
+			for c := range w.clients {
+				if c.pool != nil {
+					waiting = c
+				}
+			}
+		})
+		return waiting != nil
+	})
+	done := make(chan struct{})
+	p.on(t, 0, func(w *worker) { // both come in the next tick
+		w.loop.Post(func() { waiting.conn.Close(nil) })
+		w.loop.Post(func() { waiting.cancelled(func() { close(done) }) })
+	})
+	<-done
+	if err := <-ended; err == nil {
+		t.Error("a query of a connection that has ended was answered")
+	}
+	simply(t, holder, "commit")
+}
+
 // Timeouts hold for a transaction that no server knows of.
 func TestTimeoutsOfATransactionWithoutAServer(t *testing.T) {
 	for name, set := range map[string]func(*Policy){

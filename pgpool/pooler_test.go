@@ -437,40 +437,30 @@ func TestLargeMessages(t *testing.T) {
 func TestCancelReachesTheRightQuery(t *testing.T) {
 	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 2 })
 	ctx := context.Background()
-	victim, bystander := p.connect(t, ""), p.connect(t, "")
-	failed := make(chan error, 1)
-	go func() {
-		_, err := victim.Exec(ctx, "select pg_sleep(60)")
-		failed <- err
-	}()
-	byDone := make(chan error, 1)
-	go func() {
-		_, err := bystander.Exec(ctx, "select pg_sleep(1)")
-		byDone <- err
-	}()
-	waitFor(t, "both to be running", func() bool {
-		n := 0
-		p.on(t, 0, func(w *worker) {
-			for c := range w.clients {
-				if c.server != nil {
-					n++
-				}
-			}
-		})
-		return n == 2
-	})
-	if err := victim.PgConn().CancelRequest(ctx); err != nil {
-		t.Fatal(err)
+	texts := []string{"select 'victim' from pg_sleep(60)", "select 'bystander' from pg_sleep(60)"}
+	var clients []*pgx.Conn
+	var failed []chan error
+	for _, sql := range texts {
+		c, end := p.connect(t, ""), make(chan error, 1)
+		go func() {
+			_, err := c.Exec(ctx, sql)
+			end <- err
+		}()
+		clients, failed = append(clients, c), append(failed, end)
 	}
-	if err := <-failed; !hasCode(err, "57014") {
-		t.Errorf("victim: %v", err)
+	for _, sql := range texts {
+		p.runs(t, sql)
 	}
-	if err := <-byDone; err != nil {
-		t.Errorf("bystander: %v", err)
-	}
-	for _, c := range []*pgx.Conn{victim, bystander} {
+	for i, sql := range texts {
+		p.runs(t, sql) // the other's request has not touched it
+		if err := clients[i].PgConn().CancelRequest(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-failed[i]; !hasCode(err, "57014") {
+			t.Errorf("%s: %v", sql, err)
+		}
 		var n int
-		if err := c.QueryRow(ctx, "select 5").Scan(&n); err != nil || n != 5 {
+		if err := clients[i].QueryRow(ctx, "select 5").Scan(&n); err != nil || n != 5 {
 			t.Errorf("afterwards: %d, %v", n, err)
 		}
 	}

@@ -141,8 +141,20 @@ func (p *testPooler) runs(t *testing.T, sql string) {
 	t.Helper()
 	watch := direct(t, 0)
 	waitFor(t, sql+" to run", func() bool {
+		var pids []int32 // of this pooler: others may run the same
+		for i := range p.workers {
+			p.on(t, i, func(w *worker) {
+				for _, g := range w.groups {
+					for _, pl := range g.pools {
+						for s := range pl.all {
+							pids = append(pids, int32(s.pid))
+						}
+					}
+				}
+			})
+		}
 		var n int
-		if err := watch.QueryRow(context.Background(), "select count(*) from pg_stat_activity where query = $1 and state = 'active'", sql).Scan(&n); err != nil {
+		if err := watch.QueryRow(context.Background(), "select count(*) from pg_stat_activity where query = $1 and state = 'active' and pid = any($2)", sql, pids).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n > 0

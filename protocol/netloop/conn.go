@@ -392,8 +392,9 @@ func (c *Conn) CloseAfterFlush() {
 	}
 }
 
-// Close closes now and drops what is queued. Handler.Closed follows in this tick, not from within the call. The first
-// err wins; later calls do nothing.
+// Close closes now and drops what is queued. Handler.Closed follows before the loop calls anything else, not from within
+// the call; behind a dispatch function or a failed write, when all of those are through. The first err wins; later calls do
+// nothing.
 func (c *Conn) Close(err error) {
 	if c.closed {
 		return

@@ -202,7 +202,6 @@ func (l *Loop) tick() {
 	l.stats.Events += uint64(l.poller.deliver())
 	l.runMailbox()
 	l.runTimers()
-	l.finishClosing()
 	for _, fn := range l.dispatch {
 		fn()
 	}
@@ -244,6 +243,7 @@ func (l *Loop) runMailbox() {
 	for i, fn := range l.running {
 		l.running[i] = nil
 		fn()
+		l.finishClosing()
 	}
 }
 
@@ -261,7 +261,8 @@ func (l *Loop) flush() {
 	l.dirty = l.dirty[:0]
 }
 
-// finishClosing tells handlers of closed connections. A handler may close further ones.
+// finishClosing tells handlers of closed connections, before anything else can come across one that they still count on. A
+// handler may close further ones.
 func (l *Loop) finishClosing() {
 	for i := 0; i < len(l.closing); i++ {
 		c := l.closing[i]

@@ -394,6 +394,37 @@ func TestCloseIsToldOnce(t *testing.T) {
 	})
 }
 
+// Between the end of a connection and its handler's knowledge of it runs nothing that could count on it.
+func TestCloseIsToldAheadOfWhatComesNext(t *testing.T) {
+	l := startLoop(t, Config{})
+	for _, name := range []string{"a post", "a timer"} {
+		_, server := pair(t)
+		h := &funcs{data: echo, closed: make(chan error, 1)}
+		c := serve(t, l, server, h)
+		told := make(chan bool, 1)
+		next := func() { told <- len(h.closed) > 0 }
+		on(t, l, func() { // both come in the next tick
+			l.Post(func() {
+				c.Close(nil)
+				if name == "a timer" {
+					l.NewTimer(next).Reset(0)
+				}
+			})
+			if name == "a post" {
+				l.Post(next)
+			}
+		})
+		select {
+		case ok := <-told:
+			if !ok {
+				t.Errorf("%s behind a close came first", name)
+			}
+		case <-time.After(deadline):
+			t.Fatal("nothing came")
+		}
+	}
+}
+
 func TestStopClosesEverything(t *testing.T) {
 	l, err := New(Config{})
 	if err != nil {

@@ -90,6 +90,7 @@ func (p *poller) deliver() (events int) {
 		case ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
 			c.Close(errReset)
 		}
+		c.loop.finishClosing()
 	}
 	if p.ready == len(p.events) && p.ready < 4096 {
 		p.events = make([]unix.EpollEvent, 2*len(p.events))

@@ -103,6 +103,7 @@ func (p *poller) deliver() (events int) {
 			e.c.readable()
 			e.c.sys.again(e.c)
 		}
+		e.c.loop.finishClosing()
 	}
 	return events
 }

@@ -109,6 +109,7 @@ func (l *Loop) runTimers() {
 		}
 		l.timers.remove(0)
 		t.fn()
+		l.finishClosing()
 		n--
 	}
 }
