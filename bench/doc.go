@@ -3,17 +3,20 @@
 //	make bench QUICK=1                        three rounds, six minutes
 //	make bench                                ten rounds, half an hour
 //	make bench ARGS=-split                    reads on replicas, beside pgpool-II
-//	make bench PGBOUNCER=path REDIS=path      other binaries than those in PATH
+//	make bench PGBOUNCER=path                 another binary than the one in PATH; so PGPOOL, HAPROXY and REDIS
 //	make bench ARGS="-only 'prepared|GET'"    some workloads and scenarios
 //
-// One PostgreSQL, one Outrigger node, one PgBouncer and one redis-server run on one machine, on loopback. In every round
+// One PostgreSQL, Outrigger, PgBouncer, redis-server, and HAProxy that relays bytes run on one machine, on loopback. In every round
 // every workload goes to every contender in turn, so that what else the machine does hits all alike; a ratio is taken
 // within a round, and the report gives the median of the rounds' ratios with their extremes. Lost rows come first.
 //
-// What is measured: operations per second, average and 99th percentile of the latency as the load generator saw it, and
-// CPU time of the proxy's or cache's process per operation, without the time in which clients logged in. PostgreSQL's and
-// the generator's own CPU time are not counted, but they share the machine: a proxy that saves CPU also leaves more for
-// them, as it would beside an application.
+// What is measured: operations per second, percentiles of the latency as the load generator saw it, CPU time per operation
+// of the proxy's or cache's process and of PostgreSQL's, without the time in which clients logged in, the proxy's resident
+// memory and its server connections at work. The generator's own CPU time is not counted, but all share the machine: a
+// proxy that saves CPU also leaves more for the others, as it would beside an application.
+//
+// Outrigger and PgBouncer run again with a pool of four servers, and asking for SCRAM, each in a process of its own; Outrigger
+// also without batches (unbatched), for what must not become worse by them.
 //
 // Scenarios come before the rounds and have processes of their own: the start, thousands of idle clients, a storm of
 // logins, a slow reader, a large COPY. The page begins with the targets, each with its number and whether it was met.

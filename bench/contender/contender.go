@@ -4,6 +4,7 @@
 package contender
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/pbkdf2"
@@ -26,18 +27,21 @@ const (
 	Outrigger = "outrigger"
 	PgBouncer = "pgbouncer"
 	Redis     = "redis-server"
+	HAProxy   = "haproxy"
 	Direct    = "direct"
 	Pgpool    = "pgpool"
 
 	// Outrigger with other settings.
-	Unsplit  = "unsplit"  // reads stay on the primary
-	Eventual = "eventual" // reads see whatever a replica has
+	Unsplit   = "unsplit"   // reads stay on the primary
+	Eventual  = "eventual"  // reads see whatever a replica has
+	Unbatched = "unbatched" // every unit has a server to itself
 )
 
 // Limits that every pooler gets.
 const (
-	PoolSize   = 20 // server connections
-	MaxClients = 11_000
+	PoolSize      = 20 // server connections
+	SmallPoolSize = 4
+	MaxClients    = 11_000
 )
 
 // User and Password are who clients log in as where a pooler asks for a password.
@@ -48,14 +52,28 @@ const (
 
 // Options say how a pooler is to be run.
 type Options struct {
-	// Logins makes it ask for SCRAM-SHA-256; otherwise it trusts everybody.
-	Logins bool
+	// Service is what it is started for; the zero value is a pooler that trusts everybody.
+	Service load.Service
 	// Replicas makes Outrigger use the cluster's replicas.
 	Replicas bool
 	// Name and Env are for Outrigger under another name, with more variables in its environment.
 	Name string
 	Env  []string
 }
+
+// poolSize is how many servers it may use.
+func (o Options) poolSize() int {
+	if o.Service == load.SmallPool {
+		return SmallPoolSize
+	}
+	return PoolSize
+}
+
+// logins tells whether it asks for a password.
+func (o Options) logins() bool { return o.Service == load.Logins }
+
+// service is the one that it was started for.
+func (o Options) service() load.Service { return cmp.Or(o.Service, load.Pooler) }
 
 // verifier is what poolers know of the password: SCRAM's keys. From the password itself some would derive them anew for
 // every login, and thousands of iterations would be all that a storm of logins measures.
@@ -105,17 +123,27 @@ type Contender struct {
 	Name     string
 	Version  string
 	Settings string // those that are not the program's defaults, in a line
-	addrs    map[load.Half]string
+	addrs    map[load.Service]string
 	cannot   func(load.Workload) string // may be nil
 	process  *process                   // nil: not measured
 	family   bool                       // its child processes are measured with it
 	ready    time.Duration              // from exec until it was ready
 }
 
-// Addr is where it serves a half, host:port; empty when it does not.
-func (c *Contender) Addr(h load.Half) string { return c.addrs[h] }
+// Label is its name, and what it serves where that is not what others of the name do.
+func (c *Contender) Label() string {
+	for service := range c.addrs {
+		if service == load.SmallPool || service == load.Logins {
+			return fmt.Sprintf("%s (%s)", c.Name, service)
+		}
+	}
+	return c.Name
+}
 
-// Cannot gives the reason why it cannot take a workload of a half that it serves, or "".
+// Addr is where it serves, host:port; empty when it does not.
+func (c *Contender) Addr(h load.Service) string { return c.addrs[h] }
+
+// Cannot gives the reason why it cannot take a workload of a service that it has, or "".
 func (c *Contender) Cannot(w load.Workload) string {
 	if c.cannot == nil {
 		return ""
@@ -187,12 +215,17 @@ func (c *Contender) Stop() {
 
 // OfDirect is PostgreSQL at addr without a proxy, for workloads of up to most clients: each has a server process of its own.
 func OfDirect(addr, version string, most int) *Contender {
-	return &Contender{Name: Direct, Version: version, cannot: func(w load.Workload) string {
+	return &Contender{Name: Direct, Version: version, cannot: upTo(most), addrs: map[load.Service]string{load.Pooler: addr}}
+}
+
+// upTo gives the reason against workloads of more clients than most.
+func upTo(most int) func(load.Workload) string {
+	return func(w load.Workload) string {
 		if w.Clients <= most {
 			return ""
 		}
 		return fmt.Sprintf("more than %d clients are not tried without a pooler", most)
-	}, addrs: map[load.Half]string{load.Pooler: addr}}
+	}
 }
 
 // Missing says that a program is not there, and what to do.

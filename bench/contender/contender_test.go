@@ -30,10 +30,17 @@ func TestParseStat(t *testing.T) {
 		{"a word", "77 (redis-server) S 1 77 77 0 -1 4194560 900 0 0 0 x 45 0", 0, "field 14"},
 		{"nothing", "", 0, "no field 14"},
 	} {
-		got, err := parseStat(tt.in)
+		got, err := parseStat(tt.in, utime, stime)
 		if got != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: %v, %v", tt.name, got, err)
 		}
+	}
+}
+
+func TestParseStatOfEndedChildren(t *testing.T) {
+	got, err := parseStat("77 (postgres) S 1 77 77 0 -1 4194560 900 0 0 0 1 2 30 400 20 0 5 0 1000", utime, stime, cutime, cstime)
+	if err != nil || got != 4330*time.Millisecond {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
@@ -68,7 +75,7 @@ func TestVersions(t *testing.T) {
 }
 
 func TestPgBouncerINI(t *testing.T) {
-	got, err := pgbouncerINI("127.0.0.1:5432", "127.0.0.1:6432", "", false)
+	got, err := pgbouncerINI("127.0.0.1:5432", "127.0.0.1:6432", "", 20, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,10 +96,10 @@ log_disconnections = 0
 	if got != want+anybody {
 		t.Errorf("got:\n%s", got)
 	}
-	if got, err = pgbouncerINI("127.0.0.1:5432", "127.0.0.1:6432", "/users", true); err != nil || got != want+"auth_type = scram-sha-256\nauth_file = /users\nmax_prepared_statements = 200\n" {
+	if got, err = pgbouncerINI("127.0.0.1:5432", "127.0.0.1:6432", "/users", 20, true); err != nil || got != want+"auth_type = scram-sha-256\nauth_file = /users\nmax_prepared_statements = 200\n" {
 		t.Errorf("with prepared statements: %v\n%s", err, got)
 	}
-	if _, err := pgbouncerINI("nowhere", "127.0.0.1:6432", "", false); err == nil {
+	if _, err := pgbouncerINI("nowhere", "127.0.0.1:6432", "", 20, false); err == nil {
 		t.Error("a server without a port was taken")
 	}
 }
@@ -119,6 +126,51 @@ func TestFind(t *testing.T) {
 	// One that was asked for by path is not left out in silence.
 	if _, err := Find(filepath.Join(dir, "wrong"), "rival", "rival"); err == nil || errors.As(err, &missing) {
 		t.Errorf("a wrong path: %v", err)
+	}
+}
+
+func TestHeeds(t *testing.T) {
+	program := script(t, `echo "primary_url: $OUTRIGGER_PRIMARY_URL"; echo 'batching: "off" # from OUTRIGGER_BATCHING'; echo 'pool_size: 20'`)
+	for variable, want := range map[string]bool{
+		"OUTRIGGER_BATCHING=off": true, "OUTRIGGER_BATCHING=auto": false, "OUTRIGGER_POOL_SIZE=20": true, "OUTRIGGER_NOTHING=off": false,
+	} {
+		if got := Heeds(t.Context(), program, variable); got != want {
+			t.Errorf("%s: %v, want %v", variable, got, want)
+		}
+	}
+	if Heeds(t.Context(), script(t, "echo 'batching: off'; exit 1"), "OUTRIGGER_BATCHING=off") {
+		t.Error("a program that refuses heeds it")
+	}
+}
+
+// script writes a program.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestServices(t *testing.T) {
+	for _, tt := range []struct {
+		o       Options
+		service load.Service
+		servers int
+		logins  bool
+	}{
+		{Options{}, load.Pooler, 20, false}, {Options{Service: load.SmallPool}, load.SmallPool, 4, false}, {Options{Service: load.Logins}, load.Logins, 20, true},
+	} {
+		if o := tt.o; o.service() != tt.service || o.poolSize() != tt.servers || o.logins() != tt.logins {
+			t.Errorf("%+v: %s, %d servers, logins %v", o, o.service(), o.poolSize(), o.logins())
+		}
+	}
+	for service, want := range map[load.Service]string{load.Pooler: "rival", load.SmallPool: "rival (pooler with 4 servers)"} {
+		c := Contender{Name: "rival", addrs: map[load.Service]string{service: "x"}}
+		if got := c.Label(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }
 

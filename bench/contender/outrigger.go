@@ -39,7 +39,7 @@ func StartOutrigger(ctx context.Context, program, version, dir string, servers *
 		return nil, fmt.Errorf("create its directory: %w", err)
 	}
 	users := "" // everybody
-	if o.Logins {
+	if o.logins() {
 		if users, err = userlist(dir); err != nil {
 			return nil, err
 		}
@@ -59,7 +59,7 @@ func StartOutrigger(ctx context.Context, program, version, dir string, servers *
 				"OUTRIGGER_GOSSIP_LISTEN=" + addrs[gossip],
 				"OUTRIGGER_PEER_LISTEN=" + addrs[peer],
 				"OUTRIGGER_HTTP_LISTEN=" + addrs[http],
-				fmt.Sprintf("OUTRIGGER_DEFAULT_POOL_SIZE=%d", PoolSize),
+				fmt.Sprintf("OUTRIGGER_DEFAULT_POOL_SIZE=%d", o.poolSize()),
 				fmt.Sprintf("OUTRIGGER_MAX_CLIENT_CONN=%d", MaxClients),
 			}
 			if o.Replicas {
@@ -70,7 +70,7 @@ func StartOutrigger(ctx context.Context, program, version, dir string, servers *
 				cmd.Env = append(cmd.Env, "OUTRIGGER_REPLICA_URLS="+strings.Join(urls, ","))
 			}
 			cmd.Env = append(cmd.Env, o.Env...)
-			if o.Logins {
+			if o.logins() {
 				cmd.Env = append(cmd.Env, "OUTRIGGER_CLIENT_AUTH=scram-sha-256", "OUTRIGGER_AUTH_FILE="+users)
 			}
 			return cmd, nil
@@ -85,12 +85,33 @@ func StartOutrigger(ctx context.Context, program, version, dir string, servers *
 	if err != nil {
 		return nil, err
 	}
-	settings := fmt.Sprintf("one node, default_pool_size=%d max_client_conn=%d", PoolSize, MaxClients)
+	services := map[load.Service]string{o.service(): addrs[pg]}
+	if o.service() == load.Pooler && o.Name == "" { // one of them is enough for the cache
+		services[load.Cache] = addrs[cache]
+	}
+	settings := fmt.Sprintf("one node, default_pool_size=%d max_client_conn=%d", o.poolSize(), MaxClients)
 	if len(o.Env) > 0 {
 		settings += " " + strings.Join(o.Env, " ")
 	}
 	return &Contender{Name: cmp.Or(o.Name, Outrigger), Version: version, process: p, ready: p.ready, Settings: settings,
-		addrs: map[load.Half]string{load.Pooler: addrs[pg], load.Cache: addrs[cache]}}, nil
+		addrs: services}, nil
+}
+
+// Heeds tells whether a program knows a setting, given as a variable NAME=value: then its check prints it with the value.
+func Heeds(ctx context.Context, program, variable string) bool {
+	name, value, _ := strings.Cut(strings.TrimPrefix(variable, "OUTRIGGER_"), "=")
+	cmd := exec.CommandContext(ctx, program, "check")
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "OUTRIGGER_PRIMARY_URL=postgres://nobody@127.0.0.1/nothing", variable}
+	out, err := cmd.Output()
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(out)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == strings.ToLower(name)+":" && strings.Trim(words[1], `"`) == value { // YAML quotes an "off"
+			return true
+		}
+	}
+	return false
 }
 
 // isReady asks the node itself.

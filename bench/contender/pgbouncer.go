@@ -33,7 +33,7 @@ func StartPgBouncer(ctx context.Context, program string, servers *devpg.Cluster,
 		return nil, fmt.Errorf("open its directory: %w", err)
 	}
 	users := "" // everybody
-	if o.Logins {
+	if o.logins() {
 		if users, err = userlist(dir); err != nil {
 			return nil, err
 		}
@@ -44,7 +44,7 @@ func StartPgBouncer(ctx context.Context, program string, servers *devpg.Cluster,
 		log:   filepath.Join(dir, "pgbouncer.log"),
 		ports: 1,
 		command: func(addrs []string) (*exec.Cmd, error) {
-			config, err := pgbouncerINI(servers.Addr(0), addrs[0], users, atLeast(version, preparedSince))
+			config, err := pgbouncerINI(servers.Addr(0), addrs[0], users, o.poolSize(), atLeast(version, preparedSince))
 			if err != nil {
 				return nil, err
 			}
@@ -66,8 +66,8 @@ func StartPgBouncer(ctx context.Context, program string, servers *devpg.Cluster,
 	if err != nil {
 		return nil, err
 	}
-	return &Contender{Name: PgBouncer, Version: version, process: p, ready: p.ready, cannot: withoutPrepared(version), addrs: map[load.Half]string{load.Pooler: addrs[0]},
-		Settings: fmt.Sprintf("pool_mode=transaction default_pool_size=%d max_client_conn=%d, long backlog, connections not logged", PoolSize, MaxClients)}, nil
+	return &Contender{Name: PgBouncer, Version: version, process: p, ready: p.ready, cannot: withoutPrepared(version), addrs: map[load.Service]string{o.service(): addrs[0]},
+		Settings: fmt.Sprintf("pool_mode=transaction default_pool_size=%d max_client_conn=%d, long backlog, connections not logged", o.poolSize(), MaxClients)}, nil
 }
 
 // withoutPrepared gives the reason against workloads with prepared statements, for versions that need one.
@@ -83,7 +83,7 @@ func withoutPrepared(version string) func(load.Workload) string {
 // pgbouncerINI is a configuration like that of a production pooler. users is the auth_file; without one, logins are not
 // checked. The backlog is as long as the kernel lets it be, as ours is: its default drops clients that come all at once,
 // who then come back a second later.
-func pgbouncerINI(server, listen, users string, prepared bool) (string, error) {
+func pgbouncerINI(server, listen, users string, poolSize int, prepared bool) (string, error) {
 	serverHost, serverPort, err := net.SplitHostPort(server)
 	if err != nil {
 		return "", fmt.Errorf("address %s: %w", server, err)
@@ -101,7 +101,7 @@ func pgbouncerINI(server, listen, users string, prepared bool) (string, error) {
 		"unix_socket_dir =",
 		"listen_backlog = 4096",
 		"pool_mode = transaction",
-		"default_pool_size = " + strconv.Itoa(PoolSize),
+		"default_pool_size = " + strconv.Itoa(poolSize),
 		"max_client_conn = " + strconv.Itoa(MaxClients),
 		"log_connections = 0",
 		"log_disconnections = 0",

@@ -62,7 +62,7 @@ func StartPgpool(ctx context.Context, program string, servers *devpg.Cluster) (*
 		return nil, err
 	}
 	return &Contender{Name: Pgpool, Version: version, process: p, family: true, ready: p.ready,
-		addrs: map[load.Half]string{load.Pooler: addrs[0]}, cannot: func(w load.Workload) string {
+		addrs: map[load.Service]string{load.Pooler: addrs[0]}, cannot: func(w load.Workload) string {
 			if w.Clients < pgpoolClients {
 				return ""
 			}

@@ -31,5 +31,5 @@ func StartRedis(ctx context.Context, program, dir string) (*Contender, error) {
 		return nil, err
 	}
 	return &Contender{Name: Redis, Version: version, Settings: "save='' appendonly=no", process: p,
-		addrs: map[load.Half]string{load.Cache: addrs[0]}}, nil
+		addrs: map[load.Service]string{load.Cache: addrs[0]}}, nil
 }

@@ -68,6 +68,28 @@ func (c *Client) Query(sql string, limit time.Duration) error {
 	return err
 }
 
+// Value runs a query and gives the first column of its first row; it fails when there is none.
+func (c *Client) Value(sql string, limit time.Duration) (string, error) {
+	if err := c.send(pgwire.AppendQuery(nil, sql), limit); err != nil {
+		return "", err
+	}
+	var row []byte
+	_, err := c.read(&row, nil)
+	if err != nil {
+		return "", err
+	}
+	const count, length = 2, 4 // DataRow: number of columns, then each with its length
+	if len(row) < count+length {
+		return "", errors.New("no row")
+	}
+	n := int32(binary.BigEndian.Uint32(row[count:]))
+	value := row[count+length:]
+	if n < 0 || int(n) > len(value) {
+		return "", errors.New("no value")
+	}
+	return string(value[:n]), nil
+}
+
 // send sets the limit of all that follows and writes b.
 func (c *Client) send(b []byte, limit time.Duration) error {
 	if err := c.conn.SetDeadline(time.Now().Add(limit)); err != nil {
@@ -79,7 +101,10 @@ func (c *Client) send(b []byte, limit time.Duration) error {
 
 // answers reads up to ReadyForQuery and counts the bytes of the rows; the error is the server's first, if it sent one.
 // slow, when set, is told of each piece that was read and may take its time.
-func (c *Client) answers(slow func(n int)) (rowBytes int64, err error) {
+func (c *Client) answers(slow func(n int)) (rowBytes int64, err error) { return c.read(nil, slow) }
+
+// read does as answers says. row, when set, gets the first row.
+func (c *Client) read(row *[]byte, slow func(n int)) (rowBytes int64, err error) {
 	for {
 		kind, body, readErr := c.header()
 		if readErr != nil {
@@ -88,7 +113,12 @@ func (c *Client) answers(slow func(n int)) (rowBytes int64, err error) {
 		switch kind {
 		case pgwire.DataRow:
 			rowBytes += int64(body)
-			readErr = c.skip(body, slow)
+			if row != nil && *row == nil {
+				*row = make([]byte, body)
+				_, readErr = io.ReadFull(c.r, *row)
+			} else {
+				readErr = c.skip(body, slow)
+			}
 		case pgwire.ErrorResponse:
 			text := make([]byte, body)
 			if _, readErr = io.ReadFull(c.r, text); err == nil && readErr == nil {

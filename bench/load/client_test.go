@@ -106,8 +106,8 @@ func TestClients(t *testing.T) {
 	})
 
 	t.Run("probe", func(t *testing.T) {
-		p := Probe{Pgbench: Pgbench{Program: filepath.Join(servers.BinDir(), "pgbench"), User: devpg.User, Database: devpg.Database, Seconds: 2},
-			Password: password, Clients: 2, Rate: 200}
+		p := Probe{Pgbench: Pgbench{Program: filepath.Join(servers.BinDir(), "pgbench"), User: devpg.User, Password: password, Database: devpg.Database, Seconds: 2},
+			Clients: 2, Rate: 200}
 		begin := time.Now()
 		l, o, err := p.Run(t.Context(), addr)
 		if err != nil {

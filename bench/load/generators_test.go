@@ -34,28 +34,42 @@ func TestPgbenchForReal(t *testing.T) {
 	}
 	p := Pgbench{Program: filepath.Join(servers.BinDir(), "pgbench"), User: devpg.User, Database: devpg.Database, Seconds: 1}
 	for _, w := range []Workload{
-		p.Transactions("select", "select-only", "prepared", 4, 0.5),
-		p.Transactions("write", "tpcb-like", "simple", 1, 1),
+		p.Workload(Transactions{Name: "select", Scripts: []Script{{Builtin: "select-only"}}, Mode: "prepared", Clients: 4, Sample: 0.5}),
+		p.Workload(Transactions{Name: "write", Scripts: []Script{{Builtin: "tpcb-like"}}, Mode: "simple", Clients: 1, Sample: 1}),
+		p.Workload(Transactions{Name: "both", Scripts: []Script{{Builtin: "select-only", Weight: 9}, {SQL: writeScript}}, Mode: "simple", Clients: 2, Sample: 1}),
+		p.Workload(Transactions{Name: "large", Scripts: []Script{{SQL: megabyteScript}}, Mode: "simple", Clients: 1, Sample: 1}),
+		p.Workload(Transactions{Name: "connect", Scripts: []Script{{Builtin: "select-only"}}, Mode: "simple", Clients: 2, Reconnect: true}),
 	} {
 		o, err := w.Run(t.Context(), servers.Addr(0))
 		if err != nil {
 			t.Fatalf("%v; it said:\n%s", err, o.Output)
 		}
-		if o.Operations <= 0 || o.Failed != 0 || o.Rate <= 0 || o.Average <= 0 || o.P99 <= 0 || o.P99 > time.Minute {
+		if o.Operations <= 0 || o.Failed != 0 || o.Rate <= 0 || o.Average <= 0 {
 			t.Errorf("%s: %+v", w.Name, o)
 		}
-		if !strings.HasPrefix(o.Command, "pgbench -n -b ") {
+		if w.Name == "connect" {
+			if o.Percentiles != (Percentiles{}) {
+				t.Errorf("percentiles without the login: %+v", o.Percentiles)
+			}
+		} else if o.P50 <= 0 || o.P95 < o.P50 || o.P99 < o.P95 || o.P999 < o.P99 || o.P999 > time.Minute {
+			t.Errorf("%s: %+v", w.Name, o.Percentiles)
+		}
+		if !strings.HasPrefix(o.Command, "pgbench -n -") {
 			t.Errorf("command line %q", o.Command)
 		}
 	}
 
+	if n, err := servers.Psql(t.Context(), 0, "select count(*) > 0 from pgbench_accounts where abalance <> 0"); err != nil || n != "t" {
+		t.Errorf("nothing was written: %s, %v", n, err)
+	}
+	one := Transactions{Scripts: []Script{{Builtin: "select-only"}}, Mode: "simple", Clients: 1, Sample: 1}
 	gone := net.JoinHostPort("127.0.0.1", "1")
-	if o, err := p.Transactions("nobody", "select-only", "simple", 1, 1).Run(t.Context(), gone); err == nil || !strings.Contains(err.Error(), "pgbench: ") || o.Output == "" {
+	if o, err := p.Workload(one).Run(t.Context(), gone); err == nil || !strings.Contains(err.Error(), "pgbench: ") || o.Output == "" {
 		t.Errorf("a server that is not there: %v, output %q", err, o.Output)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.Transactions("stopped", "select-only", "simple", 1, 1).Run(ctx, servers.Addr(0)); err == nil {
+	if _, err := p.Workload(one).Run(ctx, servers.Addr(0)); err == nil {
 		t.Error("a cancelled run has no error")
 	}
 }

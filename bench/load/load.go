@@ -13,26 +13,34 @@ import (
 	"time"
 )
 
-// Half is the part of a sidecar that a workload exercises; contenders serve one of them or both.
-type Half string
+// Service is what a workload is put on. One process may serve several, and another of the same name the rest.
+type Service string
 
-// The halves.
+// The services.
 const (
-	Pooler Half = "pooler"
-	Cache  Half = "cache"
+	Pooler    Service = "pooler"
+	SmallPool Service = "pooler with 4 servers"
+	Logins    Service = "pooler that asks for SCRAM-SHA-256"
+	Cache     Service = "cache"
 )
 
-// Workload is one line of the tables: a load that every contender of its half gets in turn.
+// Workload is one line of the tables: a load that every contender of its service gets in turn.
 type Workload struct {
 	Name     string
-	Half     Half
+	Service  Service
 	Prepared bool // uses named prepared statements: in transaction mode not every pooler can
 	Clients  int  // at a time
+
+	// Unbatched asks for Outrigger without batches too: what must not become worse by them.
+	Unbatched bool
 
 	// Run puts the load on the server at addr (host:port). The outcome holds the command line and what the generator
 	// printed even when there is an error.
 	Run func(ctx context.Context, addr string) (Outcome, error)
 }
+
+// Percentiles are of latencies; one that a generator does not tell is 0.
+type Percentiles struct{ P50, P95, P99, P999 time.Duration }
 
 // Outcome is what a generator saw.
 type Outcome struct {
@@ -40,7 +48,7 @@ type Outcome struct {
 	Failed     int64         // of them, those that ended in an error
 	Rate       float64       // operations per second, without the time to connect
 	Average    time.Duration // latency
-	P99        time.Duration
+	Percentiles
 	Connecting time.Duration // from the generator's start until all clients were connected and the clock of Rate began
 
 	Command string

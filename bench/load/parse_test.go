@@ -37,6 +37,7 @@ func TestParsePgbench(t *testing.T) {
 	}{
 		{"15", whole, Outcome{Operations: 6352, Failed: 3, Average: 8019 * time.Microsecond, Rate: 7980.701578, Connecting: 306104 * time.Microsecond}, ""},
 		{"14, a count of transactions", testdata(t, "pgbench-14.txt"), Outcome{Operations: 10, Average: 1250 * time.Microsecond, Rate: 801.5}, ""},
+		{"a connection each", testdata(t, "pgbench-15-connect.txt"), Outcome{Operations: 2431, Average: 1646 * time.Microsecond, Rate: 1215.056718}, ""},
 		{"nothing", "", Outcome{}, "no summary"},
 		{"no rate", strings.Replace(whole, "tps = ", "tpm = ", 1), Outcome{}, "no summary"},
 		{"no average", strings.Replace(whole, "latency average", "latency stddev", 1), Outcome{}, "no summary"},
@@ -83,6 +84,11 @@ func TestParseLog(t *testing.T) {
 	}
 }
 
+func percentiles(p50, p95, p99, p999 time.Duration) Percentiles {
+	const us = time.Microsecond
+	return Percentiles{p50 * us, p95 * us, p99 * us, p999 * us}
+}
+
 func TestPercentile(t *testing.T) {
 	upTo := func(n int) []time.Duration { // in reverse
 		var all []time.Duration
@@ -103,7 +109,10 @@ func TestPercentile(t *testing.T) {
 			t.Errorf("percentile %v of 1..%d: %d, %v; want %d", tt.p, tt.values, got, err, tt.want)
 		}
 	}
-	if _, err := percentile(nil, 0.99); err == nil {
+	if got, err := percentilesOf(upTo(1000)); err != nil || got != (Percentiles{500, 950, 990, 999}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := percentilesOf(nil); err == nil {
 		t.Error("no values have no percentile")
 	}
 }
@@ -115,8 +124,8 @@ func TestParseRedisBenchmark(t *testing.T) {
 		want           Outcome
 		err            string
 	}{
-		{"SET", whole, "SET", Outcome{Rate: 194174.75, Average: 3902 * time.Microsecond, P99: 33215 * time.Microsecond}, ""},
-		{"GET", whole, "GET", Outcome{Rate: 571428.56, Average: 1197 * time.Microsecond, P99: 3015 * time.Microsecond}, ""},
+		{"SET", whole, "SET", Outcome{Rate: 194174.75, Average: 3902 * time.Microsecond, Percentiles: percentiles(1655, 19759, 33215, 0)}, ""},
+		{"GET", whole, "GET", Outcome{Rate: 571428.56, Average: 1197 * time.Microsecond, Percentiles: percentiles(1095, 2087, 3015, 0)}, ""},
 		{"another test", whole, "INCR", Outcome{}, "no line for INCR"},
 		{"nothing", "", "GET", Outcome{}, "no line for GET"},
 		{"without a header", "\"GET\",\"1.0\"\n", "GET", Outcome{}, "no column rps"},
@@ -148,8 +157,8 @@ func TestTables(t *testing.T) {
 			t.Errorf("%s: prepared is %v", w.Name, w.Prepared)
 		}
 	}
-	if len(all) != 4*4+4 {
-		t.Errorf("%d workloads", len(all))
+	if want := 3*(4+2) + 4 + 2 + 2 + 1 + 4; len(all) != want {
+		t.Errorf("%d workloads, want %d", len(all), want)
 	}
 	for _, want := range []string{"select simple clients=1", "select extended clients=256", "select prepared clients=64", "tpc-b simple clients=16", "SET pipeline=1 clients=50", "GET pipeline=16 clients=50"} {
 		if !names[want] {

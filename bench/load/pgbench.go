@@ -20,8 +20,31 @@ import (
 type Pgbench struct {
 	Program  string // path
 	User     string
+	Password string // sent when the server asks for it
 	Database string
 	Seconds  int // of each run
+}
+
+// Script is what pgbench's clients do: one of its own (select-only, tpcb-like), or SQL with its commands.
+type Script struct {
+	Builtin string
+	SQL     string
+	Weight  int // beside other scripts; 0 is 1
+}
+
+// Transactions is a load by pgbench.
+type Transactions struct {
+	Name    string
+	Service Service // the zero value is Pooler
+	Scripts []Script
+	Mode    string // simple, extended or prepared
+	Clients int
+
+	// Sample of the transactions, between 0 and 1, is logged one by one for the percentiles: a log of all would cost the
+	// generator what the contenders need.
+	Sample    float64
+	Reconnect bool // connect for every transaction; percentiles are not taken, since pgbench would leave the login out
+	Unbatched bool // see Workload
 }
 
 const (
@@ -40,44 +63,73 @@ func threads(clients int) int {
 	return min(clients, 2)
 }
 
-// Transactions is the workload of a built-in script of pgbench (select-only, tpcb-like), in one of its protocol modes
-// (simple, extended, prepared). A sample of the transactions, between 0 and 1, is logged one by one for the percentile:
-// a log of all would cost the generator what the contenders need.
-func (p Pgbench) Transactions(name, script, mode string, clients int, sample float64) Workload {
-	return Workload{Name: name, Half: Pooler, Prepared: mode == "prepared", Clients: clients,
-		Run: func(ctx context.Context, addr string) (Outcome, error) {
-			return p.run(ctx, addr, script, mode, clients, sample)
-		}}
+// Workload makes a load a line of the tables.
+func (p Pgbench) Workload(t Transactions) Workload {
+	return Workload{Name: t.Name, Service: cmp.Or(t.Service, Pooler), Prepared: t.Mode == "prepared", Clients: t.Clients, Unbatched: t.Unbatched,
+		Run: func(ctx context.Context, addr string) (Outcome, error) { return p.run(ctx, addr, t) }}
 }
 
-func (p Pgbench) run(ctx context.Context, addr, script, mode string, clients int, sample float64) (Outcome, error) {
+func (p Pgbench) run(ctx context.Context, addr string, t Transactions) (Outcome, error) {
 	var o Outcome
-	host, port, err := net.SplitHostPort(addr)
+	dir, err := os.MkdirTemp("", "outrigger-bench-")
 	if err != nil {
-		return o, fmt.Errorf("address %s: %w", addr, err)
+		return o, fmt.Errorf("create directory for scripts and the transaction log: %w", err)
 	}
-	logs, err := os.MkdirTemp("", "outrigger-bench-log-")
-	if err != nil {
+	defer os.RemoveAll(dir)
+	logs := filepath.Join(dir, "logs")
+	if err := os.Mkdir(logs, 0o700); err != nil {
 		return o, fmt.Errorf("create directory for the transaction log: %w", err)
 	}
-	defer os.RemoveAll(logs)
-	seconds := p.Seconds + clients/manyClients
-	out, err := o.execute(ctx, time.Duration(seconds)*time.Second+pgbenchGrace, nil, p.Program,
-		"-n", "-b", script, "-M", mode, "-c", strconv.Itoa(clients), "-j", strconv.Itoa(threads(clients)), "-T", strconv.Itoa(seconds),
-		"--log", "--log-prefix="+filepath.Join(logs, "log"), "--sampling-rate="+strconv.FormatFloat(sample, 'g', -1, 64),
-		"-h", host, "-p", port, "-U", p.User, p.Database)
+	args := []string{"-n"}
+	for i, s := range t.Scripts {
+		script, err := s.argument(filepath.Join(dir, fmt.Sprintf("script%d.sql", i)))
+		if err != nil {
+			return o, err
+		}
+		args = append(args, script...)
+	}
+	seconds := p.Seconds + t.Clients/manyClients
+	args = append(args, "-M", t.Mode, "-c", strconv.Itoa(t.Clients), "-j", strconv.Itoa(threads(t.Clients)), "-T", strconv.Itoa(seconds))
+	if t.Reconnect {
+		args = append(args, "-C")
+	} else {
+		args = append(args, "--log", "--log-prefix="+filepath.Join(logs, "log"), "--sampling-rate="+strconv.FormatFloat(t.Sample, 'g', -1, 64))
+	}
+	out, err := p.execute(ctx, &o, addr, seconds, args)
 	if err != nil {
 		return o, err
 	}
-	if err := o.parsePgbench(out); err != nil {
+	if err := o.parsePgbench(out); err != nil || t.Reconnect {
 		return o, err
 	}
 	entries, err := readLogs(logs)
 	if err != nil {
 		return o, err
 	}
-	o.P99, err = percentile(latencies(entries), 0.99)
+	o.Percentiles, err = percentilesOf(latencies(entries))
 	return o, err
+}
+
+// execute runs pgbench for so many seconds on the server at addr.
+func (p Pgbench) execute(ctx context.Context, o *Outcome, addr string, seconds int, args []string) (stdout string, err error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("address %s: %w", addr, err)
+	}
+	args = append(args, "-h", host, "-p", port, "-U", p.User, p.Database)
+	return o.execute(ctx, time.Duration(seconds)*time.Second+pgbenchGrace, []string{"PGPASSWORD=" + p.Password}, p.Program, args...)
+}
+
+// argument gives the option for a script, whose own text goes to path.
+func (s Script) argument(path string) ([]string, error) {
+	weight := fmt.Sprintf("@%d", max(s.Weight, 1))
+	if s.Builtin != "" {
+		return []string{"-b", s.Builtin + weight}, nil
+	}
+	if err := os.WriteFile(path, []byte(s.SQL), 0o600); err != nil {
+		return nil, fmt.Errorf("write pgbench's script: %w", err)
+	}
+	return []string{"-f", path + weight}, nil
 }
 
 // parsePgbench reads the summary that pgbench 14 and later print.
@@ -98,7 +150,7 @@ func (o *Outcome) parsePgbench(out string) error {
 			seen.average = true
 		case strings.HasPrefix(line, "initial connection time = "):
 			o.Connecting, err = milliseconds(number(line, " = "))
-		case strings.HasPrefix(line, "tps = ") && !strings.Contains(line, "including"):
+		case strings.HasPrefix(line, "tps = ") && (!seen.rate || !strings.Contains(line, "including")): // with -C there is no other
 			o.Rate, err = strconv.ParseFloat(number(line, " = "), 64)
 			seen.rate = true
 		}
@@ -196,12 +248,22 @@ func parseLog(entries []entry, r io.Reader) ([]entry, error) {
 	return entries, lines.Err()
 }
 
+// percentilesOf sorts its argument.
+func percentilesOf(values []time.Duration) (p Percentiles, err error) {
+	for of, into := range map[float64]*time.Duration{0.5: &p.P50, 0.95: &p.P95, 0.99: &p.P99, 0.999: &p.P999} {
+		if *into, err = percentile(values, of); err != nil {
+			return Percentiles{}, err
+		}
+	}
+	return p, nil
+}
+
 // percentile is the nearest-rank percentile; it sorts its argument.
 func percentile(values []time.Duration, p float64) (time.Duration, error) {
 	if len(values) == 0 {
 		return 0, errors.New("no latency was logged")
 	}
-	slices.SortFunc(values, cmp.Compare[time.Duration])
+	slices.Sort(values)
 	rank := int(p * float64(len(values)))
 	if float64(rank) < p*float64(len(values)) {
 		rank++ // ceiling

@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,9 +13,8 @@ import (
 // A latency counts from when the transaction was due, so that what waits behind a slow one counts too.
 type Probe struct {
 	Pgbench
-	Password string
-	Clients  int
-	Rate     int // transactions per second of all clients
+	Clients int
+	Rate    int // transactions per second of all clients
 }
 
 // Latencies are a probe's transactions, by when they ended.
@@ -25,18 +23,13 @@ type Latencies struct{ entries []entry }
 // Run probes for as long as p.Seconds says.
 func (p Probe) Run(ctx context.Context, addr string) (Latencies, Outcome, error) {
 	var o Outcome
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return Latencies{}, o, fmt.Errorf("address %s: %w", addr, err)
-	}
 	logs, err := os.MkdirTemp("", "outrigger-bench-log-")
 	if err != nil {
 		return Latencies{}, o, fmt.Errorf("create directory for the transaction log: %w", err)
 	}
 	defer os.RemoveAll(logs)
-	out, err := o.execute(ctx, time.Duration(p.Seconds)*time.Second+pgbenchGrace, []string{"PGPASSWORD=" + p.Password}, p.Program,
-		"-n", "-b", "select-only", "-c", strconv.Itoa(p.Clients), "-j", "1", "-T", strconv.Itoa(p.Seconds), "-R", strconv.Itoa(p.Rate),
-		"--log", "--log-prefix="+filepath.Join(logs, "log"), "-h", host, "-p", port, "-U", p.User, p.Database)
+	out, err := p.execute(ctx, &o, addr, p.Seconds, []string{"-n", "-b", "select-only", "-c", strconv.Itoa(p.Clients), "-j", "1",
+		"-T", strconv.Itoa(p.Seconds), "-R", strconv.Itoa(p.Rate), "--log", "--log-prefix=" + filepath.Join(logs, "log")})
 	if err != nil {
 		return Latencies{}, o, err
 	}

@@ -23,7 +23,7 @@ const redisLimit = 30 * time.Second
 
 // Commands is the workload of one of redis-benchmark's tests (GET, SET), so many requests, pipelined so deep.
 func (b RedisBenchmark) Commands(name, test string, pipeline, requests int) Workload {
-	return Workload{Name: name, Half: Cache, Clients: b.Clients, Run: func(ctx context.Context, addr string) (Outcome, error) {
+	return Workload{Name: name, Service: Cache, Clients: b.Clients, Run: func(ctx context.Context, addr string) (Outcome, error) {
 		return b.run(ctx, addr, test, pipeline, requests)
 	}}
 }
@@ -82,7 +82,8 @@ func (o *Outcome) readRedisRow(column map[string]int, row []string) error {
 	if o.Rate, err = strconv.ParseFloat(rate, 64); err != nil {
 		return fmt.Errorf("column rps: %w", err)
 	}
-	for name, into := range map[string]*time.Duration{"avg_latency_ms": &o.Average, "p99_latency_ms": &o.P99} {
+	for name, into := range map[string]*time.Duration{"avg_latency_ms": &o.Average, "p50_latency_ms": &o.P50,
+		"p95_latency_ms": &o.P95, "p99_latency_ms": &o.P99} {
 		text, err := cell(name)
 		if err != nil {
 			return err

@@ -8,23 +8,57 @@ const (
 	logSome = 0.1
 )
 
-// PoolerWorkloads is the table for Postgres: pgbench's read-only script in all protocol modes over a range of clients, and
-// its TPC-B-like script, whose transactions hold a server for seven statements.
+// A read and a write of one statement each, of which nine in ten are reads.
+const writeScript = `\set aid random(1, 100000 * :scale)
+\set delta random(-5000, 5000)
+update pgbench_accounts set abalance = abalance + :delta where aid = :aid;
+`
+
+// megabyteScript gets a row of that size, made on the spot: its way is what counts.
+const megabyteScript = "select repeat('x', 1 << 20);\n"
+
+// PoolerWorkloads is the table for Postgres. pgbench's read-only script runs in all protocol modes over a range of clients,
+// with a pool of four servers too where clients queue. Its TPC-B-like script holds a server for seven statements.
 func PoolerWorkloads(p Pgbench, clients []int) []Workload {
 	var all []Workload
 	for _, mode := range []string{"simple", "extended", "prepared"} {
 		for _, c := range clients {
-			sample := logSome
-			if c == 1 {
-				sample = logAll
+			w := selects(mode, c)
+			all = append(all, p.Workload(w))
+			if c == 64 || c == 256 {
+				w.Name, w.Service = w.Name+" pool=4", SmallPool
+				all = append(all, p.Workload(w))
 			}
-			all = append(all, p.Transactions(fmt.Sprintf("select %s clients=%d", mode, c), "select-only", mode, c, sample))
 		}
 	}
 	for _, c := range clients {
-		all = append(all, p.Transactions(fmt.Sprintf("tpc-b simple clients=%d", c), "tpcb-like", "simple", c, logAll))
+		if c <= 256 { // with more, scale 10 measures PostgreSQL's locks
+			all = append(all, p.Workload(tpcb(c)))
+		}
 	}
-	return all
+	for _, c := range []int{16, 64} {
+		all = append(all, p.Workload(Transactions{Name: fmt.Sprintf("9 reads to 1 write clients=%d", c), Mode: "simple", Clients: c, Sample: logSome,
+			Scripts: []Script{{Builtin: "select-only", Weight: 9}, {SQL: writeScript, Weight: 1}}}))
+	}
+	connect := Transactions{Name: "connect trust clients=16", Mode: "simple", Clients: 16, Reconnect: true, Scripts: []Script{{Builtin: "select-only"}}}
+	all = append(all, p.Workload(connect))
+	connect.Name, connect.Service = "connect SCRAM clients=16", Logins
+	all = append(all, p.Workload(connect))
+	return append(all, p.Workload(Transactions{Name: "rows of 1 MiB clients=4", Mode: "simple", Clients: 4, Sample: logAll, Scripts: []Script{{SQL: megabyteScript}}}))
+}
+
+func selects(mode string, clients int) Transactions {
+	t := Transactions{Name: fmt.Sprintf("select %s clients=%d", mode, clients), Mode: mode, Clients: clients, Sample: logSome,
+		Scripts: []Script{{Builtin: "select-only"}}, Unbatched: clients < 64}
+	if clients == 1 {
+		t.Sample = logAll
+	}
+	return t
+}
+
+func tpcb(clients int) Transactions {
+	return Transactions{Name: fmt.Sprintf("tpc-b simple clients=%d", clients), Mode: "simple", Clients: clients, Sample: logAll,
+		Scripts: []Script{{Builtin: "tpcb-like"}}, Unbatched: true}
 }
 
 // SplitWorkloads is the table for replicas: reads alone, which all can go there, and transactions that write.
@@ -32,10 +66,10 @@ func SplitWorkloads(p Pgbench) []Workload {
 	var all []Workload
 	for _, mode := range []string{"simple", "extended", "prepared"} {
 		for _, c := range []int{16, 64} {
-			all = append(all, p.Transactions(fmt.Sprintf("select %s clients=%d", mode, c), "select-only", mode, c, logSome))
+			all = append(all, p.Workload(selects(mode, c)))
 		}
 	}
-	return append(all, p.Transactions("tpc-b simple clients=16", "tpcb-like", "simple", 16, logAll))
+	return append(all, p.Workload(tpcb(16)))
 }
 
 // CacheWorkloads is the table for the cache: SET before GET, without pipelining and with. scale multiplies the

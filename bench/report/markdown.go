@@ -32,22 +32,23 @@ func (p *Page) Markdown(w io.Writer) error {
 		b.WriteString(targetTable(rows))
 		b.WriteString("\n")
 	}
-	rivals := slices.DeleteFunc(p.contenders(), func(name string) bool { return name == p.Ours || name == p.Baseline })
 	fmt.Fprintf(&b, "## %s against its rivals\n\n", p.Ours)
 	b.WriteString("Cells: ours / theirs (medians), then the median of the rounds' ratios ours/theirs and their extremes. More is better for rate,\n" +
-		"less for cpu (µs of the process per operation) and p99 (ms). The first column names what we lose; with ? the rounds disagree.\n\n")
-	b.WriteString(p.ratioTable(rivals))
-	if slices.Contains(p.contenders(), p.Baseline) {
-		fmt.Fprintf(&b, "\n## %s against a %s connection\n\n", p.Ours, p.Baseline)
-		b.WriteString(p.ratioTable([]string{p.Baseline}))
+		"less for cpu (µs of the process per operation), postgres (µs of PostgreSQL's processes) and p99 (ms). The first column names what\n" +
+		"we lose; with ? the rounds disagree.\n\n")
+	b.WriteString(p.ratioTable(p.rivals()))
+	for _, a := range p.Apart {
+		if slices.Contains(p.contenders(), a.Contender) {
+			fmt.Fprintf(&b, "\n## %s against %s\n\n%s\n\n", p.Ours, a.Contender, a.Note)
+			b.WriteString(p.ratioTable([]string{a.Contender}))
+		}
 	}
 	if len(p.Figures) > 0 {
 		b.WriteString("\n## Scenarios\n\nMedians over the repetitions, and their extremes.\n\n")
 		b.WriteString(p.figureTable())
 	}
-	b.WriteString("\n## Resident memory at the end\n\n")
-	b.WriteString(p.memoryTable())
-	b.WriteString("\n## All numbers\n\nMedians over the rounds, and the rate's extremes.\n\n")
+	b.WriteString("\n## All numbers\n\nMedians over the rounds, and the rate's extremes. CPU time is in µs per operation, latencies in ms. Memory is the most that the\n" +
+		"contender's process held resident; servers are the connections to PostgreSQL on which something ran.\n\n")
 	b.WriteString(p.numberTable())
 	b.WriteString("\n## Circumstances\n\n")
 	var facts [][]string
@@ -123,36 +124,26 @@ func (p *Page) ratioTable(others []string) string {
 	return table(header, 3, rows)
 }
 
-func (p *Page) memoryTable() string {
-	var rows [][]string
-	for _, m := range p.Memory {
-		rows = append(rows, []string{m.Contender, fmt.Sprintf("%.1f MiB", float64(m.Bytes)/(1<<20))})
-	}
-	return table([]string{"process", "resident"}, 1, rows)
-}
-
 func (p *Page) numberTable() string {
-	by := metrics()
-	by = append(by[:1:1], append([]metric{{"average", "ms", false, func(_ *Page, r Run) (float64, bool) { return r.Average.Seconds() * 1e3, r.Average > 0 }}}, by[1:]...)...)
+	header := []string{"workload", "contender", "rate /s", "extremes"}
+	for _, m := range columns() {
+		header = append(header, strings.TrimSpace(m.name+" "+m.unit))
+	}
 	var rows [][]string
 	for _, w := range p.Workloads {
 		for _, c := range p.contenders() {
-			var cells []string
-			rounds := 0
-			for i, m := range by {
-				s := spreadOf(valuesOf(p.values(w, c, m)))
-				cells = append(cells, figure(s))
-				if i == 0 {
-					rounds = s.N
-					cells = append(cells, figure(Spread{Median: s.Min, N: s.N})+" .. "+figure(Spread{Median: s.Max, N: s.N}))
-				}
+			rate := spreadOf(valuesOf(p.values(w, c, metricNamed(Rate))))
+			if rate.N == 0 {
+				continue
 			}
-			if rounds > 0 {
-				rows = append(rows, append([]string{w, c}, append(cells, strconv.Itoa(rounds))...))
+			row := []string{w, c, figure(rate), figure(Spread{Median: rate.Min, N: 1}) + " .. " + figure(Spread{Median: rate.Max, N: 1})}
+			for _, m := range columns() {
+				row = append(row, figure(spreadOf(valuesOf(p.values(w, c, m)))))
 			}
+			rows = append(rows, append(row, strconv.Itoa(rate.N)))
 		}
 	}
-	return table([]string{"workload", "contender", "rate /s", "extremes", "average ms", "cpu µs/op", "p99 ms", "rounds"}, 2, rows)
+	return table(append(header, "rounds"), 2, rows)
 }
 
 func pair(c comparison) string { return figure(c.ours) + " / " + figure(c.theirs) }

@@ -16,9 +16,15 @@ type Run struct {
 	Operations int64
 	Failed     int64 // of the operations
 	Rate       float64
-	Average    time.Duration
+	Average    time.Duration // 0, as below: not measured
+	P50        time.Duration
+	P95        time.Duration
 	P99        time.Duration
-	CPU        time.Duration // that the contender's process used meanwhile; 0: not measured
+	P999       time.Duration
+	CPU        time.Duration // that the contender's process used meanwhile
+	ServerCPU  time.Duration // that PostgreSQL's processes used
+	Memory     int64         // most that the contender's process held resident, in bytes
+	Servers    int           // server connections that it used
 	Err        string        // why there are no numbers
 }
 
@@ -28,23 +34,20 @@ func (r Run) good() bool { return r.Err == "" && r.Failed == 0 }
 // Fact is a line about the circumstances.
 type Fact struct{ Name, Value string }
 
-// Memory is what a contender holds at the end.
-type Memory struct {
-	Contender string
-	Bytes     int64 // resident
-}
+// Apart is a contender that is no rival: it shows what something costs, and has a table of its own.
+type Apart struct{ Contender, Note string }
 
 // Page is all that a report says.
 type Page struct {
 	Title     string
 	Ours      string   // the contender that is compared
-	Baseline  string   // no rival: what there is without any proxy; has a table of its own
+	Baseline  string   // what there is without any proxy: AddedLatency is relative to it
+	Apart     []Apart  // in order
 	Workloads []string // in order
 	Runs      []Run
 	Targets   []Target  // for ratios of the runs
 	Figures   []Figure  // in order
 	Readings  []Reading // of the figures
-	Memory    []Memory  // ours and its rivals
 	Notes     []string  // what was left out and why; what to think of the numbers
 	Facts     []Fact
 }
@@ -89,6 +92,13 @@ func (p *Page) contenders() []string {
 	return names
 }
 
+// rivals are the contenders but ours and those apart.
+func (p *Page) rivals() []string {
+	return slices.DeleteFunc(p.contenders(), func(name string) bool {
+		return name == p.Ours || slices.ContainsFunc(p.Apart, func(a Apart) bool { return a.Contender == name })
+	})
+}
+
 // values gives a metric of one workload on one contender by round; only runs that count.
 func (p *Page) values(workload, contender string, m metric) map[int]float64 {
 	byRound := map[int]float64{}
@@ -109,8 +119,9 @@ type comparison struct {
 	verdict      verdict
 }
 
-func (p *Page) compare(workload, other string, m metric) comparison {
-	ours, theirs := p.values(workload, p.Ours, m), p.values(workload, other, m)
+// compare takes another's runs of a workload that need not be the same.
+func (p *Page) compare(workload, other, theirWorkload string, m metric) comparison {
+	ours, theirs := p.values(workload, p.Ours, m), p.values(theirWorkload, other, m)
 	var ratios []float64
 	for round, v := range ours {
 		if w, ok := theirs[round]; ok {
@@ -157,7 +168,7 @@ func (p *Page) matches(others []string) []match {
 				continue
 			}
 			for _, m := range metrics() {
-				row.by = append(row.by, p.compare(w, other, m))
+				row.by = append(row.by, p.compare(w, other, w, m))
 			}
 			rows = append(rows, row)
 		}

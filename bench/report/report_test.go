@@ -81,7 +81,7 @@ func TestRatioIsPaired(t *testing.T) {
 			Run{Round: round, Workload: "w", Contender: "them", Operations: 1, Rate: 1000 * speed})
 	}
 	p.Runs = append(p.Runs, Run{Round: 4, Workload: "w", Contender: "us", Operations: 1, Rate: 1}) // their round 4 is missing
-	c := p.compare("w", "them", metrics()[0])
+	c := p.compare("w", "them", "w", metrics()[0])
 	if c.ratio.N != 3 || math.Abs(c.ratio.Min-2) > 1e-9 || math.Abs(c.ratio.Max-2) > 1e-9 {
 		t.Errorf("ratio %+v, want 2 in three rounds", c.ratio)
 	}
@@ -93,7 +93,7 @@ func TestRatioIsPaired(t *testing.T) {
 // example has a win, a loss, a doubtful loss, failures and gaps.
 func example() *Page {
 	p := &Page{
-		Title: "Outrigger 0123abc, 2026-01-02, quick", Ours: "outrigger", Baseline: "direct",
+		Title: "Outrigger 0123abc, 2026-01-02, quick", Ours: "outrigger", Baseline: "direct", Apart: []Apart{{"direct", "Without any."}, {"nobody", "No runs."}},
 		Workloads: []string{"select clients=16", "select clients=64", "tpc-b", "prepared", "GET"},
 		Targets: []Target{
 			{Workload: "select clients=16", Metric: CPU, Against: "pgbouncer", Bound: 1},
@@ -102,6 +102,7 @@ func example() *Page {
 			{Workload: "select clients=16", Metric: AddedLatency, Against: "pgbouncer", Bound: 1},
 			{Workload: "tpc-b", Metric: Rate, Against: "pgbouncer", Bound: 0.5},
 			{Workload: "prepared", Metric: Rate, Against: "pgbouncer", Bound: 1, Cannot: true},
+			{Workload: "select clients=64", Metric: Rate, Against: "outrigger", Of: "select clients=16", Bound: 0.5},
 		},
 		Figures: []Figure{{Name: "start", Unit: "ms", AtMost: 200}, {Name: "growth", Unit: "MiB", AtMost: 4}, {Name: "duration", Unit: "s", NoGoal: true},
 			{Name: "errors"}, {Name: "broken", AtMost: 1}, {Name: "nothing", AtMost: 1}},
@@ -110,13 +111,12 @@ func example() *Page {
 			{"growth", "outrigger", 1, 4.01, ""}, {"duration", "outrigger", 1, 2.5, ""}, {"errors", "outrigger", 1, 0, ""}, {"errors", "pgbouncer", 1, 3, ""},
 			{"broken", "outrigger", 1, 0, "not done\nafter 5m"}, {"broken", "outrigger", 2, 0, ""},
 		},
-		Memory: []Memory{{"pgbouncer", 8 << 20}, {"outrigger", 50_000_000}},
-		Notes:  []string{"not run: prepared on pgbouncer: too\nold"},
-		Facts:  []Fact{{"processors", "2 × Example"}, {"only workloads like", "`a|b`"}},
+		Notes: []string{"not run: prepared on pgbouncer: too\nold"},
+		Facts: []Fact{{"processors", "2 × Example"}, {"only workloads like", "`a|b`"}},
 	}
 	add := func(round int, workload, contender string, rate float64, p99, cpu time.Duration) {
 		p.Runs = append(p.Runs, Run{Round: round, Workload: workload, Contender: contender, Operations: 1000, Rate: rate,
-			Average: p99 / 4, P99: p99, CPU: cpu * 1000})
+			Average: p99 / 4, P50: p99 / 5, P95: p99 / 2, P99: p99, P999: 2 * p99, CPU: cpu * 1000, ServerCPU: time.Duration(1e12 / rate), Memory: 9 << 20, Servers: 4})
 	}
 	const us, ms = time.Microsecond, time.Millisecond
 	for round := 1; round <= 3; round++ {
@@ -200,12 +200,15 @@ func TestTargets(t *testing.T) {
 	got := map[string]goal{}
 	var order []goal
 	for _, r := range example().targetRows() {
+		if r.against != "pgbouncer" {
+			r.what += " of " + r.against
+		}
 		got[r.what] = r.goal
 		order = append(order, r.goal)
 	}
 	want := map[string]goal{
 		"select clients=16: cpu": met, "select clients=16: added latency": unmeasured, // faster than direct: noise
-		"select clients=64: rate": met, "select clients=64: p99": missed, "tpc-b: rate": missed, "prepared: rate": unmeasured,
+		"select clients=64: rate": met, "select clients=64: rate of select clients=16": met, "select clients=64: p99": missed, "tpc-b: rate": missed, "prepared: rate": unmeasured,
 		"start": met, "growth": missed, "errors": met, "broken": missed, "nothing": unmeasured,
 	}
 	if !maps.Equal(got, want) {
@@ -224,7 +227,7 @@ func TestAddedLatency(t *testing.T) {
 			p.Runs = append(p.Runs, Run{Round: round, Workload: "w", Contender: name, Operations: 1, Rate: rates[i]})
 		}
 	}
-	c := p.compare("w", "them", metricNamed(AddedLatency)) // 50 against 30 µs; 100 against 300
+	c := p.compare("w", "them", "w", metricNamed(AddedLatency)) // 50 against 30 µs; 100 against 300
 	if c.ratio.N != 2 || math.Abs(c.ratio.Max-5./3) > 1e-9 || math.Abs(c.ratio.Min-1./3) > 1e-9 {
 		t.Errorf("%+v", c)
 	}
@@ -243,7 +246,7 @@ func TestCSV(t *testing.T) {
 	if len(rows) != 1+len(p.Runs) {
 		t.Fatalf("%d rows for %d runs", len(rows), len(p.Runs))
 	}
-	if got := strings.Join(rows[5], ";"); got != "1;select clients=16;pgbouncer;1000;0;30000.0;0.500;2.000;14.000;" {
+	if got := strings.Join(rows[5], ";"); got != "1;select clients=16;pgbouncer;1000;0;30000.0;0.500;0.400;1.000;2.000;4.000;14.000;33.333;9437184;4;" {
 		t.Errorf("a row: %s", got)
 	}
 	b.Reset()

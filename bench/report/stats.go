@@ -3,6 +3,7 @@ package report
 import (
 	"math"
 	"slices"
+	"time"
 )
 
 // Spread is what the rounds gave for one number.
@@ -29,6 +30,7 @@ func spreadOf(values []float64) Spread {
 const (
 	Rate         = "rate"
 	CPU          = "cpu"
+	ServerCPU    = "postgres"
 	P99          = "p99"
 	AddedLatency = "added latency"
 )
@@ -45,11 +47,30 @@ type metric struct {
 func metrics() []metric {
 	return []metric{
 		{Rate, "/s", true, func(_ *Page, r Run) (float64, bool) { return r.Rate, r.Rate > 0 }},
-		{CPU, "µs", false, func(_ *Page, r Run) (float64, bool) {
-			return float64(r.CPU.Nanoseconds()) / 1e3 / float64(max(r.Operations, 1)), r.CPU > 0 && r.Operations > 0
-		}},
-		{P99, "ms", false, func(_ *Page, r Run) (float64, bool) { return r.P99.Seconds() * 1e3, r.P99 > 0 }},
+		{CPU, "µs", false, func(_ *Page, r Run) (float64, bool) { return perOperation(r.CPU, r) }},
+		{ServerCPU, "µs", false, func(_ *Page, r Run) (float64, bool) { return perOperation(r.ServerCPU, r) }},
+		{P99, "ms", false, func(_ *Page, r Run) (float64, bool) { return milliseconds(r.P99) }},
 	}
+}
+
+// columns are those of the table of all numbers, behind the rate.
+func columns() []metric {
+	all := metrics()
+	return []metric{all[1], all[2],
+		{"p50", "ms", false, func(_ *Page, r Run) (float64, bool) { return milliseconds(r.P50) }},
+		{"p95", "ms", false, func(_ *Page, r Run) (float64, bool) { return milliseconds(r.P95) }},
+		all[3],
+		{"p99.9", "ms", false, func(_ *Page, r Run) (float64, bool) { return milliseconds(r.P999) }},
+		{"memory", "MiB", false, func(_ *Page, r Run) (float64, bool) { return float64(r.Memory) / (1 << 20), r.Memory > 0 }},
+		{"servers", "", false, func(_ *Page, r Run) (float64, bool) { return float64(r.Servers), r.Servers > 0 }},
+	}
+}
+
+func milliseconds(d time.Duration) (float64, bool) { return d.Seconds() * 1e3, d > 0 }
+
+// perOperation gives µs.
+func perOperation(d time.Duration, r Run) (float64, bool) {
+	return float64(d.Nanoseconds()) / 1e3 / float64(max(r.Operations, 1)), d > 0 && r.Operations > 0
 }
 
 // metricNamed finds a metric, also one that has no column in the ratio table.

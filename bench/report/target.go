@@ -12,6 +12,7 @@ type Target struct {
 	Workload string
 	Metric   string // Rate, CPU, P99, AddedLatency
 	Against  string
+	Of       string  // workload of Against; empty: the same
 	Bound    float64 // at least for Rate, at most for the others
 	Cannot   bool    // Against cannot run the workload
 }
@@ -48,8 +49,8 @@ func (g goal) String() string {
 
 // targetRow is a line of the table of targets.
 type targetRow struct {
-	goal                             goal
-	what, measured, target, ours, by string
+	goal                                      goal
+	what, measured, target, ours, against, by string
 }
 
 // targetRows are all targets: missed ones first, then those without numbers, else in their own order.
@@ -69,8 +70,8 @@ func (p *Page) targetRows() []targetRow {
 
 func (p *Page) judgeTarget(t Target) targetRow {
 	m := metricNamed(t.Metric)
-	c := p.compare(t.Workload, t.Against, m)
-	row := targetRow{what: t.Workload + ": " + t.Metric, measured: ratio(c.ratio) + "×", ours: value(c.ours, m.unit), by: value(c.theirs, m.unit)}
+	c := p.compare(t.Workload, t.Against, cmp.Or(t.Of, t.Workload), m)
+	row := targetRow{what: t.Workload + ": " + t.Metric, against: cmp.Or(t.Of, t.Against), measured: ratio(c.ratio) + "×", ours: value(c.ours, m.unit), by: value(c.theirs, m.unit)}
 	if t.Cannot {
 		row.by = "cannot"
 	}
@@ -92,7 +93,7 @@ func (p *Page) judgeTarget(t Target) targetRow {
 
 func (p *Page) judgeFigure(f Figure) targetRow {
 	ours, failures := p.readings(f.Name, p.Ours)
-	row := targetRow{what: f.Name, measured: value(ours, f.Unit), ours: value(ours, f.Unit), by: p.othersReadings(f),
+	row := targetRow{what: f.Name, measured: value(ours, f.Unit), ours: value(ours, f.Unit), against: strings.Join(p.otherReaders(), ", "), by: p.othersReadings(f),
 		target: "≤ " + value(Spread{Median: f.AtMost, N: 1}, f.Unit)}
 	switch {
 	case failures > 0:
@@ -140,15 +141,19 @@ func (p *Page) readers() []string {
 	return names
 }
 
+// otherReaders are the contenders with readings but ours.
+func (p *Page) otherReaders() []string {
+	return slices.DeleteFunc(p.readers(), func(name string) bool { return name == p.Ours })
+}
+
 // othersReadings gives the rivals' medians of a figure.
 func (p *Page) othersReadings(f Figure) string {
 	var cells []string
-	for _, name := range p.readers() {
-		if s, _ := p.readings(f.Name, name); name != p.Ours && s.N > 0 {
-			cells = append(cells, value(s, f.Unit))
-		}
+	for _, name := range p.otherReaders() {
+		s, _ := p.readings(f.Name, name)
+		cells = append(cells, value(s, f.Unit))
 	}
-	return cmp.Or(strings.Join(cells, ", "), "–")
+	return strings.Join(cells, ", ")
 }
 
 // targetTable begins with the sum.
@@ -157,11 +162,11 @@ func targetTable(rows []targetRow) string {
 	var cells [][]string
 	for _, r := range rows {
 		count[r.goal]++
-		cells = append(cells, []string{r.goal.String(), r.what, r.measured, r.target, r.ours, r.by})
+		cells = append(cells, []string{r.goal.String(), r.what, r.measured, r.target, r.ours, r.against, r.by})
 	}
 	sum := fmt.Sprintf("%d met, %d missed, %d not measured. A ratio (×) is ours to the rival's; its extremes are in brackets.\n\n",
 		count[met], count[missed], count[unmeasured])
-	return sum + table([]string{"target", "what", "measured", "wanted", "ours", "rival's"}, 2, cells)
+	return sum + table([]string{"target", "what", "measured", "wanted", "ours", "against", "theirs"}, 2, cells)
 }
 
 // figureTable has every reading, also of figures without a target.

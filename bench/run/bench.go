@@ -34,6 +34,7 @@ type bench struct {
 
 	dir        string // temporary
 	servers    *devpg.Cluster
+	postgres   *contender.Postgres // their processes
 	contenders []*contender.Contender
 	workloads  []load.Workload
 	table      []load.Workload // all that could run, chosen or not: some of them warm up
@@ -80,7 +81,7 @@ func (b *bench) setUp(ctx context.Context) error {
 	}
 	b.say("starting PostgreSQL with pgbench's tables, scale %d", scale)
 	o := devpg.Options{Settings: postgresSettings(),
-		MaxConnections: b.opts.plan().direct + 3*contender.PoolSize + 20} // direct clients, two poolers and a scenario's, others
+		MaxConnections: b.opts.plan().direct + 7*contender.PoolSize + 20} // clients without a pooler, poolers and a scenario's, others
 	if b.opts.split {
 		o.Replicas, o.MaxConnections = replicas, 3*o.MaxConnections
 	}
@@ -91,6 +92,9 @@ func (b *bench) setUp(ctx context.Context) error {
 	if err := b.servers.Pgbench(ctx, "-i", "-q", "-s", strconv.Itoa(scale)); err != nil {
 		return fmt.Errorf("create pgbench's tables: %w", err)
 	}
+	if b.postgres, err = contender.OfServers(ctx, b.servers); err != nil {
+		return err
+	}
 	if err := b.startContenders(ctx, program); err != nil {
 		return err
 	}
@@ -99,76 +103,6 @@ func (b *bench) setUp(ctx context.Context) error {
 	}
 	b.warmUp(ctx)
 	return ctx.Err()
-}
-
-// start starts a contender.
-type start func() (*contender.Contender, error)
-
-// startContenders starts all; a rival that is not installed is left out, and the report says so.
-func (b *bench) startContenders(ctx context.Context, program string) error {
-	version, err := b.servers.Psql(ctx, 0, "select 'PostgreSQL ' || current_setting('server_version')")
-	if err != nil {
-		return fmt.Errorf("ask PostgreSQL for its version: %w", err)
-	}
-	starts := b.splitters(ctx, program)
-	if !b.opts.split {
-		starts = b.poolersAndCaches(ctx, program)
-	}
-	starts = append([]start{func() (*contender.Contender, error) {
-		return contender.OfDirect(b.servers.Addr(0), version, b.opts.plan().direct), nil
-	}}, starts...)
-	for _, start := range starts {
-		c, err := start()
-		if missing, ok := errors.AsType[*contender.Missing](err); ok {
-			b.leaveOut(missing.Error())
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		b.contenders = append(b.contenders, c)
-		b.say("%s: %s", c.Name, c.Version)
-	}
-	return nil
-}
-
-// poolersAndCaches start Outrigger and the rivals of its halves.
-func (b *bench) poolersAndCaches(ctx context.Context, program string) []start {
-	return []start{
-		func() (*contender.Contender, error) {
-			path, err := contender.Find(b.opts.pgbouncer, "pgbouncer", "pgbouncer", "/usr/sbin/pgbouncer")
-			if err != nil {
-				return nil, err
-			}
-			return b.startPooler(ctx, contender.PgBouncer, path, func(ctx context.Context, o contender.Options) (*contender.Contender, error) {
-				return contender.StartPgBouncer(ctx, path, b.servers, o)
-			})
-		},
-		func() (*contender.Contender, error) {
-			path, err := contender.Find(b.opts.redis, "redis-server", "redis-server")
-			if err != nil {
-				return nil, err
-			}
-			return contender.StartRedis(ctx, path, b.dir)
-		},
-		func() (*contender.Contender, error) {
-			return b.startPooler(ctx, contender.Outrigger, program, func(ctx context.Context, o contender.Options) (*contender.Contender, error) {
-				return contender.StartOutrigger(ctx, program, b.tree.commit, b.dir, b.servers, o)
-			})
-		},
-	}
-}
-
-// startPooler starts one for the rounds; the scenarios will start more.
-func (b *bench) startPooler(ctx context.Context, name, program string, start func(context.Context, contender.Options) (*contender.Contender, error)) (*contender.Contender, error) {
-	b.poolers = append(b.poolers, scenario.Pooler{Name: name, Program: program, Start: func(ctx context.Context, o contender.Options) (scenario.Process, error) {
-		c, err := start(ctx, o)
-		if err != nil {
-			return nil, err // not a nil contender in the interface
-		}
-		return c, nil
-	}})
-	return start(ctx, contender.Options{})
 }
 
 // note says something now and in the report.
@@ -243,7 +177,7 @@ func inabilities(contenders []*contender.Contender, workloads []load.Workload) [
 		names := map[string][]string{}
 		for _, w := range workloads {
 			why := c.Cannot(w)
-			if why == "" || c.Addr(w.Half) == "" {
+			if why == "" || c.Addr(w.Service) == "" {
 				continue
 			}
 			if names[why] == nil {
@@ -275,21 +209,22 @@ func (b *bench) addTool(ctx context.Context, name, program, flags string) {
 // again where it counts.
 func (b *bench) warmUp(ctx context.Context) {
 	for _, c := range b.contenders {
-		b.say("warming up %s", c.Name)
+		b.say("warming up %s", c.Label())
 		for _, w := range warmUps(b.table, c) {
-			if _, err := w.Run(ctx, c.Addr(w.Half)); err != nil {
+			if _, err := w.Run(ctx, c.Addr(w.Service)); err != nil {
 				b.say("warming up %s: %v", c.Name, err)
 			}
 		}
 	}
 }
 
-// warmUps picks the last select that a contender takes, which has most clients, and the last SET, which writes most keys.
+// warmUps picks the last select that a contender takes, which has most clients, or what it takes instead, and the last
+// SET, which writes most keys.
 func warmUps(all []load.Workload, c *contender.Contender) []load.Workload {
 	var chosen []load.Workload
-	for _, prefix := range []string{"select simple", "SET"} {
+	for _, prefix := range []string{"select simple", "connect SCRAM", "SET"} {
 		for _, w := range slices.Backward(all) {
-			if strings.HasPrefix(w.Name, prefix) && c.Addr(w.Half) != "" && c.Cannot(w) == "" {
+			if strings.HasPrefix(w.Name, prefix) && takes(c, w) {
 				chosen = append(chosen, w)
 				break
 			}
@@ -315,7 +250,7 @@ func (b *bench) rounds(ctx context.Context) error {
 			}
 			var said []string
 			for _, c := range turn(b.contenders, round) {
-				if c.Addr(w.Half) == "" || c.Cannot(w) != "" {
+				if !takes(c, w) {
 					continue
 				}
 				r := b.one(ctx, round, w, c)
@@ -363,14 +298,17 @@ func turn[T any](all []T, round int) []T {
 // one measures a workload on a contender.
 func (b *bench) one(ctx context.Context, round int, w load.Workload, c *contender.Contender) report.Run {
 	r := report.Run{Round: round, Workload: w.Name, Contender: c.Name}
-	clock := startClock(c)
-	o, err := w.Run(ctx, c.Addr(w.Half))
-	var cpuErr error
-	r.CPU, cpuErr = clock.stop(o.Connecting)
-	if cpuErr != nil && !errors.Is(cpuErr, contender.ErrNoProcess) {
-		r.CPU, err = 0, errors.Join(err, cpuErr)
+	servers := b.postgres
+	if w.Service == load.Cache {
+		servers = nil
 	}
-	r.Operations, r.Failed, r.Rate, r.Average, r.P99 = o.Operations, o.Failed, o.Rate, o.Average, o.P99
+	clock := startClock(c, servers)
+	o, err := w.Run(ctx, c.Addr(w.Service))
+	used, clockErr := clock.stop(o.Connecting)
+	err = errors.Join(err, clockErr)
+	r.CPU, r.ServerCPU, r.Memory, r.Servers = used.CPU, used.Servers, used.Memory, used.Busy
+	r.Operations, r.Failed, r.Rate, r.Average = o.Operations, o.Failed, o.Rate, o.Average
+	r.P50, r.P95, r.P99, r.P999 = o.P50, o.P95, o.P99, o.P999
 	if err != nil {
 		r.Err = err.Error()
 	}
@@ -378,10 +316,7 @@ func (b *bench) one(ctx context.Context, round int, w load.Workload, c *contende
 	if err != nil {
 		fmt.Fprintf(&b.raw, "error: %v\n", err)
 	}
-	if cpuErr == nil {
-		fmt.Fprintf(&b.raw, "cpu of the process: %v\n", r.CPU)
-	}
-	b.raw.WriteByte('\n')
+	fmt.Fprintf(&b.raw, "cpu of the process %v, of PostgreSQL %v; at most %d KiB resident, %d servers at work\n\n", r.CPU, r.ServerCPU, r.Memory>>10, r.Servers)
 	return r
 }
 
@@ -390,7 +325,7 @@ func (b *bench) logs() string {
 	var s strings.Builder
 	for _, c := range b.contenders {
 		if log := c.Log(); log != "" {
-			fmt.Fprintf(&s, "=== log of %s\n%s\n\n", c.Name, log)
+			fmt.Fprintf(&s, "=== log of %s\n%s\n\n", c.Label(), log)
 		}
 	}
 	return s.String()
@@ -400,6 +335,9 @@ func (b *bench) logs() string {
 func (b *bench) stop() {
 	for _, c := range slices.Backward(b.contenders) {
 		c.Stop()
+	}
+	if b.postgres != nil {
+		b.postgres.Close()
 	}
 	if b.servers != nil {
 		if err := b.servers.Stop(); err != nil {

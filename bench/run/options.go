@@ -16,6 +16,8 @@ type options struct {
 	split     bool           // reads on replicas, instead of the pooler and the cache
 	only      *regexp.Regexp // names of workloads
 	pgbouncer string         // path; empty: the one in PATH
+	pgpool    string
+	haproxy   string
 	redis     string
 }
 
@@ -47,7 +49,7 @@ func (o options) plan() plan {
 // parseOptions reads flags and the environment; what is wrong is told on stderr.
 func parseOptions(args []string, getenv func(string) string, stderr io.Writer) (options, error) {
 	quick := getenv("QUICK")
-	o := options{pgbouncer: getenv("PGBOUNCER"), redis: getenv("REDIS")}
+	o := options{pgbouncer: getenv("PGBOUNCER"), pgpool: getenv("PGPOOL"), haproxy: getenv("HAPROXY"), redis: getenv("REDIS")}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.BoolVar(&o.quick, "quick", quick != "" && quick != "0", "three short rounds (QUICK=1)")

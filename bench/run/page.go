@@ -30,6 +30,11 @@ func (b *bench) page() (*report.Page, error) {
 		Title:    fmt.Sprintf("Outrigger %s, %s, %s", b.tree.commit, b.begin.Format(time.DateOnly), mode),
 		Ours:     contender.Outrigger,
 		Baseline: contender.Direct,
+		Apart: []report.Apart{
+			{Contender: contender.Direct, Note: "What any proxy costs, and what a pool gives when there are more clients than processors."},
+			{Contender: contender.HAProxy, Note: "What a proxy costs that only relays bytes. Each of its clients has a server of its own."},
+			{Contender: contender.Unbatched, Note: "The same program when every unit has a server to itself: what sharing gives or costs."},
+		},
 		Runs:     b.runs,
 		Targets:  b.targets(),
 		Readings: b.readings,
@@ -41,11 +46,6 @@ func (b *bench) page() (*report.Page, error) {
 	for _, s := range b.scenarios {
 		p.Figures = append(p.Figures, s.Figures...)
 	}
-	for _, c := range b.contenders {
-		if bytes, err := c.Memory(); err == nil {
-			p.Memory = append(p.Memory, report.Memory{Contender: c.Name, Bytes: bytes})
-		}
-	}
 	p.Facts = append(machine(),
 		report.Fact{Name: "load average", Value: fmt.Sprintf("%.2f before, with this program %.2f after", b.loadBefore, loadAfter)},
 		report.Fact{Name: "Go", Value: runtime.Version()},
@@ -55,7 +55,7 @@ func (b *bench) page() (*report.Page, error) {
 		if c.Settings != "" {
 			value += "; " + c.Settings
 		}
-		p.Facts = append(p.Facts, report.Fact{Name: c.Name, Value: value})
+		p.Facts = append(p.Facts, report.Fact{Name: c.Label(), Value: value})
 	}
 	settings := []string{"fsync=off"} // devpg's own
 	given := postgresSettings()

@@ -28,7 +28,7 @@ func (b *bench) splitters(ctx context.Context, program string) []start {
 	}
 	return []start{
 		func() (*contender.Contender, error) {
-			path, err := contender.Find("", "pgpool", "pgpool2", "/usr/sbin/pgpool")
+			path, err := contender.Find(b.opts.pgpool, "pgpool", "pgpool2", "/usr/sbin/pgpool")
 			if err != nil {
 				return nil, err
 			}

@@ -1,52 +1,68 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/outrigger-proxy/outrigger/bench/contender"
 	"github.com/outrigger-proxy/outrigger/bench/load"
 	"github.com/outrigger-proxy/outrigger/bench/report"
 )
 
-// targets say what the pooler is meant to be beside PgBouncer; those of the scenarios are with their figures. Of the cache
-// none is asked.
+// targets say what the pooler is meant to be beside PgBouncer, and what batches and a small pool may cost; those of the
+// scenarios are with their figures. Of the cache none is asked.
 func (b *bench) targets() []report.Target {
 	if b.opts.split {
 		return b.splitTargets()
 	}
 	var all []report.Target
 	for _, w := range b.workloads {
-		if w.Half != load.Pooler {
-			continue
+		for _, g := range goals(w) {
+			all = append(all, report.Target{Workload: w.Name, Metric: g.metric, Against: g.against, Bound: g.bound, Cannot: b.cannot(g.against, w)})
 		}
-		cannot := b.cannot(contender.PgBouncer, w)
-		for _, goal := range goals(w.Clients) {
-			all = append(all, report.Target{Workload: w.Name, Metric: goal.metric, Against: contender.PgBouncer, Bound: goal.bound, Cannot: cannot})
+		// The same load on a pool of twenty is the rival of one on four.
+		if large, ok := strings.CutSuffix(w.Name, " pool=4"); ok {
+			all = append(all, report.Target{Workload: w.Name, Metric: report.Rate, Against: contender.Outrigger, Of: large, Bound: 0.95})
 		}
 	}
 	return all
 }
 
 type bound struct {
-	metric string
-	bound  float64
+	against string
+	metric  string
+	bound   float64
 }
 
-// goals depend on the number of clients: one waits, sixteen keep the servers busy, more of them queue.
-func goals(clients int) []bound {
+// goals of a workload. Of short reads one client waits, sixteen keep the servers busy, and more of them queue and share.
+func goals(w load.Workload) []bound {
+	const rival, alone = contender.PgBouncer, contender.Unbatched
+	read, tpcb := strings.HasPrefix(w.Name, "select "), strings.HasPrefix(w.Name, "tpc-b ")
+	var all []bound
 	switch {
-	case clients <= 1:
-		return []bound{{report.AddedLatency, 1}}
-	case clients < 64:
-		return []bound{{report.CPU, 1}, {report.Rate, 1}}
-	default:
-		return []bound{{report.CPU, 1}, {report.Rate, 1.05}, {report.P99, 1}}
+	case !read && !tpcb:
+	case w.Clients <= 1:
+		all = []bound{{rival, report.AddedLatency, 1}}
+	case w.Clients < 64:
+		all = []bound{{rival, report.CPU, 1}, {rival, report.Rate, 1}}
+	case tpcb:
+		all = []bound{{rival, report.CPU, 1}, {rival, report.Rate, 1.05}, {rival, report.P99, 1}}
+	case w.Clients <= 1000:
+		all = []bound{{rival, report.CPU, 0.55}, {rival, report.Rate, 1.9}, {rival, report.P99, 0.7}}
 	}
+	if w.Unbatched {
+		all = append(all, bound{alone, report.Rate, 0.98})
+	}
+	if w.Unbatched && read {
+		all = append(all, bound{alone, report.CPU, 1.02})
+	}
+	return all
 }
 
 // cannot tells whether a contender cannot run a workload; a note says why.
 func (b *bench) cannot(name string, w load.Workload) bool {
 	for _, c := range b.contenders {
-		if c.Name == name {
-			return c.Cannot(w) != ""
+		if c.Name == name && takes(c, w) {
+			return false
 		}
 	}
 	return true

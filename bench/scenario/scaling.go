@@ -28,7 +28,7 @@ func Scaling(servers *devpg.Cluster, pgbench load.Pgbench) Scenario {
 	rate := report.Figure{Name: "reads through the pooler", Unit: "/s", NoGoal: true}
 	direct := report.Figure{Name: "reads on the primary alone", Unit: "/s", NoGoal: true}
 	pgbench.Seconds = scalingSeconds
-	reads := pgbench.Transactions("", "select-only", "simple", scalingClients, 1)
+	reads := pgbench.Workload(load.Transactions{Scripts: []load.Script{{Builtin: "select-only"}}, Mode: "simple", Clients: scalingClients, Sample: 1})
 	return Scenario{"scaling", []report.Figure{share, alone, rate, direct}, func(ctx context.Context, p Pooler, v *Values) error {
 		lift, err := servers.LimitCPU(serverShare)
 		if err != nil {

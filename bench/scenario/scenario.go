@@ -43,7 +43,7 @@ type Pooler struct {
 
 // Process is what a scenario needs of a contender.
 type Process interface {
-	Addr(load.Half) string
+	Addr(load.Service) string
 	Memory() (int64, error)
 	Ready() time.Duration
 	Log() string

@@ -29,11 +29,11 @@ type fake struct {
 	stopped atomic.Int32
 }
 
-func (f *fake) Addr(load.Half) string  { return f.addr }
-func (f *fake) Memory() (int64, error) { return f.memory.Add(f.step), nil }
-func (f *fake) Ready() time.Duration   { return 7 * time.Millisecond }
-func (f *fake) Log() string            { return "fake log" }
-func (f *fake) Stop()                  { f.stopped.Add(1) }
+func (f *fake) Addr(load.Service) string { return f.addr }
+func (f *fake) Memory() (int64, error)   { return f.memory.Add(f.step), nil }
+func (f *fake) Ready() time.Duration     { return 7 * time.Millisecond }
+func (f *fake) Log() string              { return "fake log" }
+func (f *fake) Stop()                    { f.stopped.Add(1) }
 
 func (f *fake) pooler(t *testing.T) Pooler {
 	program := filepath.Join(t.TempDir(), "program")

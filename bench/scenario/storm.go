@@ -31,14 +31,14 @@ func storm(s Sizes, servers *devpg.Cluster, pgbench load.Pgbench) Scenario {
 	control := report.Figure{Name: name + ": p99 of direct queries meanwhile, times its value before", Unit: "×", NoGoal: true}
 	lasted := report.Figure{Name: name + ": duration", Unit: "s", NoGoal: true}
 	failures := report.Figure{Name: name + ": failed logins"}
-	pgbench.Seconds = s.Probe
-	probe := load.Probe{Pgbench: pgbench, Password: contender.Password, Clients: probeClients, Rate: probeRate}
+	pgbench.Seconds, pgbench.Password = s.Probe, contender.Password
+	probe := load.Probe{Pgbench: pgbench, Clients: probeClients, Rate: probeRate}
 
 	figures := []report.Figure{factor, before, during, control, lasted, failures}
 	return Scenario{"storm", figures, func(ctx context.Context, p Pooler, v *Values) error {
-		return started(ctx, p, contender.Options{Logins: true}, func(c Process) error {
-			queries, direct := probing(ctx, probe, c.Addr(load.Pooler)), probing(ctx, probe, servers.Addr(0))
-			t, err := thunder(ctx, c.Addr(load.Pooler), s)
+		return started(ctx, p, contender.Options{Service: load.Logins}, func(c Process) error {
+			queries, direct := probing(ctx, probe, c.Addr(load.Logins)), probing(ctx, probe, servers.Addr(0))
+			t, err := thunder(ctx, c.Addr(load.Logins), s)
 			pooled, straight := <-queries, <-direct
 			v.say("$ %s\n%s", pooled.outcome.Command, pooled.outcome.Output)
 			if err := errors.Join(err, pooled.err, straight.err); err != nil {
