@@ -60,7 +60,7 @@ fuzz: ## every fuzz target in turn, FUZZTIME each
 	done
 	$(VERIFY) go test -run '^$$' -fuzz . -fuzztime $(FUZZTIME) .
 
-bench: ## whole-system workloads against PgBouncer and Redis, as ratios
+bench: ## whole-system workloads against PgBouncer and Redis, as ratios (QUICK=1: three minutes)
 	@.ci/install bench
 	go run ./bench/run $(ARGS)
 

@@ -1,7 +1,7 @@
 // Package bench runs whole-system workloads against real rivals and reports ratios. It measures; it is not a test.
 //
-//	make bench QUICK=1                        three rounds, six minutes
-//	make bench                                ten rounds, half an hour
+//	make bench QUICK=1                        some workloads, three rounds, three minutes
+//	make bench                                up to ten rounds, 45 minutes
 //	make bench ARGS=-split                    reads on replicas, beside pgpool-II
 //	make bench PGBOUNCER=path                 another binary than the one in PATH; so PGPOOL, HAPROXY and REDIS
 //	make bench ARGS="-only 'prepared|GET'"    some workloads and scenarios
@@ -19,17 +19,19 @@
 // also without batches (unbatched), for what must not become worse by them.
 //
 // Scenarios come before the rounds and have processes of their own: the start, thousands of idle clients, a storm of
-// logins, a slow reader, a large COPY. The page begins with the targets, each with its number and whether it was met.
+// logins, a slow reader, a large COPY, and open loops: requests that come when they are due, and whose latency counts from
+// then. The page begins with the targets, each with its number and whether it was met.
 //
 // With -split there are a primary and two replicas, and pgpool-II is the rival. Outrigger runs three times: as it is, with
 // all reads on the primary (unsplit), and without read your writes (eventual). What the others cost less is the price.
 //
 // # Folders
 //
-//	load       the table of workloads; pgbench and redis-benchmark and what they print; clients of our own by the thousand
-//	contender  starting, finding and ending what is measured; CPU time and memory of a process
+//	load       the table of workloads; pgbench and redis-benchmark and what they print; clients of our own by the thousand,
+//	           in crowds and in open loops
+//	contender  starting, finding and ending what is measured; CPU time and memory of a process, and of PostgreSQL's
 //	scenario   what rates do not show: start, idle clients, storms, streams larger than any buffer
-//	report     targets, medians, ratios and the page that shows them
+//	report     targets, medians, ratios, charts, and the page that shows them
 //	run        the program behind make bench: the rounds, the targets, the machine's description, the result files
 //	results    one folder for each kept run, named after its date and commit; scratch holds those of uncommitted code
 package bench

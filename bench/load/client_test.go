@@ -97,6 +97,28 @@ func TestClients(t *testing.T) {
 		}
 	})
 
+	t.Run("value", func(t *testing.T) {
+		c := connect(t, addr, credentials)
+		for sql, want := range map[string]string{"select 42, 7": "42", "select * from generate_series(1, 3)": "1", "select ''": ""} {
+			if got, err := c.Value(sql, time.Minute); err != nil || got != want {
+				t.Errorf("%s: %q, %v", sql, got, err)
+			}
+		}
+		for _, sql := range []string{"select null", "select 1 where false", "select 1/0", "select"} {
+			if got, err := c.Value(sql, time.Minute); err == nil {
+				t.Errorf("%s: %q", sql, got)
+			}
+		}
+	})
+
+	t.Run("open loop", func(t *testing.T) {
+		l := OpenLoop{Clients: 8, Rate: 500, Duration: time.Second, Rows: 100_000}
+		o, err := l.Run(t.Context(), addr, credentials)
+		if err != nil || o.Failed != 0 || o.Due < 300 || o.Due > 700 {
+			t.Errorf("%+v, %v", o, err)
+		}
+	})
+
 	t.Run("interrupt", func(t *testing.T) {
 		c := connect(t, addr, credentials)
 		c.Interrupt()

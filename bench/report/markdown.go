@@ -43,6 +43,12 @@ func (p *Page) Markdown(w io.Writer) error {
 			b.WriteString(p.ratioTable([]string{a.Contender}))
 		}
 	}
+	if charts := p.Charts(); len(charts) > 0 {
+		b.WriteString("\n## Charts\n")
+		for _, c := range charts {
+			fmt.Fprintf(&b, "\n![%s](%s)\n", c.Title, c.File)
+		}
+	}
 	if len(p.Figures) > 0 {
 		b.WriteString("\n## Scenarios\n\nMedians over the repetitions, and their extremes.\n\n")
 		b.WriteString(p.figureTable())

@@ -48,6 +48,7 @@ type Page struct {
 	Targets   []Target  // for ratios of the runs
 	Figures   []Figure  // in order
 	Readings  []Reading // of the figures
+	Curves    []Curve   // of some of the figures
 	Notes     []string  // what was left out and why; what to think of the numbers
 	Facts     []Fact
 }

@@ -2,8 +2,10 @@ package report
 
 import (
 	"encoding/csv"
+	"encoding/xml"
 	"errors"
 	"flag"
+	"io"
 	"maps"
 	"math"
 	"os"
@@ -110,9 +112,14 @@ func example() *Page {
 			{"start", "pgbouncer", 1, 20, ""}, {"start", "outrigger", 1, 90, ""}, {"start", "outrigger", 2, 300, ""}, {"start", "outrigger", 3, 110, ""},
 			{"growth", "outrigger", 1, 4.01, ""}, {"duration", "outrigger", 1, 2.5, ""}, {"errors", "outrigger", 1, 0, ""}, {"errors", "pgbouncer", 1, 3, ""},
 			{"broken", "outrigger", 1, 0, "not done\nafter 5m"}, {"broken", "outrigger", 2, 0, ""},
+			{"load 1", "pgbouncer", 1, 10_000, ""}, {"load 2", "pgbouncer", 1, 16_000, ""}, {"load 3", "pgbouncer", 1, 19_000, ""},
+			{"p99 1", "pgbouncer", 1, 1.5, ""}, {"p99 2", "pgbouncer", 1, 4, ""}, {"p99 3", "pgbouncer", 1, 150, ""},
+			{"load 1", "outrigger", 1, 20_000, ""}, {"load 2", "outrigger", 1, 32_000, ""}, {"load 3", "outrigger", 1, 0, "not done"},
+			{"p99 1", "outrigger", 1, 0.7, ""}, {"p99 2", "outrigger", 1, 3, ""},
 		},
-		Notes: []string{"not run: prepared on pgbouncer: too\nold"},
-		Facts: []Fact{{"processors", "2 × Example"}, {"only workloads like", "`a|b`"}},
+		Curves: []Curve{{File: "curve.svg", Title: "Latency <under load>", X: "offered", Y: "p99 in ms", Points: []CurvePoint{{"load 1", "p99 1"}, {"load 2", "p99 2"}, {"load 3", "p99 3"}}}},
+		Notes:  []string{"not run: prepared on pgbouncer: too\nold"},
+		Facts:  []Fact{{"processors", "2 × Example"}, {"only workloads like", "`a|b`"}},
 	}
 	add := func(round int, workload, contender string, rate float64, p99, cpu time.Duration) {
 		p.Runs = append(p.Runs, Run{Round: round, Workload: workload, Contender: contender, Operations: 1000, Rate: rate,
@@ -168,6 +175,49 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
+func TestCharts(t *testing.T) {
+	charts := example().Charts()
+	if len(charts) != 4 {
+		t.Errorf("%d charts", len(charts))
+	}
+	for _, c := range charts {
+		path := filepath.Join("testdata", strings.Replace(c.File, ".svg", ".golden.svg", 1))
+		if *update {
+			if err := os.WriteFile(path, []byte(c.SVG), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.SVG != string(want) {
+			t.Errorf("%s differs (-update writes it):\n%s", path, c.SVG)
+		}
+		if strings.Contains(c.SVG, "%!") || !strings.Contains(c.SVG, "pgbouncer") {
+			t.Errorf("%s is not what was drawn", c.File)
+		}
+		decoder := xml.NewDecoder(strings.NewReader(c.SVG))
+		for err = nil; err == nil; {
+			_, err = decoder.Token()
+		}
+		if !errors.Is(err, io.EOF) {
+			t.Errorf("%s: %v", c.File, err)
+		}
+	}
+	if charts := (&Page{Ours: "outrigger", Curves: []Curve{{Title: "Nothing"}}}).Charts(); len(charts) != 0 {
+		t.Errorf("charts of nothing: %v", charts)
+	}
+}
+
+func TestNiceStep(t *testing.T) {
+	for most, want := range map[float64]float64{10: 1, 19: 2, 20: 2, 32_000: 5000, 99_999: 10_000, 1: 0.1} {
+		if got := niceStep(most); math.Abs(got-want) > 1e-9*want {
+			t.Errorf("up to %v: steps of %v, want %v", most, got, want)
+		}
+	}
+}
+
 // What the golden shows must not be an accident: losses first, doubtful ones next, failures out of the numbers.
 func TestLossesComeFirst(t *testing.T) {
 	p := example()
@@ -187,8 +237,8 @@ func TestLossesComeFirst(t *testing.T) {
 	if rows := p.matches([]string{"direct"}); rows[0].workload != "tpc-b" || rows[1].worst() != lost {
 		t.Errorf("against direct: %+v", rows)
 	}
-	if p.Failures() != 4 {
-		t.Errorf("%d failures, want 4", p.Failures())
+	if p.Failures() != 5 {
+		t.Errorf("%d failures, want 5", p.Failures())
 	}
 	if s := rows[0].by[0].ours; s.Max >= 1e9 {
 		t.Errorf("a run with failed operations counts: %+v", s)
@@ -250,7 +300,7 @@ func TestCSV(t *testing.T) {
 		t.Errorf("a row: %s", got)
 	}
 	b.Reset()
-	if err := p.FiguresCSV(&b); err != nil || !strings.Contains(b.String(), "\n2,start,outrigger,300,ms,\n") || strings.Count(b.String(), "outrigger") != 8 {
+	if err := p.FiguresCSV(&b); err != nil || !strings.Contains(b.String(), "\n2,start,outrigger,300,ms,\n") || strings.Count(b.String(), "outrigger") != 13 {
 		t.Errorf("%v:\n%s", err, b.String())
 	}
 	if err := p.FiguresCSV(full{}); err == nil {

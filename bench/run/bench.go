@@ -134,6 +134,7 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 		}
 		b.addTool(ctx, "pgbench", pgbench, fmt.Sprintf("scale %d, %d s a run, at most 2 threads; with 1,000 clients one more second, "+
 			"to log in, and one thread: then it is the heaviest process itself, and ratios lean towards 1", scale, p.seconds))
+		p.sizes.Rows = scale * 100_000
 		scenarios := scenario.All(p.sizes, b.servers, g)
 		if b.opts.split {
 			scenarios = []scenario.Scenario{scenario.Scaling(b.servers, g)}
@@ -155,8 +156,12 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 		b.addTool(ctx, "redis-benchmark", redisBenchmark, fmt.Sprintf("one thread, values of %d bytes, %d keys", g.Size, g.Keys))
 	}
 	b.table = all
+	wanted := p.workloads
+	if b.opts.only.String() != "" {
+		wanted = b.opts.only
+	}
 	for _, w := range all {
-		if b.opts.only.MatchString(w.Name) {
+		if wanted.MatchString(w.Name) {
 			b.workloads = append(b.workloads, w)
 		}
 	}
@@ -271,6 +276,9 @@ func (b *bench) rounds(ctx context.Context) error {
 func (b *bench) runScenarios(ctx context.Context) error {
 	for round := range b.opts.plan().repetitions {
 		for _, s := range b.scenarios {
+			if s.Once && round > 0 {
+				continue
+			}
 			for _, p := range turn(b.poolers, round+1) {
 				readings, raw := s.Run(ctx, p, round+1)
 				if err := ctx.Err(); err != nil {

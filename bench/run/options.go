@@ -26,22 +26,31 @@ type options struct {
 type plan struct {
 	limit       time.Duration // from the start of the program to the end of the last round
 	rounds      int
-	seconds     int   // of a run of pgbench
-	clients     []int // of pgbench
-	direct      int   // most clients without a pooler
-	redisScale  int   // factor of redis-benchmark's requests
-	repetitions int   // of the scenarios
+	workloads   *regexp.Regexp // names of those that run
+	seconds     int            // of a run of pgbench
+	clients     []int          // of pgbench
+	direct      int            // most clients without a pooler
+	redisScale  int            // factor of redis-benchmark's requests
+	repetitions int            // of the scenarios
 	sizes       scenario.Sizes
 }
 
+var (
+	everyWorkload  = regexp.MustCompile("")
+	quickWorkloads = regexp.MustCompile(`^(select simple clients=(1|64|256)|select (extended|prepared) clients=64|select simple clients=64 pool=4|` +
+		`tpc-b simple clients=16|9 reads to 1 write clients=64|connect trust clients=16|rows of 1 MiB clients=4|(SET|GET) pipeline=16 clients=50)$`)
+)
+
 func (o options) plan() plan {
-	p := plan{limit: 30 * time.Minute, rounds: 10, seconds: 2, clients: []int{1, 16, 64, 256, 1000}, direct: 64, redisScale: 2, repetitions: 3,
+	p := plan{limit: 43 * time.Minute, rounds: 10, workloads: everyWorkload, seconds: 2, clients: []int{1, 16, 64, 256, 1000, 5000}, direct: 64,
+		redisScale: 2, repetitions: 3,
 		sizes: scenario.Sizes{Idle: 9000, Held: 10_000, Settle: 15 * time.Second, Starts: 9, Logins: 2000, Calm: 4 * time.Second, Probe: 12,
-			Slow: 20 * time.Second, Waiting: 5 << 30, Copied: 1 << 30}}
+			Slow: 20 * time.Second, Waiting: 5 << 30, Copied: 1 << 30, Asking: 256, Open: 5 * time.Second, Requests: 5000, Sustained: time.Minute}}
 	if o.quick {
-		p.limit, p.rounds, p.seconds, p.direct, p.redisScale, p.repetitions = 320*time.Second, 3, 1, 1, 1, 1
-		p.sizes.Settle, p.sizes.Starts, p.sizes.Calm, p.sizes.Probe = 5*time.Second, 5, 2*time.Second, 8
-		p.sizes.Slow, p.sizes.Waiting, p.sizes.Copied = 5*time.Second, 512<<20, 256<<20
+		p.limit, p.rounds, p.workloads, p.seconds, p.direct, p.redisScale, p.repetitions = 165*time.Second, 3, quickWorkloads, 1, 1, 1, 1
+		p.sizes.Settle, p.sizes.Starts, p.sizes.Logins = 2*time.Second, 3, 0 // no storm
+		p.sizes.Slow, p.sizes.Waiting, p.sizes.Copied = 2*time.Second, 256<<20, 128<<20
+		p.sizes.Open, p.sizes.Sustained = time.Second, 4*time.Second
 	}
 	return p
 }
@@ -52,7 +61,7 @@ func parseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	o := options{pgbouncer: getenv("PGBOUNCER"), pgpool: getenv("PGPOOL"), haproxy: getenv("HAPROXY"), redis: getenv("REDIS")}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.BoolVar(&o.quick, "quick", quick != "" && quick != "0", "three short rounds (QUICK=1)")
+	flags.BoolVar(&o.quick, "quick", quick != "" && quick != "0", "three short rounds of some of the workloads (QUICK=1)")
 	flags.BoolVar(&o.split, "split", false, "measure reads and writes apart, on a primary with two replicas, beside pgpool-II")
 	only := flags.String("only", "", "run the workloads whose names match this regular expression")
 	if err := flags.Parse(args); err != nil {

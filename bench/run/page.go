@@ -14,6 +14,7 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/bench/contender"
 	"github.com/outrigger-proxy/outrigger/bench/report"
+	"github.com/outrigger-proxy/outrigger/bench/scenario"
 )
 
 // page puts together what the report says.
@@ -45,6 +46,9 @@ func (b *bench) page() (*report.Page, error) {
 	}
 	for _, s := range b.scenarios {
 		p.Figures = append(p.Figures, s.Figures...)
+	}
+	if !b.opts.split {
+		p.Curves = []report.Curve{scenario.Curve()}
 	}
 	p.Facts = append(machine(),
 		report.Fact{Name: "load average", Value: fmt.Sprintf("%.2f before, with this program %.2f after", b.loadBefore, loadAfter)},

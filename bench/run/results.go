@@ -42,7 +42,11 @@ func keep(t tree, begin time.Time, page *report.Page, raw string) (string, error
 	if err := page.FiguresCSV(&figures); err != nil {
 		return "", err
 	}
-	for file, content := range map[string]string{"report.md": md.String(), "runs.csv": csv.String(), "figures.csv": figures.String(), "raw.txt": raw} {
+	files := map[string]string{"report.md": md.String(), "runs.csv": csv.String(), "figures.csv": figures.String(), "raw.txt": raw}
+	for _, c := range page.Charts() {
+		files[c.File] = c.SVG
+	}
+	for file, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o644); err != nil {
 			return "", fmt.Errorf("write results: %w", err)
 		}

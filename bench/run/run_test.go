@@ -49,10 +49,28 @@ func TestOptions(t *testing.T) {
 }
 
 func TestPlansEndInTime(t *testing.T) {
-	for quick, promised := range map[bool]time.Duration{true: 6 * time.Minute, false: 32 * time.Minute} {
+	for quick, promised := range map[bool]time.Duration{true: 3 * time.Minute, false: 45 * time.Minute} {
 		if p := (options{quick: quick}).plan(); p.limit >= promised || p.rounds < 3 {
 			t.Errorf("quick=%v: %+v", quick, p)
 		}
+	}
+}
+
+// What a quick run takes must be there, each of it.
+func TestQuickWorkloads(t *testing.T) {
+	quick := options{quick: true}.plan()
+	all := append(load.PoolerWorkloads(load.Pgbench{}, quick.clients), load.CacheWorkloads(load.RedisBenchmark{Clients: 50}, 1)...)
+	var names []string
+	for _, w := range all {
+		if quick.workloads.MatchString(w.Name) {
+			names = append(names, w.Name)
+		}
+		if !(options{}).plan().workloads.MatchString(w.Name) {
+			t.Errorf("%s is not in a full run", w.Name)
+		}
+	}
+	if len(names) != 12 {
+		t.Errorf("%d workloads: %s", len(names), strings.Join(names, ", "))
 	}
 }
 
@@ -161,7 +179,7 @@ func TestRoundsRespectTheLimit(t *testing.T) {
 		past time.Duration // since the start of the program
 		want string
 	}{
-		{"before a round", 321 * time.Second, "rounds 1 to 3: the time of 5m20s was up"},
+		{"before a round", 321 * time.Second, "rounds 1 to 3: the time of 2m45s was up"},
 		{"time enough", 0, ""},
 	} {
 		var said strings.Builder

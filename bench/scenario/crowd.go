@@ -21,7 +21,7 @@ func crowd(s Sizes) Scenario {
 	errorsOf := report.Figure{Name: fmt.Sprintf("errors of %d clients that connect, ask, hold and ask again", s.Held)}
 	connecting := report.Figure{Name: fmt.Sprintf("time for %d clients to connect and ask", s.Held), Unit: "s", NoGoal: true}
 	asking := report.Figure{Name: fmt.Sprintf("time for %d held clients to ask again", s.Held), Unit: "s", NoGoal: true}
-	return Scenario{"crowd", []report.Figure{each, errorsOf, connecting, asking}, func(ctx context.Context, p Pooler, v *Values) error {
+	return Scenario{Name: "crowd", Figures: []report.Figure{each, errorsOf, connecting, asking}, run: func(ctx context.Context, p Pooler, v *Values) error {
 		return started(ctx, p, contender.Options{}, func(c Process) error {
 			base, err := c.Memory()
 			if err != nil {

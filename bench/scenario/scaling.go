@@ -29,7 +29,7 @@ func Scaling(servers *devpg.Cluster, pgbench load.Pgbench) Scenario {
 	direct := report.Figure{Name: "reads on the primary alone", Unit: "/s", NoGoal: true}
 	pgbench.Seconds = scalingSeconds
 	reads := pgbench.Workload(load.Transactions{Scripts: []load.Script{{Builtin: "select-only"}}, Mode: "simple", Clients: scalingClients, Sample: 1})
-	return Scenario{"scaling", []report.Figure{share, alone, rate, direct}, func(ctx context.Context, p Pooler, v *Values) error {
+	return Scenario{Name: "scaling", Figures: []report.Figure{share, alone, rate, direct}, run: func(ctx context.Context, p Pooler, v *Values) error {
 		lift, err := servers.LimitCPU(serverShare)
 		if err != nil {
 			return fmt.Errorf("limit the servers: %w", err)

@@ -6,6 +6,8 @@
 //	crowd.go     thousands of clients that hold their connections
 //	storm.go     logins while queries run
 //	stream.go    a large result that is read slowly, a large COPY
+//	openloop.go  requests that come when they are due
+//	scaling.go   reads on a primary alone, and on its replicas too
 package scenario
 
 import (
@@ -32,6 +34,13 @@ type Sizes struct {
 	Slow    time.Duration // how long a client reads slowly
 	Waiting int64         // bytes of the result that it reads
 	Copied  int64         // bytes sent by COPY
+
+	// Of open loops.
+	Asking    int           // clients that offer shares of the most that is answered
+	Open      time.Duration // of each share
+	Requests  int           // per second, of Held clients
+	Sustained time.Duration
+	Rows      int // of pgbench_accounts
 }
 
 // Pooler can be started any number of times.
@@ -54,6 +63,7 @@ type Process interface {
 type Scenario struct {
 	Name    string
 	Figures []report.Figure
+	Once    bool // long, and steady: not repeated
 	run     func(context.Context, Pooler, *Values) error
 }
 
@@ -94,9 +104,13 @@ func (s Scenario) Run(ctx context.Context, p Pooler, round int) (readings []repo
 	return readings, v.raw
 }
 
-// All are the scenarios. pgbench is the one that probes during the storm.
+// All are the scenarios; the storm only if there are logins. pgbench is the one that probes during it.
 func All(s Sizes, servers *devpg.Cluster, pgbench load.Pgbench) []Scenario {
-	return []Scenario{start(s), crowd(s), storm(s, servers, pgbench), slowReader(s), copyIn(s, servers)}
+	all := []Scenario{start(s), crowd(s), slowReader(s), copyIn(s, servers), openLoop(s), sustained(s)}
+	if s.Logins > 0 {
+		all = append(all, storm(s, servers, pgbench))
+	}
+	return all
 }
 
 // started runs f on a pooler that was started for it.

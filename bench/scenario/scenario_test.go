@@ -58,7 +58,8 @@ func TestScenarios(t *testing.T) {
 	}
 	pgbench := load.Pgbench{Program: filepath.Join(servers.BinDir(), "pgbench"), User: devpg.User, Database: devpg.Database}
 	sizes := Sizes{Idle: 20, Held: 30, Settle: time.Millisecond, Starts: 3, Logins: 40, Calm: time.Second, Probe: 4,
-		Slow: 200 * time.Millisecond, Waiting: 4 << 20, Copied: 4 << 20}
+		Slow: 200 * time.Millisecond, Waiting: 4 << 20, Copied: 4 << 20,
+		Asking: 4, Open: 200 * time.Millisecond, Requests: 100, Sustained: 500 * time.Millisecond, Rows: 100_000}
 
 	for _, s := range All(sizes, servers, pgbench) {
 		t.Run(s.Name, func(t *testing.T) {
@@ -81,6 +82,7 @@ func TestScenarios(t *testing.T) {
 					"resident memory for each of 20 idle clients":                2 * (20 << 10) / 20,
 					"errors of 30 clients that connect, ask, hold and ask again": 0,
 					"storm of 40 SCRAM logins: failed logins":                    0,
+					"30 clients, 100 requests/s for 500ms: failed":               0,
 				}[r.Figure]
 				if ok && math.Abs(r.Value-want) > 1e-9 {
 					t.Errorf("%s: %v, want %v", r.Figure, r.Value, want)
@@ -121,7 +123,7 @@ func TestFailures(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	silent := Scenario{"silent", []report.Figure{{Name: "f"}}, func(context.Context, Pooler, *Values) error { return nil }}
+	silent := Scenario{Name: "silent", Figures: []report.Figure{{Name: "f"}}, run: func(context.Context, Pooler, *Values) error { return nil }}
 	if readings, _ := silent.Run(t.Context(), broken, 1); len(readings) != 1 || readings[0].Err == "" {
 		t.Errorf("a figure without a number: %+v", readings)
 	}

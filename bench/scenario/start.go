@@ -14,7 +14,7 @@ func start(s Sizes) Scenario {
 	size := report.Figure{Name: "size of the program", Unit: "MB", AtMost: 40}
 	ready := report.Figure{Name: "start to the first answer", Unit: "ms", AtMost: 200}
 	base := report.Figure{Name: "resident memory after the start", Unit: "MiB", AtMost: 30}
-	return Scenario{"start", []report.Figure{size, ready, base}, func(ctx context.Context, p Pooler, v *Values) error {
+	return Scenario{Name: "start", Figures: []report.Figure{size, ready, base}, run: func(ctx context.Context, p Pooler, v *Values) error {
 		info, err := os.Stat(p.Program)
 		if err != nil {
 			return fmt.Errorf("look at the program: %w", err)

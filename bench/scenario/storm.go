@@ -35,7 +35,7 @@ func storm(s Sizes, servers *devpg.Cluster, pgbench load.Pgbench) Scenario {
 	probe := load.Probe{Pgbench: pgbench, Clients: probeClients, Rate: probeRate}
 
 	figures := []report.Figure{factor, before, during, control, lasted, failures}
-	return Scenario{"storm", figures, func(ctx context.Context, p Pooler, v *Values) error {
+	return Scenario{Name: "storm", Figures: figures, run: func(ctx context.Context, p Pooler, v *Values) error {
 		return started(ctx, p, contender.Options{Service: load.Logins}, func(c Process) error {
 			queries, direct := probing(ctx, probe, c.Addr(load.Logins)), probing(ctx, probe, servers.Addr(0))
 			t, err := thunder(ctx, c.Addr(load.Logins), s)

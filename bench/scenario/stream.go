@@ -74,7 +74,7 @@ func slowReader(s Sizes) Scenario {
 	name := fmt.Sprintf("growth with a result of %d MiB", s.Waiting>>20)
 	slow := report.Figure{Name: fmt.Sprintf("%s, %v at 1 MB/s", name, s.Slow), Unit: "MiB", AtMost: 4}
 	whole := report.Figure{Name: name + ", the rest read at once", Unit: "MiB", AtMost: 4}
-	return Scenario{"slow reader", []report.Figure{slow, whole}, func(ctx context.Context, p Pooler, v *Values) error {
+	return Scenario{Name: "slow reader", Figures: []report.Figure{slow, whole}, run: func(ctx context.Context, p Pooler, v *Values) error {
 		return started(ctx, p, contender.Options{}, func(c Process) error {
 			return streaming(ctx, c, func(client *load.Client, g *growth) error {
 				begin := time.Now()
@@ -92,7 +92,7 @@ func slowReader(s Sizes) Scenario {
 // copyIn sends COPY data faster than the server takes it.
 func copyIn(s Sizes, servers *devpg.Cluster) Scenario {
 	grown := report.Figure{Name: fmt.Sprintf("growth with a COPY of %d MiB", s.Copied>>20), Unit: "MiB", AtMost: 4}
-	return Scenario{"copy", []report.Figure{grown}, func(ctx context.Context, p Pooler, v *Values) error {
+	return Scenario{Name: "copy", Figures: []report.Figure{grown}, run: func(ctx context.Context, p Pooler, v *Values) error {
 		if _, err := servers.Psql(ctx, 0, "create table if not exists sink (line text)"); err != nil {
 			return fmt.Errorf("create the table: %w", err)
 		}

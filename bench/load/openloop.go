@@ -1,0 +1,101 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/auth"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// OpenLoop is pgbench's read, as a load whose requests come when they are due, whether or not earlier ones are answered.
+type OpenLoop struct {
+	Clients  int           // connected all the time; a request that is due takes who has been free longest
+	Rate     float64       // requests per second; 0: each client asks again as soon as it is answered
+	Duration time.Duration // in which requests are due
+	Warm     time.Duration // latencies of its first part are not counted
+	Rows     int           // of pgbench_accounts
+}
+
+// Opened is what came of an open loop.
+type Opened struct {
+	Due    int     // requests
+	Failed int     // of them, those that were refused, or not answered in time
+	Rate   float64 // answers per second
+	Percentiles
+	CPU  time.Duration // of the generator
+	Took time.Duration
+}
+
+// openGrace is how long answers may be waited for when no more requests are due.
+const openGrace = 5 * time.Second
+
+// connectingAtOnce is how many of the clients log in at a time.
+const connectingAtOnce = 64
+
+// Run connects the clients and asks on the server at addr.
+func (l OpenLoop) Run(ctx context.Context, addr string, credentials *auth.Credentials) (Opened, error) {
+	clients := make([]*Client, l.Clients)
+	defer func() {
+		for _, c := range clients {
+			if c != nil {
+				c.Close()
+			}
+		}
+	}()
+	if _, err := each(ctx, l.Clients, connectingAtOnce, func(i int) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, crowdLimit)
+		defer cancel()
+		clients[i], err = Connect(ctx, addr, credentials)
+		return err
+	}); err != nil {
+		return Opened{}, err
+	}
+	var arrivals []time.Duration
+	if l.Rate > 0 {
+		arrivals = schedule(l.Rate, l.Duration)
+	}
+	b := newBook(l.Clients, arrivals, l.Duration, l.Warm)
+	cpu, took, err := l.run(ctx, clients, b)
+	if err != nil {
+		return Opened{}, err
+	}
+	o := Opened{Due: b.owed(), Failed: b.owed() - b.answered, CPU: cpu, Took: took}
+	if len(b.latencies) == 0 {
+		return o, fmt.Errorf("of %d requests none was answered", o.Due)
+	}
+	if counted := b.last - l.Warm; counted > 0 {
+		o.Rate = float64(len(b.latencies)) / counted.Seconds()
+	}
+	o.Percentiles, err = percentilesOf(b.latencies)
+	return o, err
+}
+
+// errSent says that a request did not fit into the socket, which has been empty.
+var errSent = errors.New("a request was not sent at once")
+
+// questions writes pgbench's select-only, each with a row of its own.
+type questions struct {
+	random *rand.Rand
+	rows   int
+	text   []byte
+}
+
+func newQuestions(rows int) *questions {
+	return &questions{random: rand.New(rand.NewPCG(3, 4)), rows: max(rows, 1)}
+}
+
+// next gives a Query message, valid until the next one.
+func (q *questions) next() []byte {
+	const before, after = "SELECT abalance FROM pgbench_accounts WHERE aid = ", ";"
+	q.text = append(q.text[:0], before...)
+	q.text = append(strconv.AppendInt(q.text, int64(1+q.random.IntN(q.rows)), 10), after...)
+	sql := len(q.text)
+	q.text = append(pgwire.AppendHeader(q.text, pgwire.Query, sql+1), q.text[:sql]...)
+	q.text = append(q.text, 0)
+	return q.text[sql:]
+}
