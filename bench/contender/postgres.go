@@ -69,10 +69,11 @@ func (p *Postgres) CPU() (time.Duration, error) {
 	return total, nil
 }
 
-// Busy counts the primary's connections of clients on which something ran since a moment.
+// Busy counts the primary's connections of clients on which something ran since a moment, but for Outrigger's health probes,
+// which go on beside whoever is measured.
 func (p *Postgres) Busy(since time.Time) (int, error) {
 	text, err := p.client.Value(fmt.Sprintf("select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"+
-		" and query_start >= '%s'", since.UTC().Format("2006-01-02 15:04:05.999999Z")), startTimeout)
+		" and query not like 'select pg_is_in_recovery()%%' and query_start >= '%s'", since.UTC().Format("2006-01-02 15:04:05.999999Z")), startTimeout)
 	if err != nil {
 		return 0, fmt.Errorf("count PostgreSQL's connections: %w", err)
 	}

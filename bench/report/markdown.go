@@ -54,7 +54,7 @@ func (p *Page) Markdown(w io.Writer) error {
 		b.WriteString(p.figureTable())
 	}
 	b.WriteString("\n## All numbers\n\nMedians over the rounds, and the rate's extremes. CPU time is in µs per operation, latencies in ms. Memory is the most that the\n" +
-		"contender's process held resident; servers are the connections to PostgreSQL on which something ran.\n\n")
+		"contender's process held resident, also for what it did before; servers are the connections to PostgreSQL on which something ran.\n\n")
 	b.WriteString(p.numberTable())
 	b.WriteString("\n## Circumstances\n\n")
 	var facts [][]string

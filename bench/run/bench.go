@@ -126,7 +126,7 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 		}
 	}
 	if pgbench != "" {
-		g := load.Pgbench{Program: pgbench, User: devpg.User, Database: devpg.Database, Seconds: p.seconds}
+		g := load.Pgbench{Program: pgbench, User: devpg.User, Password: contender.Password, Database: devpg.Database, Seconds: p.seconds}
 		if b.opts.split {
 			all = append(all, load.SplitWorkloads(g)...)
 		} else {
@@ -213,6 +213,9 @@ func (b *bench) addTool(ctx context.Context, name, program, flags string) {
 // warmUp opens the pools and fills the caches, also for those who chose a workload that only reads. What fails here fails
 // again where it counts.
 func (b *bench) warmUp(ctx context.Context) {
+	if len(b.workloads) == 0 {
+		return // scenarios have processes of their own
+	}
 	for _, c := range b.contenders {
 		b.say("warming up %s", c.Label())
 		for _, w := range warmUps(b.table, c) {
@@ -223,13 +226,16 @@ func (b *bench) warmUp(ctx context.Context) {
 	}
 }
 
-// warmUps picks the last select that a contender takes, which has most clients, or what it takes instead, and the last
-// SET, which writes most keys.
+// enough clients open every pool.
+const enough = 256
+
+// warmUps picks a select of many clients that a contender takes, or what it takes instead, and the last SET, which writes
+// most keys.
 func warmUps(all []load.Workload, c *contender.Contender) []load.Workload {
 	var chosen []load.Workload
 	for _, prefix := range []string{"select simple", "connect SCRAM", "SET"} {
 		for _, w := range slices.Backward(all) {
-			if strings.HasPrefix(w.Name, prefix) && takes(c, w) {
+			if strings.HasPrefix(w.Name, prefix) && w.Clients <= enough && takes(c, w) {
 				chosen = append(chosen, w)
 				break
 			}

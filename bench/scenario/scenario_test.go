@@ -56,7 +56,7 @@ func TestScenarios(t *testing.T) {
 	if err := servers.Pgbench(t.Context(), "-i", "-q", "-s", "1"); err != nil {
 		t.Fatal(err)
 	}
-	pgbench := load.Pgbench{Program: filepath.Join(servers.BinDir(), "pgbench"), User: devpg.User, Database: devpg.Database}
+	pgbench := load.Pgbench{Program: filepath.Join(servers.BinDir(), "pgbench"), User: devpg.User, Password: contender.Password, Database: devpg.Database}
 	sizes := Sizes{Idle: 20, Held: 30, Settle: time.Millisecond, Starts: 3, Logins: 40, Calm: time.Second, Probe: 4,
 		Slow: 200 * time.Millisecond, Waiting: 4 << 20, Copied: 4 << 20,
 		Asking: 4, Open: 200 * time.Millisecond, Requests: 100, Sustained: 500 * time.Millisecond, Rows: 100_000}

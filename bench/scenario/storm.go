@@ -31,7 +31,7 @@ func storm(s Sizes, servers *devpg.Cluster, pgbench load.Pgbench) Scenario {
 	control := report.Figure{Name: name + ": p99 of direct queries meanwhile, times its value before", Unit: "×", NoGoal: true}
 	lasted := report.Figure{Name: name + ": duration", Unit: "s", NoGoal: true}
 	failures := report.Figure{Name: name + ": failed logins"}
-	pgbench.Seconds, pgbench.Password = s.Probe, contender.Password
+	pgbench.Seconds = s.Probe
 	probe := load.Probe{Pgbench: pgbench, Clients: probeClients, Rate: probeRate}
 
 	figures := []report.Figure{factor, before, during, control, lasted, failures}
