@@ -1,7 +1,7 @@
 // Package bench runs whole-system workloads against real rivals and reports ratios. It measures; it is not a test.
 //
 //	make bench QUICK=1                        some workloads, three rounds, three minutes
-//	make bench                                up to ten rounds, 45 minutes
+//	make bench                                as many rounds as 45 minutes have, ten at most
 //	make bench ARGS=-split                    reads on replicas, beside pgpool-II
 //	make bench PGBOUNCER=path                 another binary than the one in PATH; so PGPOOL, HAPROXY and REDIS
 //	make bench ARGS="-only 'prepared|GET'"    some workloads and scenarios

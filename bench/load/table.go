@@ -14,6 +14,11 @@ const writeScript = `\set aid random(1, 100000 * :scale)
 update pgbench_accounts set abalance = abalance + :delta where aid = :aid;
 `
 
+// sumScript takes the server some milliseconds: too long to make others wait.
+const sumScript = `\set aid random(1, 900000)
+select sum(abalance) from pgbench_accounts where aid between :aid and :aid + 20000;
+`
+
 // megabyteScript gets a row of that size, made on the spot: its way is what counts.
 const megabyteScript = "select repeat('x', 1 << 20);\n"
 
@@ -40,6 +45,8 @@ func PoolerWorkloads(p Pgbench, clients []int) []Workload {
 		all = append(all, p.Workload(Transactions{Name: fmt.Sprintf("9 reads to 1 write clients=%d", c), Mode: "simple", Clients: c, Sample: logSome,
 			Scripts: []Script{{Builtin: "select-only", Weight: 9}, {SQL: writeScript, Weight: 1}}}))
 	}
+	all = append(all, p.Workload(Transactions{Name: "sums of 20,000 rows clients=64", Mode: "simple", Clients: 64, Sample: logAll,
+		Scripts: []Script{{SQL: sumScript}}, Unbatched: true}))
 	connect := Transactions{Name: "connect trust clients=16", Mode: "simple", Clients: 16, Reconnect: true, Scripts: []Script{{Builtin: "select-only"}}}
 	all = append(all, p.Workload(connect))
 	connect.Name, connect.Service = "connect SCRAM clients=16", Logins

@@ -14,14 +14,18 @@ import (
 // atOnce is how many clients of a crowd log in, or ask, at a time.
 const atOnce = 64
 
-// crowd lets clients connect and run a query, weighs the pooler when they are idle, adds the rest, and asks all of them
-// again: who was dropped meanwhile cannot answer.
+// crowd lets clients connect and run a query, weighs the pooler when a few and when most of them are idle, adds the rest,
+// and asks all of them again: who was dropped meanwhile cannot answer.
 func crowd(s Sizes) Scenario {
-	each := report.Figure{Name: fmt.Sprintf("resident memory for each of %d idle clients", s.Idle), Unit: "bytes", AtMost: 1024}
+	each := func(n int) report.Figure {
+		return report.Figure{Name: fmt.Sprintf("resident memory for each of %d idle clients", n), Unit: "bytes", AtMost: 1024}
+	}
+	few, idle := each(s.Few), each(s.Idle)
+	few.NoGoal = true // what a process takes by itself is still a large part
 	errorsOf := report.Figure{Name: fmt.Sprintf("errors of %d clients that connect, ask, hold and ask again", s.Held)}
 	connecting := report.Figure{Name: fmt.Sprintf("time for %d clients to connect and ask", s.Held), Unit: "s", NoGoal: true}
 	asking := report.Figure{Name: fmt.Sprintf("time for %d held clients to ask again", s.Held), Unit: "s", NoGoal: true}
-	return Scenario{Name: "crowd", Figures: []report.Figure{each, errorsOf, connecting, asking}, run: func(ctx context.Context, p Pooler, v *Values) error {
+	return Scenario{Name: "crowd", Figures: []report.Figure{few, idle, errorsOf, connecting, asking}, run: func(ctx context.Context, p Pooler, v *Values) error {
 		return started(ctx, p, contender.Options{}, func(c Process) error {
 			base, err := c.Memory()
 			if err != nil {
@@ -29,26 +33,35 @@ func crowd(s Sizes) Scenario {
 			}
 			all := load.NewCrowd(c.Addr(load.Pooler), credentials())
 			defer all.Close()
-			begin := time.Now()
-			failed, firstErr := all.Join(ctx, s.Idle, atOnce, "select 1")
-			took := time.Since(begin)
-			if err := weigh(ctx, c, s.Settle, func(at time.Duration, bytes int64) {
-				v.say("%v after the last of %d: %.1f MiB, %.1f before the first", at, all.Len(), mebibytes(bytes), mebibytes(base))
-				if all.Len() > 0 {
-					v.set(each, float64(bytes-base)/float64(all.Len()))
-				}
-			}); err != nil {
-				return err
+			var took time.Duration
+			var firstErr error
+			failed := 0
+			join := func(upTo int) { // as many as that in all
+				begin := time.Now()
+				n, err := all.Join(ctx, upTo-all.Len()-failed, atOnce, "select 1")
+				took, failed, firstErr = took+time.Since(begin), failed+n, errors.Join(firstErr, err)
 			}
-			begin = time.Now()
-			more, err := all.Join(ctx, s.Held-s.Idle, atOnce, "select 1")
-			firstErr = errors.Join(firstErr, err)
-			v.set(connecting, (took + time.Since(begin)).Seconds())
+			for _, step := range []struct {
+				clients int
+				figure  report.Figure
+			}{{s.Few, few}, {s.Idle, idle}} {
+				join(step.clients)
+				if err := weigh(ctx, c, s.Settle, func(at time.Duration, bytes int64) {
+					v.say("%v after the last of %d: %.1f MiB, %.1f before the first", at, all.Len(), mebibytes(bytes), mebibytes(base))
+					if all.Len() > 0 {
+						v.set(step.figure, float64(bytes-base)/float64(all.Len()))
+					}
+				}); err != nil {
+					return err
+				}
+			}
+			join(s.Held)
+			v.set(connecting, took.Seconds())
 
-			begin = time.Now()
+			begin := time.Now()
 			silent, err := all.Query(ctx, atOnce, "select 1")
 			v.set(asking, time.Since(begin).Seconds())
-			v.set(errorsOf, float64(failed+more+silent))
+			v.set(errorsOf, float64(failed+silent))
 			if err := errors.Join(firstErr, err); err != nil {
 				v.say("%v", err)
 			}

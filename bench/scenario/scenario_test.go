@@ -57,7 +57,7 @@ func TestScenarios(t *testing.T) {
 		t.Fatal(err)
 	}
 	pgbench := load.Pgbench{Program: filepath.Join(servers.BinDir(), "pgbench"), User: devpg.User, Password: contender.Password, Database: devpg.Database}
-	sizes := Sizes{Idle: 20, Held: 30, Settle: time.Millisecond, Starts: 3, Logins: 40, Calm: time.Second, Probe: 4,
+	sizes := Sizes{Few: 10, Idle: 20, Held: 30, Settle: time.Millisecond, Starts: 3, Logins: 40, Calm: time.Second, Probe: 4,
 		Slow: 200 * time.Millisecond, Waiting: 4 << 20, Copied: 4 << 20,
 		Asking: 4, Open: 200 * time.Millisecond, Requests: 100, Sustained: 500 * time.Millisecond, Rows: 100_000}
 
@@ -79,7 +79,8 @@ func TestScenarios(t *testing.T) {
 					"size of the program":                                        3,
 					"start to the first answer":                                  7,
 					"resident memory after the start":                            2 * 20. / 1024, // the second of three
-					"resident memory for each of 20 idle clients":                2 * (20 << 10) / 20,
+					"resident memory for each of 10 idle clients":                2 * (20 << 10) / 10,
+					"resident memory for each of 20 idle clients":                4 * (20 << 10) / 20,
 					"errors of 30 clients that connect, ask, hold and ask again": 0,
 					"storm of 40 SCRAM logins: failed logins":                    0,
 					"30 clients, 100 requests/s for 500ms: failed":               0,
@@ -101,7 +102,7 @@ func TestScenarios(t *testing.T) {
 // A pooler that fails fails every figure, with the reason; clients that fail are a number.
 func TestFailures(t *testing.T) {
 	gone := &fake{addr: "127.0.0.1:1", step: 1}
-	for _, s := range []Scenario{crowd(Sizes{Idle: 3, Held: 4}), slowReader(Sizes{Waiting: 1 << 20})} {
+	for _, s := range []Scenario{crowd(Sizes{Few: 2, Idle: 3, Held: 4}), slowReader(Sizes{Waiting: 1 << 20})} {
 		readings, raw := s.Run(t.Context(), gone.pooler(t), 1)
 		for _, r := range readings {
 			switch {

@@ -92,7 +92,8 @@ func slowReader(s Sizes) Scenario {
 // copyIn sends COPY data faster than the server takes it.
 func copyIn(s Sizes, servers *devpg.Cluster) Scenario {
 	grown := report.Figure{Name: fmt.Sprintf("growth with a COPY of %d MiB", s.Copied>>20), Unit: "MiB", AtMost: 4}
-	return Scenario{Name: "copy", Figures: []report.Figure{grown}, run: func(ctx context.Context, p Pooler, v *Values) error {
+	speed := report.Figure{Name: fmt.Sprintf("COPY of %d MiB", s.Copied>>20), Unit: "MiB/s", NoGoal: true}
+	return Scenario{Name: "copy", Figures: []report.Figure{grown, speed}, run: func(ctx context.Context, p Pooler, v *Values) error {
 		if _, err := servers.Psql(ctx, 0, "create table if not exists sink (line text)"); err != nil {
 			return fmt.Errorf("create the table: %w", err)
 		}
@@ -100,8 +101,10 @@ func copyIn(s Sizes, servers *devpg.Cluster) Scenario {
 			return streaming(ctx, c, func(client *load.Client, g *growth) error {
 				begin := time.Now()
 				err := client.CopyIn(s.Copied, limit)
+				took := time.Since(begin)
 				v.set(grown, mebibytes(g.soFar()))
-				v.say("%d bytes in %v", s.Copied, time.Since(begin))
+				v.set(speed, mebibytes(s.Copied)/took.Seconds())
+				v.say("%d bytes in %v", s.Copied, took)
 				return err
 			})
 		})
