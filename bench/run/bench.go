@@ -133,7 +133,8 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 			all = append(all, load.PoolerWorkloads(g, p.clients)...)
 		}
 		b.addTool(ctx, "pgbench", pgbench, fmt.Sprintf("scale %d, %d s a run, at most 2 threads; with 1,000 clients one more second, "+
-			"to log in, and one thread: then it is the heaviest process itself, and ratios lean towards 1", scale, p.seconds))
+			"to log in, and one thread: then it is the heaviest process itself, and ratios lean "+
+			"towards 1; so they do with SCRAM, for which it derives keys anew each time", scale, p.seconds))
 		p.sizes.Rows = scale * 100_000
 		scenarios := scenario.All(p.sizes, b.servers, g)
 		if b.opts.split {

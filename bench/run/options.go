@@ -48,7 +48,7 @@ func (o options) plan() plan {
 			Slow: 20 * time.Second, Waiting: 5 << 30, Copied: 1 << 30, Asking: 256, Open: 5 * time.Second, Requests: 5000, Sustained: time.Minute}}
 	if o.quick {
 		p.limit, p.rounds, p.workloads, p.seconds, p.direct, p.redisScale, p.repetitions = 170*time.Second, 3, quickWorkloads, 1, 1, 1, 1
-		p.sizes.Settle, p.sizes.Starts, p.sizes.Logins = 2*time.Second, 3, 0 // no storm
+		p.sizes.Few, p.sizes.Settle, p.sizes.Starts, p.sizes.Logins = 0, 5*time.Second, 3, 0 // no storm
 		p.sizes.Slow, p.sizes.Waiting, p.sizes.Copied = 2*time.Second, 256<<20, 128<<20
 		p.sizes.Open, p.sizes.Sustained = time.Second, 4*time.Second
 	}

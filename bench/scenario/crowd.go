@@ -20,12 +20,18 @@ func crowd(s Sizes) Scenario {
 	each := func(n int) report.Figure {
 		return report.Figure{Name: fmt.Sprintf("resident memory for each of %d idle clients", n), Unit: "bytes", AtMost: 1024}
 	}
-	few, idle := each(s.Few), each(s.Idle)
-	few.NoGoal = true // what a process takes by itself is still a large part
+	var figures []report.Figure
+	var steps []int
+	if s.Few > 0 {
+		few := each(s.Few)
+		few.NoGoal = true // what a process takes by itself is still a large part
+		figures, steps = append(figures, few), append(steps, s.Few)
+	}
+	figures, steps = append(figures, each(s.Idle)), append(steps, s.Idle)
 	errorsOf := report.Figure{Name: fmt.Sprintf("errors of %d clients that connect, ask, hold and ask again", s.Held)}
 	connecting := report.Figure{Name: fmt.Sprintf("time for %d clients to connect and ask", s.Held), Unit: "s", NoGoal: true}
 	asking := report.Figure{Name: fmt.Sprintf("time for %d held clients to ask again", s.Held), Unit: "s", NoGoal: true}
-	return Scenario{Name: "crowd", Figures: []report.Figure{few, idle, errorsOf, connecting, asking}, run: func(ctx context.Context, p Pooler, v *Values) error {
+	return Scenario{Name: "crowd", Figures: append(figures, errorsOf, connecting, asking), run: func(ctx context.Context, p Pooler, v *Values) error {
 		return started(ctx, p, contender.Options{}, func(c Process) error {
 			base, err := c.Memory()
 			if err != nil {
@@ -41,15 +47,12 @@ func crowd(s Sizes) Scenario {
 				n, err := all.Join(ctx, upTo-all.Len()-failed, atOnce, "select 1")
 				took, failed, firstErr = took+time.Since(begin), failed+n, errors.Join(firstErr, err)
 			}
-			for _, step := range []struct {
-				clients int
-				figure  report.Figure
-			}{{s.Few, few}, {s.Idle, idle}} {
-				join(step.clients)
+			for i, clients := range steps {
+				join(clients)
 				if err := weigh(ctx, c, s.Settle, func(at time.Duration, bytes int64) {
 					v.say("%v after the last of %d: %.1f MiB, %.1f before the first", at, all.Len(), mebibytes(bytes), mebibytes(base))
 					if all.Len() > 0 {
-						v.set(step.figure, float64(bytes-base)/float64(all.Len()))
+						v.set(figures[i], float64(bytes-base)/float64(all.Len()))
 					}
 				}); err != nil {
 					return err

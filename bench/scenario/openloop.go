@@ -14,13 +14,14 @@ import (
 var levels = []int{50, 80, 95}
 
 // offered is a load and what came of it.
-type offered struct{ rate, p50, p99, p999, failed report.Figure }
+type offered struct{ rate, p50, p99, p999, failed, generator report.Figure }
 
 func offeredAt(percent int) offered {
 	figure := func(what, unit string) report.Figure {
 		return report.Figure{Name: fmt.Sprintf("open loop at %d %% of that: %s", percent, what), Unit: unit, NoGoal: true}
 	}
-	return offered{figure("offered", "/s"), figure("p50", "ms"), figure("p99", "ms"), figure("p99.9", "ms"), figure("failed", "%")}
+	return offered{figure("offered", "/s"), figure("p50", "ms"), figure("p99", "ms"), figure("p99.9", "ms"), figure("failed", "%"),
+		figure("the generator's own share of a processor", "%")}
 }
 
 // Curve shows the latency over the load offered.
@@ -40,7 +41,7 @@ func openLoop(s Sizes) Scenario {
 	figures := []report.Figure{most}
 	for _, percent := range levels {
 		o := offeredAt(percent)
-		figures = append(figures, o.rate, o.p50, o.p99, o.p999, o.failed)
+		figures = append(figures, o.rate, o.p50, o.p99, o.p999, o.failed, o.generator)
 	}
 	return Scenario{Name: "open loop", Figures: figures, run: func(ctx context.Context, p Pooler, v *Values) error {
 		return started(ctx, p, contender.Options{}, func(c Process) error {
@@ -64,6 +65,7 @@ func openLoop(s Sizes) Scenario {
 				v.set(f.p99, milliseconds(o.P99))
 				v.set(f.p999, milliseconds(o.P999))
 				v.set(f.failed, share(o))
+				v.set(f.generator, ownShare(o))
 			}
 			return nil
 		})
@@ -94,7 +96,7 @@ func sustained(s Sizes) Scenario {
 			v.set(p95, milliseconds(o.P95))
 			v.set(answered, o.Rate)
 			v.set(memory, mebibytes(bytes))
-			v.set(generator, 100*o.CPU.Seconds()/o.Took.Seconds())
+			v.set(generator, ownShare(o))
 			return err
 		})
 	}}
@@ -102,5 +104,8 @@ func sustained(s Sizes) Scenario {
 
 // share of the requests that failed, in percent.
 func share(o load.Opened) float64 { return 100 * float64(o.Failed) / float64(max(o.Due, 1)) }
+
+// ownShare of a processor that the generator took, in percent.
+func ownShare(o load.Opened) float64 { return 100 * o.CPU.Seconds() / o.Took.Seconds() }
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }

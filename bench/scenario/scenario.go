@@ -24,7 +24,7 @@ import (
 
 // Sizes are how much of each.
 type Sizes struct {
-	Few     int           // clients whose memory is weighed first
+	Few     int           // clients whose memory is weighed first; 0: none
 	Idle    int           // clients whose memory is weighed
 	Held    int           // clients in all
 	Settle  time.Duration // from the last query of the idle clients until they are weighed
