@@ -1,6 +1,7 @@
 package contender
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -55,22 +56,27 @@ func TestHAProxyAndPostgres(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Until it shows, however coarse the kernel counts.
-	const work = "select count(*) from generate_series(1, 1000000)"
-	for deadline := time.Now().Add(time.Minute); ; {
-		if err := client.Query(work, time.Minute); err != nil {
+	text, err := client.Value("select pg_backend_pid()", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// So much that rounding does not matter: the kernel counts in steps of 10 ms.
+	const enough, rounding = 300 * time.Millisecond, 50 * time.Millisecond
+	var own time.Duration
+	for deadline := time.Now().Add(time.Minute); own < enough; {
+		if err := client.Query("select count(*) from generate_series(1, 1000000)", time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		after, err := pg.CPU()
-		if err != nil {
-			t.Fatal(err)
+		if own, err = cpuTime(backend); err != nil || time.Now().After(deadline) {
+			t.Fatalf("the backend has used %v: %v", own, err)
 		}
-		if after > before {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("CPU time %v before a minute of queries, %v after", before, after)
-		}
+	}
+	if after, err := pg.CPU(); err != nil || after < before+own-rounding {
+		t.Errorf("CPU time %v before, %v after a backend took %v: %v", before, after, own, err)
 	}
 	if n, err := pg.Busy(begin); err != nil || n != 1 {
 		t.Errorf("%d busy connections, want 1: %v", n, err)
@@ -81,16 +87,19 @@ func TestHAProxyAndPostgres(t *testing.T) {
 	client.Close()
 	// The time of a server that has ended stays in the sum.
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		n, err := pg.Busy(begin)
-		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("%d busy, %v", n, err)
-		}
-		if n == 0 {
+		_, err := cpuTime(backend)
+		if err != nil && ended(err) {
 			break
 		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("the backend is still there: %v", err)
+		}
 	}
-	if after, err := pg.CPU(); err != nil || after <= before {
-		t.Errorf("CPU time %v before, %v when the server had ended, %v", before, after, err)
+	if after, err := pg.CPU(); err != nil || after < before+own-rounding {
+		t.Errorf("CPU time %v before, %v when a backend that took %v had ended: %v", before, after, own, err)
+	}
+	if n, err := pg.Busy(begin); err != nil || n != 0 {
+		t.Errorf("%d busy connections, want none: %v", n, err)
 	}
 
 	program, err := Find("", "haproxy", "haproxy", "/usr/sbin/haproxy")
