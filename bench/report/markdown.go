@@ -50,7 +50,8 @@ func (p *Page) Markdown(w io.Writer) error {
 		}
 	}
 	if len(p.Figures) > 0 {
-		b.WriteString("\n## Scenarios\n\nMedians over the repetitions, and their extremes.\n\n")
+		b.WriteString("\n## Scenarios\n\nMedians over the repetitions, and their extremes; then the median of the repetitions' ratios ours/theirs. What we lose comes\n" +
+			"first; with ? the repetitions disagree.\n\n")
 		b.WriteString(p.figureTable())
 	}
 	b.WriteString("\n## All numbers\n\nMedians over the rounds, and the rate's extremes. CPU time is in µs per operation, latencies in ms. Memory is the most that the\n" +
@@ -158,7 +159,7 @@ func ratio(s Spread) string {
 	if s.N == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.2f (%.2f .. %.2f)", s.Median, s.Min, s.Max)
+	return strings.ReplaceAll(fmt.Sprintf("%.2f (%.2f .. %.2f)", s.Median, s.Min, s.Max), "+Inf", "∞") // of something to nothing
 }
 
 // figure prints a median with three digits or more, thousands apart.

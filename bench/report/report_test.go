@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"maps"
 	"math"
@@ -106,11 +107,12 @@ func example() *Page {
 			{Workload: "prepared", Metric: Rate, Against: "pgbouncer", Bound: 1, Cannot: true},
 			{Workload: "select clients=64", Metric: Rate, Against: "outrigger", Of: "select clients=16", Bound: 0.5},
 		},
-		Figures: []Figure{{Name: "start", Unit: "ms", AtMost: 200}, {Name: "growth", Unit: "MiB", AtMost: 4}, {Name: "duration", Unit: "s", NoGoal: true},
+		Figures: []Figure{{Name: "start", Unit: "ms", AtMost: 200}, {Name: "load 1", Unit: "/s", Better: More, NoGoal: true},
+			{Name: "p99 2", Unit: "ms", Better: Neither, NoGoal: true}, {Name: "p99 1", Unit: "ms", NoGoal: true}, {Name: "growth", Unit: "MiB", AtMost: 4}, {Name: "duration", Unit: "s", NoGoal: true},
 			{Name: "errors"}, {Name: "broken", AtMost: 1}, {Name: "nothing", AtMost: 1}},
 		Readings: []Reading{
-			{"start", "pgbouncer", 1, 20, ""}, {"start", "outrigger", 1, 90, ""}, {"start", "outrigger", 2, 300, ""}, {"start", "outrigger", 3, 110, ""},
-			{"growth", "outrigger", 1, 4.01, ""}, {"duration", "outrigger", 1, 2.5, ""}, {"errors", "outrigger", 1, 0, ""}, {"errors", "pgbouncer", 1, 3, ""},
+			{"start", "pgbouncer", 1, 20, ""}, {"start", "pgbouncer", 2, 400, ""}, {"start", "pgbouncer", 3, 40, ""}, {"start", "outrigger", 1, 90, ""}, {"start", "outrigger", 2, 300, ""}, {"start", "outrigger", 3, 110, ""},
+			{"growth", "outrigger", 1, 4.01, ""}, {"growth", "pgbouncer", 1, 0, ""}, {"duration", "outrigger", 1, 2.5, ""}, {"errors", "outrigger", 1, 0, ""}, {"errors", "pgbouncer", 1, 3, ""},
 			{"broken", "outrigger", 1, 0, "not done\nafter 5m"}, {"broken", "outrigger", 2, 0, ""},
 			{"load 1", "pgbouncer", 1, 10_000, ""}, {"load 2", "pgbouncer", 1, 16_000, ""}, {"load 3", "pgbouncer", 1, 19_000, ""},
 			{"p99 1", "pgbouncer", 1, 1.5, ""}, {"p99 2", "pgbouncer", 1, 4, ""}, {"p99 3", "pgbouncer", 1, 150, ""},
@@ -207,6 +209,25 @@ func TestCharts(t *testing.T) {
 	}
 	if charts := (&Page{Ours: "outrigger", Curves: []Curve{{Title: "Nothing"}}}).Charts(); len(charts) != 0 {
 		t.Errorf("charts of nothing: %v", charts)
+	}
+}
+
+// Of figures, too, lost ones come first: the wrong way in the median of the repetitions, or something where they have nothing.
+func TestLostFigures(t *testing.T) {
+	var got []string
+	for _, m := range example().figureMatches() {
+		got = append(got, fmt.Sprintf("%s %d", m.figure.Name, m.verdict))
+	}
+	want := []string{fmt.Sprintf("growth %d", lost), fmt.Sprintf("start %d", maybeLost), fmt.Sprintf("load 1 %d", notWorse),
+		fmt.Sprintf("p99 2 %d", notWorse), fmt.Sprintf("p99 1 %d", notWorse), fmt.Sprintf("duration %d", notWorse), fmt.Sprintf("errors %d", notWorse),
+		fmt.Sprintf("broken %d", notWorse)}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	for _, tt := range [][3]float64{{6, 3, 2}, {0, 0, 1}, {0, 5, 0}, {1, 0, math.Inf(1)}} {
+		if got := quotient(tt[0], tt[1]); got != tt[2] {
+			t.Errorf("%v / %v: %v", tt[0], tt[1], got)
+		}
 	}
 }
 

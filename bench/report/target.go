@@ -17,23 +17,6 @@ type Target struct {
 	Cannot   bool    // Against cannot run the workload
 }
 
-// Figure is a number that a scenario takes of each contender. The target is for ours; the others' are for comparison.
-type Figure struct {
-	Name   string
-	Unit   string
-	AtMost float64 // target
-	NoGoal bool    // there is no target: AtMost means nothing
-}
-
-// Reading is a figure of one contender, taken once.
-type Reading struct {
-	Figure    string
-	Contender string
-	Round     int // from 1
-	Value     float64
-	Err       string // why there is no number
-}
-
 // goal is the outcome of a target.
 type goal int
 
@@ -115,47 +98,6 @@ func within(v, bound float64, atLeast bool) bool {
 	return v <= bound+half
 }
 
-// readings sums up a contender's readings of a figure, and counts those that failed.
-func (p *Page) readings(figure, contender string) (s Spread, failures int) {
-	var values []float64
-	for _, r := range p.Readings {
-		switch {
-		case r.Figure != figure || r.Contender != contender:
-		case r.Err != "":
-			failures++
-		default:
-			values = append(values, r.Value)
-		}
-	}
-	return spreadOf(values), failures
-}
-
-// readers are the contenders with readings, by first appearance.
-func (p *Page) readers() []string {
-	var names []string
-	for _, r := range p.Readings {
-		if !slices.Contains(names, r.Contender) {
-			names = append(names, r.Contender)
-		}
-	}
-	return names
-}
-
-// otherReaders are the contenders with readings but ours.
-func (p *Page) otherReaders() []string {
-	return slices.DeleteFunc(p.readers(), func(name string) bool { return name == p.Ours })
-}
-
-// othersReadings gives the rivals' medians of a figure.
-func (p *Page) othersReadings(f Figure) string {
-	var cells []string
-	for _, name := range p.otherReaders() {
-		s, _ := p.readings(f.Name, name)
-		cells = append(cells, value(s, f.Unit))
-	}
-	return strings.Join(cells, ", ")
-}
-
 // targetTable begins with the sum.
 func targetTable(rows []targetRow) string {
 	count := map[goal]int{}
@@ -167,22 +109,6 @@ func targetTable(rows []targetRow) string {
 	sum := fmt.Sprintf("%d met, %d missed, %d not measured. A ratio (×) is ours to the rival's; its extremes are in brackets.\n\n",
 		count[met], count[missed], count[unmeasured])
 	return sum + table([]string{"target", "what", "measured", "wanted", "ours", "against", "theirs"}, 2, cells)
-}
-
-// figureTable has every reading, also of figures without a target.
-func (p *Page) figureTable() string {
-	var rows [][]string
-	for _, f := range p.Figures {
-		for _, name := range p.readers() {
-			s, _ := p.readings(f.Name, name)
-			if s.N == 0 {
-				continue
-			}
-			rows = append(rows, []string{f.Name, name, value(s, f.Unit),
-				figure(Spread{Median: s.Min, N: 1}) + " .. " + figure(Spread{Median: s.Max, N: 1}), fmt.Sprint(s.N)})
-		}
-	}
-	return table([]string{"figure", "contender", "median", "extremes", "times"}, 2, rows)
 }
 
 func value(s Spread, unit string) string {

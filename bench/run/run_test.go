@@ -103,19 +103,15 @@ func TestWarmUps(t *testing.T) {
 	}
 }
 
-func TestCPUSince(t *testing.T) {
-	ms := time.Millisecond
-	samples := []sample{{0, 100 * ms}, {10 * ms, 110 * ms}, {20 * ms, 150 * ms}, {30 * ms, 160 * ms}}
-	for from, want := range map[time.Duration]time.Duration{0: 60 * ms, 9 * ms: 60 * ms, 10 * ms: 50 * ms, 25 * ms: 10 * ms, time.Second: 0} {
-		if got := since(samples, from); got != want {
-			t.Errorf("from %v: %v, want %v", from, got, want)
-		}
+// One without batches is there for the workloads that must not become worse by them.
+func TestTakes(t *testing.T) {
+	c := contender.OfDirect("127.0.0.1:5432", "", 16)
+	plain, asked := load.Workload{Service: load.Pooler, Clients: 16}, load.Workload{Service: load.Pooler, Clients: 16, Unbatched: true}
+	if !takes(c, plain) || !takes(c, asked) || takes(c, load.Workload{Service: load.Pooler, Clients: 17}) || takes(c, load.Workload{Service: load.Cache}) {
+		t.Error("it takes what it can and serves, and nothing else")
 	}
-	if got := since(nil, 0); got != 0 {
-		t.Errorf("nothing was read: %v", got)
-	}
-	if got, err := startClock(contender.OfDirect("", "", 1), nil).stop(0); got != (usage{}) || err != nil {
-		t.Errorf("without a process: %+v, %v", got, err)
+	if c.Name = contender.Unbatched; takes(c, plain) || !takes(c, asked) {
+		t.Error("it takes what asks for it")
 	}
 }
 

@@ -20,8 +20,10 @@ func offeredAt(percent int) offered {
 	figure := func(what, unit string) report.Figure {
 		return report.Figure{Name: fmt.Sprintf("open loop at %d %% of that: %s", percent, what), Unit: unit, NoGoal: true}
 	}
-	return offered{figure("offered", "/s"), figure("p50", "ms"), figure("p99", "ms"), figure("p99.9", "ms"), figure("failed", "%"),
+	o := offered{figure("offered", "/s"), figure("p50", "ms"), figure("p99", "ms"), figure("p99.9", "ms"), figure("failed", "%"),
 		figure("the generator's own share of a processor", "%")}
+	o.rate.Better, o.generator.Better = report.More, report.Neither
+	return o
 }
 
 // Curve shows the latency over the load offered.
@@ -37,7 +39,7 @@ func Curve() report.Curve {
 // openLoop finds out how much a pooler answers at most, and how long answers take when requests come at given shares of
 // that, whether or not earlier ones are answered.
 func openLoop(s Sizes) Scenario {
-	most := report.Figure{Name: fmt.Sprintf("open loop: most that is answered to %d clients", s.Asking), Unit: "/s", NoGoal: true}
+	most := report.Figure{Name: fmt.Sprintf("open loop: most that is answered to %d clients", s.Asking), Unit: "/s", Better: report.More, NoGoal: true}
 	figures := []report.Figure{most}
 	for _, percent := range levels {
 		o := offeredAt(percent)
@@ -78,9 +80,9 @@ func sustained(s Sizes) Scenario {
 	failed := report.Figure{Name: name + ": failed", Unit: "%", AtMost: 0.1}
 	p99 := report.Figure{Name: name + ": p99", Unit: "ms", AtMost: 12}
 	p95 := report.Figure{Name: name + ": p95", Unit: "ms", NoGoal: true}
-	answered := report.Figure{Name: name + ": answered", Unit: "/s", NoGoal: true}
+	answered := report.Figure{Name: name + ": answered", Unit: "/s", Better: report.More, NoGoal: true}
 	memory := report.Figure{Name: name + ": resident memory", Unit: "MiB", NoGoal: true}
-	generator := report.Figure{Name: name + ": the generator's own share of a processor", Unit: "%", NoGoal: true}
+	generator := report.Figure{Name: name + ": the generator's own share of a processor", Unit: "%", Better: report.Neither, NoGoal: true}
 	return Scenario{Name: "sustained", Once: true, Figures: []report.Figure{failed, p99, p95, answered, memory, generator}, run: func(ctx context.Context, p Pooler, v *Values) error {
 		return started(ctx, p, contender.Options{}, func(c Process) error {
 			const warm = time.Second

@@ -25,8 +25,8 @@ const (
 func Scaling(servers *devpg.Cluster, pgbench load.Pgbench) Scenario {
 	share := report.Figure{Name: "reads: the primary's share", Unit: "%", AtMost: 40}
 	alone := report.Figure{Name: "reads: time for the same number, against the primary alone", Unit: "×", AtMost: 1 / 1.6}
-	rate := report.Figure{Name: "reads through the pooler", Unit: "/s", NoGoal: true}
-	direct := report.Figure{Name: "reads on the primary alone", Unit: "/s", NoGoal: true}
+	rate := report.Figure{Name: "reads through the pooler", Unit: "/s", Better: report.More, NoGoal: true}
+	direct := report.Figure{Name: "reads on the primary alone", Unit: "/s", Better: report.Neither, NoGoal: true}
 	pgbench.Seconds = scalingSeconds
 	reads := pgbench.Workload(load.Transactions{Scripts: []load.Script{{Builtin: "select-only"}}, Mode: "simple", Clients: scalingClients, Sample: 1})
 	return Scenario{Name: "scaling", Figures: []report.Figure{share, alone, rate, direct}, run: func(ctx context.Context, p Pooler, v *Values) error {
