@@ -17,12 +17,18 @@ import (
 // Postgres tells what the servers behind the contenders do. It belongs to one goroutine at a time.
 type Postgres struct {
 	postmasters []int
-	client      *load.Client // of the primary
+	clients     []*load.Client // one of each server
 }
 
-// OfServers finds the processes of a cluster that runs, and keeps a connection to its primary.
+// OfServers finds the processes of a cluster that runs, and keeps a connection to each of its servers.
 func OfServers(ctx context.Context, servers *devpg.Cluster) (*Postgres, error) {
 	p := &Postgres{}
+	done := false
+	defer func() {
+		if !done {
+			p.Close()
+		}
+	}()
 	for i := range servers.Len() {
 		dir, err := servers.Psql(ctx, i, "show data_directory")
 		if err != nil {
@@ -38,16 +44,22 @@ func OfServers(ctx context.Context, servers *devpg.Cluster) (*Postgres, error) {
 			return nil, fmt.Errorf("find PostgreSQL's processes: %w", err)
 		}
 		p.postmasters = append(p.postmasters, pid)
+		client, err := load.Connect(ctx, servers.Addr(i), auth.NewCredentials(User, Password))
+		if err != nil {
+			return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+		}
+		p.clients = append(p.clients, client)
 	}
-	var err error
-	if p.client, err = load.Connect(ctx, servers.Addr(0), auth.NewCredentials(User, Password)); err != nil {
-		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
-	}
+	done = true
 	return p, nil
 }
 
-// Close ends the connection.
-func (p *Postgres) Close() { p.client.Close() }
+// Close ends the connections.
+func (p *Postgres) Close() {
+	for _, c := range p.clients {
+		c.Close()
+	}
+}
 
 // CPU is the time that all their processes have used, also those that have ended.
 func (p *Postgres) CPU() (time.Duration, error) {
@@ -69,13 +81,22 @@ func (p *Postgres) CPU() (time.Duration, error) {
 	return total, nil
 }
 
-// Busy counts the primary's connections of clients on which something ran since a moment, but for Outrigger's health probes,
-// which go on beside whoever is measured.
+// Busy counts the connections of clients on which something ran since a moment, but for Outrigger's health probes and
+// its looks at log positions, which go on beside whoever is measured.
 func (p *Postgres) Busy(since time.Time) (int, error) {
-	text, err := p.client.Value(fmt.Sprintf("select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"+
-		" and query not like 'select pg_is_in_recovery()%%' and query_start >= '%s'", since.UTC().Format("2006-01-02 15:04:05.999999Z")), startTimeout)
-	if err != nil {
-		return 0, fmt.Errorf("count PostgreSQL's connections: %w", err)
+	sql := fmt.Sprintf("select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"+
+		" and query !~ '^select .*(pg_is_in_recovery|_wal_)' and query_start >= '%s'", since.UTC().Format("2006-01-02 15:04:05.999999Z"))
+	total := 0
+	for _, c := range p.clients {
+		text, err := c.Value(sql, startTimeout)
+		if err != nil {
+			return 0, fmt.Errorf("count PostgreSQL's connections: %w", err)
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return 0, fmt.Errorf("count PostgreSQL's connections: %w", err)
+		}
+		total += n
 	}
-	return strconv.Atoi(text)
+	return total, nil
 }
