@@ -281,7 +281,12 @@ func (b *bench) rounds(ctx context.Context) error {
 
 // runScenarios runs each on every pooler, in turn.
 func (b *bench) runScenarios(ctx context.Context) error {
-	for round := range b.opts.plan().repetitions {
+	plan := b.opts.plan()
+	for round := range plan.repetitions {
+		if round > 0 && time.Since(b.begin) > plan.limit/3 {
+			b.leaveOut(fmt.Sprintf("scenarios from repetition %d on: the rounds need their time too", round+1))
+			return nil
+		}
 		for _, s := range b.scenarios {
 			if s.Once && round > 0 {
 				continue
@@ -297,7 +302,7 @@ func (b *bench) runScenarios(ctx context.Context) error {
 				for _, r := range readings {
 					said = append(said, fmt.Sprintf("%s %s", r.Figure, cmp.Or(r.Err, fmt.Sprintf("%.1f", r.Value))))
 				}
-				b.say("%s on %s: %s", s.Name, p.Name, strings.Join(said, ", "))
+				b.say("%s on %s:\n       %s", s.Name, p.Name, strings.Join(said, "\n       "))
 			}
 		}
 	}

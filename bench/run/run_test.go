@@ -129,7 +129,7 @@ func TestTargets(t *testing.T) {
 	want := map[string]int{
 		"pgbouncer added latency 1.00": 4, "pgbouncer cpu 1.00": 4 + 2, "pgbouncer rate 1.00": 4,
 		"pgbouncer rate 1.05": 2, "pgbouncer p99 1.00": 2, // TPC-B of 64 and 256
-		"pgbouncer rate 1.90": large + small, "pgbouncer cpu 0.55": large + small, "pgbouncer p99 0.70": large + small,
+		"pgbouncer rate 1.90": large + small, "pgbouncer cpu 0.55": large + small, "pgbouncer p99 0.70": large + small, "pgbouncer postgres 1.00": large + small,
 		"unbatched rate 0.98": 6 + 4 + 1, "unbatched cpu 1.02": 6,
 		"outrigger rate 0.95": small,
 	}
