@@ -113,7 +113,12 @@ func (s *server) cancelDue() {
 // server keeps its client (settle), so that the signal cannot hit anybody else's query, and gets nothing new of its
 // client's either (heldByCancel): PostgreSQL may signal twice for one request (signal_child in postmaster.c).
 func (p *Pooler) cancelServer(s *server, done func()) {
-	server, loop, pid, key := s.pool.group.shared.up.server(s.pool.index).at(s.conn.RemoteAddr()), s.pool.w.loop, s.pid, s.key
+	remote := s.conn.RemoteAddr()
+	if remote == nil { // it is gone, or its peer has reset it: there is nothing to cancel
+		done()
+		return
+	}
+	server, loop, pid, key := s.pool.group.shared.up.server(s.pool.index).at(remote), s.pool.w.loop, s.pid, s.key
 	if s.cancels > 0 { // one is under way
 		done()
 		return

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -380,4 +382,99 @@ func TestCancelSparesThePoolersOwnQueries(t *testing.T) {
 		p.settled(t, 1)
 	}
 	w.play(step{query("select 1")}, whole)
+}
+
+// startNamed runs a pooler of a server with a host name, which is sent cancel requests at the address of its connection.
+func startNamed(t *testing.T, addr string) *testPooler {
+	return start(t, 1, func(c *Config) {
+		srv := testServer(t, 0)
+		_, port, _ := net.SplitHostPort(addr)
+		srv.Addr, srv.Host = "localhost:"+port, "localhost"
+		c.Tuning.Databases = fallback(srv)
+	})
+}
+
+// asleep is a client whose query runs.
+func (p *testPooler) asleep(t *testing.T) *wire {
+	t.Helper()
+	w, err := wireTo(p.addr, "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.send(t, "select pg_sleep(3)")
+	waitFor(t, "the query to run", func() (busy bool) {
+		p.on(t, 0, func(w *worker) {
+			for c := range w.clients {
+				busy = busy || c.server != nil && c.server.owed.n > 0 && !c.server.ours() && !c.server.inspecting()
+			}
+		})
+		return busy
+	})
+	return w
+}
+
+// The pooler can be stopped while a query runs on a server with a host name.
+func TestStopInMidQueryOnANamedServer(t *testing.T) {
+	var w *wire
+	t.Cleanup(func() { w.nc.Close() }) // behind the pooler's end
+	w = startNamed(t, pg.Addr(0)).asleep(t)
+}
+
+// A client may leave when the address of its server is no longer known, because the server has reset the connection.
+func TestClientLeavesWithItsNamedServer(t *testing.T) {
+	f := startFaulty(t)
+	p := startNamed(t, f.ln.Addr().String())
+	w := p.asleep(t)
+	defer w.nc.Close()
+	p.on(t, 0, func(w *worker) {
+		f.mu.Lock()
+		for l := range f.links {
+			resetBoth(l.client, l.server)
+		}
+		f.mu.Unlock()
+		for c := range w.clients {
+			waitFor(t, "the reset to arrive", func() bool { return c.server.conn.RemoteAddr() == nil })
+			c.conn.Close(nil) // as when its end is read first
+		}
+	})
+	waitFor(t, "the client to be forgotten", func() bool { return p.nclients.Load() == 0 })
+}
+
+// A cancel request that waits behind the restoring of settings is over when those are refused and the client ends.
+func TestCancelBehindSettingsThatAreRefused(t *testing.T) {
+	release := make(chan struct{})
+	p := startStub(t, func(_ int, sql string) []byte {
+		if strings.Contains(sql, "application_name") {
+			<-release
+			return failing("42501", pgwire.Idle)
+		}
+		return answer(sql)
+	}).startBefore(t)
+	w := p.wire(t)
+	w.nc.Write(append(parse("", "select $1::text").encode(), bind("", "", strings.Repeat("x", 2*maxGather)).encode()[:3*maxGather/2]...))
+	var c *client
+	waitFor(t, "part of the Bind to be sent", func() (sent bool) {
+		p.on(t, 0, func(w *worker) {
+			for c = range w.clients {
+				sent = c.server != nil && c.body > 0
+			}
+		})
+		return sent
+	})
+	done := make(chan struct{})
+	p.on(t, 0, func(*worker) {
+		c.cancelled(func() { close(done) })
+		if len(c.server.cancelNext) != 1 {
+			t.Error("it does not wait")
+		}
+	})
+	close(release)
+	select {
+	case <-done:
+	case <-time.After(deadline):
+		t.Error("it waits for ever")
+	}
+	if code := lastWords(t, w.nc); code != "42501" {
+		t.Errorf("the client is told %q", code)
+	}
 }

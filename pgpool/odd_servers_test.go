@@ -21,6 +21,7 @@ type oddServer struct {
 	ln     net.Listener
 	script func(n int, nc net.Conn, sql string) (goOn bool)
 	once   func(n int, nc net.Conn) // after the login, if not nil
+	all    bool                     // script is called with all that comes
 
 	running sync.WaitGroup
 	mu      sync.Mutex
@@ -29,11 +30,27 @@ type oddServer struct {
 
 func startOdd(t *testing.T, once func(int, net.Conn), script func(int, net.Conn, string) bool) *oddServer {
 	t.Helper()
+	return (&oddServer{script: script, once: once}).start(t)
+}
+
+// startStub runs a server that answers every Query with what script returns, ends the connection for nil, and answers
+// nothing else.
+func startStub(t *testing.T, script func(n int, sql string) []byte) *oddServer {
+	t.Helper()
+	return (&oddServer{all: true, script: func(n int, nc net.Conn, sql string) bool {
+		b := script(n, sql)
+		nc.Write(b)
+		return b != nil
+	}}).start(t)
+}
+
+func (o *oddServer) start(t *testing.T) *oddServer {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &oddServer{ln: ln, script: script, once: once}
+	o.ln = ln
 	o.running.Go(o.accept)
 	t.Cleanup(func() {
 		ln.Close()
@@ -79,11 +96,17 @@ func (o *oddServer) serve(n int, nc net.Conn) {
 			return
 		}
 		body := make([]byte, binary.BigEndian.Uint32(head[1:])-4)
-		if _, err := io.ReadFull(nc, body); err != nil || head[0] != pgwire.Query {
+		if _, err := io.ReadFull(nc, body); err != nil {
+			return
+		}
+		if head[0] != pgwire.Query {
+			if o.all {
+				continue
+			}
 			return
 		}
 		sql := strings.TrimRight(string(body), "\x00")
-		if strings.HasPrefix(sql, "show odd") || strings.HasPrefix(sql, "begin") || strings.HasPrefix(sql, "insert") {
+		if o.all || strings.HasPrefix(sql, "show odd") || strings.HasPrefix(sql, "begin") || strings.HasPrefix(sql, "insert") {
 			if !o.script(n, nc, sql) {
 				return
 			}
@@ -95,6 +118,23 @@ func (o *oddServer) serve(n int, nc net.Conn) {
 			once = nil
 		}
 	}
+}
+
+// tagged is a whole reply of a command, with the state of the transaction behind it.
+func tagged(tag string, status byte) []byte {
+	return pgwire.AppendReadyForQuery(message{pgwire.CommandComplete, cstrings(tag)}.encode(), status)
+}
+
+// failing is a whole reply of a command that fails.
+func failing(code string, status byte) []byte {
+	return pgwire.AppendReadyForQuery(pgwire.AppendErrorResponse(nil, &pgwire.Error{Severity: "ERROR", Code: code, Message: "odd error"}), status)
+}
+
+// answerIn is answer within a transaction.
+func answerIn(sql string) []byte {
+	b := answer(sql)
+	b[len(b)-1] = pgwire.InBlock
+	return b
 }
 
 // answer is a whole reply of one row: the text of the query.
@@ -113,9 +153,33 @@ func row(text string) []byte {
 // startBefore runs a pooler of one server connection in front of o.
 func (o *oddServer) startBefore(t *testing.T) *testPooler {
 	return start(t, 1, func(c *Config) {
-		c.Tuning.Databases = fallback(Server{Network: "tcp", Addr: o.ln.Addr().String(), Host: "127.0.0.1", Database: "odd", Credentials: auth.NewCredentials("odd", "")})
+		c.Tuning.Databases = fallback(o.server())
 		c.Tuning.Defaults.PoolSize = 1
 	})
+}
+
+func (o *oddServer) server() Server {
+	return Server{Network: "tcp", Addr: o.ln.Addr().String(), Host: "127.0.0.1", Database: "odd", Credentials: auth.NewCredentials("odd", "")}
+}
+
+// startBeforeBoth runs a pooler of one connection to each of a primary and a replica.
+func startBeforeBoth(t *testing.T, primary, replica *oddServer) *testPooler {
+	return start(t, 1, func(c *Config) {
+		c.Tuning.Databases = fallback(primary.server(), replica.server())
+		c.Tuning.Defaults.PoolSize = 1
+		c.Roles = func([]Server) (Roles, error) { return &leaderless{}, nil }
+	})
+}
+
+// committed is a client whose transactions are known to be READ COMMITTED.
+func (p *testPooler) committed(t *testing.T) *wire {
+	t.Helper()
+	w, err := wireTo(p.addr, "odd", "default_transaction_isolation", "read committed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.nc.Close() })
+	return w
 }
 
 func (p *testPooler) wire(t *testing.T) *wire {

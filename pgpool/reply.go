@@ -315,7 +315,7 @@ func (s *server) rejected(frame []byte) {
 		if c == nil {
 			return
 		}
-		s.client, c.server = nil, nil
+		s.part(c)
 	} else {
 		if c.midUnit {
 			s.conn.Write(syncMessage)
