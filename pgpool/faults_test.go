@@ -49,13 +49,15 @@ type link struct {
 	fault *fault // under mu; bytes count from when it is set
 }
 
-func startFaulty(t *testing.T) *faultyWire {
+func startFaulty(t *testing.T) *faultyWire { return startFaultyTo(t, pg.Addr(0)) }
+
+func startFaultyTo(t *testing.T, target string) *faultyWire {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &faultyWire{ln: ln, target: pg.Addr(0), ended: make(chan struct{}), links: make(map[*link]struct{})}
+	f := &faultyWire{ln: ln, target: target, ended: make(chan struct{}), links: make(map[*link]struct{})}
 	f.accept(ln)
 	t.Cleanup(func() {
 		f.ln.Close()
@@ -158,6 +160,21 @@ func (f *faultyWire) startBehind(t *testing.T, change func(*Config)) *testPooler
 		srv.Addr = f.ln.Addr().String()
 		c.Tuning.Databases = fallback(srv)
 		c.Tuning.Defaults.PoolSize = 1
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+// startFaultyReplica runs a pooler of one connection to the primary, and one over the network that it returns to the replica.
+func startFaultyReplica(t *testing.T, change func(*Config)) (*faultyWire, *testPooler) {
+	f := startFaultyTo(t, pg.Addr(1))
+	return f, start(t, 1, func(c *Config) {
+		replica := testServer(t, 1)
+		replica.Addr = f.ln.Addr().String()
+		c.Tuning.Databases = fallback(testServer(t, 0), replica)
+		c.Tuning.Defaults.PoolSize = 1
+		c.Roles = func([]Server) (Roles, error) { return &leaderless{}, nil }
 		if change != nil {
 			change(c)
 		}

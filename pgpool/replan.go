@@ -78,7 +78,7 @@ func (c *client) learns(st *statement, unit []byte) bool {
 			if name, ok := statementName(frame); ok && c.stmts[string(name)] == st {
 				return true
 			}
-			undescribed = undescribed && frame[pgwire.HeaderLen] != 'P'
+			undescribed = undescribed && (len(frame) == pgwire.HeaderLen || frame[pgwire.HeaderLen] != 'P')
 		}
 	}
 	return !undescribed
@@ -98,5 +98,8 @@ func (s *server) replan() {
 	c.replay = append([]byte(nil), s.unit...)
 	c.midUnit, c.granted, c.inFlight = false, true, 0
 	c.binds, c.executes = 0, 0
+	if c.tx != nil { // which the unit is outside of
+		c.status = pgwire.InBlock
+	}
 	c.pump()
 }

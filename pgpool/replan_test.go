@@ -1,6 +1,7 @@
 package pgpool
 
 import (
+	"context"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -144,4 +145,53 @@ func TestPlansOutOfDateAreToldToThoseWhoKnowTheType(t *testing.T) {
 	play(old, "in a transaction", use, "E 0A000 Z")
 	play(old, "in a transaction", step{query("rollback")}, "CZ")
 	play(old, "rolled back", use, "2DCZ")
+}
+
+// A Describe that names nothing does not ask for a type.
+func TestPlanOutOfDateAndDescribeOfNothing(t *testing.T) {
+	p := start(t, 1, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
+	admin := direct(t, 0)
+	mustExec(t, admin, "drop table if exists changes; create table changes(a int)")
+	w := p.own(t)
+	w.play(step{parse("s", "select * from changes"), describe('S', "s"), bind("", "s"), execute("", 0), syncs}, whole)
+	mustExec(t, admin, "alter table changes add b int")
+	var b []byte
+	for _, m := range (step{bind("", "s"), {typ: pgwire.Describe}, execute("", 0), syncs}) {
+		b = append(b, m.encode()...)
+	}
+	w.nc.Write(b)
+	if code, status := w.hears(); code != "0A000" || status != pgwire.Idle {
+		t.Errorf("answered %q, state %q", code, status)
+	}
+}
+
+// A read that runs outside of its client's transaction, once more because its plan was out of date, and is lost then,
+// leaves the transaction failed: what the client sends next must not run by itself.
+func TestTransactionFailsWithAReadWhosePlanWasOutOfDate(t *testing.T) {
+	f, p := startFaultyReplica(t, func(c *Config) { c.Tuning.Defaults.ReadsUntilWrite = true })
+	admin := direct(t, 0)
+	changed := func(sql string) {
+		t.Helper()
+		mustExec(t, admin, sql)
+		if err := pg.WaitCaughtUp(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	changed("drop table if exists changes; create table changes(a int); insert into changes select generate_series(1, 1000)")
+	w, err := wireTo(p.addr, "postgres", "default_transaction_isolation", "read committed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.nc.Close()
+	w.play(step{parse("s", "select * from changes"), describe('S', "s"), bind("", "s"), execute("", 0), syncs}, whole)
+	changed("alter table changes add b int")
+	w.play(step{query("begin")}, whole)
+	f.arm(fault{fromServer: true, after: 5000, then: cutOff}) // behind the error, within the rows
+	got := w.play(step{bind("", "s"), describe('P', ""), execute("", 0), syncs}, whole)
+	if len(got) < 5 || got[1].typ != pgwire.RowDescription || got[2].typ != pgwire.DataRow || got[len(got)-2].typ != pgwire.ErrorResponse {
+		t.Fatalf("answered %v", got)
+	}
+	if w.status != pgwire.InFailed {
+		t.Errorf("state %q behind the loss", w.status)
+	}
 }
