@@ -66,29 +66,26 @@ func (c *client) cancelled(done func()) {
 		} else {
 			c.awaitsNoMore()
 		}
-		if c.tx != nil {
+		if c.tx != nil || len(c.replay) > 0 { // of which the rest may be held
 			c.giveUp(e)
 			return
 		}
-	case s == nil || begun || s.owed.n == 0 || s.restoring || len(c.conn.Held()) == 0:
+	case s == nil || begun || s.owed.n == 0 || s.restoring || len(c.conn.Held())+len(c.replay) == 0:
 		return
-	case c.tx != nil: // it waits for the answer to our BEGIN, or to what goes before that
+	case c.tx != nil || len(c.replay) > 0: // it waits for the answer to our BEGIN, or to what goes before that or a replay
 		s.abandon()
 		c.giveUp(e)
 		return
 	default: // it waits for the answer to a query of ours
 		c.waits, c.granted = false, false
 	}
-	if len(c.replay) == 0 {
-		n, whole := unitLen(c.conn.Held())
-		if !whole { // the rest of it would be taken for messages
-			e.Severity = "FATAL"
-			c.refuse(e)
-			return
-		}
-		c.drop = int32(n)
+	n, whole := unitLen(c.conn.Held())
+	if !whole { // the rest of it would be taken for messages
+		e.Severity = "FATAL"
+		c.refuse(e)
+		return
 	}
-	c.replay = nil
+	c.drop = int32(n)
 	c.conn.SetBuffer(pgwire.AppendReadyForQuery(pgwire.AppendErrorResponse(c.conn.Buffer(256), e), pgwire.Idle))
 	c.conn.Redeliver()
 }

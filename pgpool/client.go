@@ -297,11 +297,14 @@ var (
 // pump works off what is to be repeated, then what the connection holds.
 func (c *client) pump() {
 	for len(c.replay) > 0 && !c.closing {
-		n := c.step(c.replay)
+		unit := c.replay
+		n := c.step(unit)
 		if n == 0 {
 			return
 		}
-		c.replay = c.replay[n:]
+		if len(c.replay) > 0 && &c.replay[0] == &unit[0] { // or it has been replaced (queryInAborted)
+			c.replay = unit[n:]
+		}
 	}
 	c.replay = nil
 	if len(c.conn.Held()) > 0 && !c.conn.Closing() {

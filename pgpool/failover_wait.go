@@ -75,17 +75,22 @@ var (
 
 // giveUp answers the unit that waits for a server with an error.
 func (c *client) giveUp(e *pgwire.Error) {
+	unit, again := c.conn.Held(), len(c.replay) > 0
+	if again {
+		unit = c.replay
+	}
+	if len(unit) < pgwire.HeaderLen { // nothing tells where it ends
+		e.Severity = "FATAL"
+		c.refuse(e)
+		return
+	}
+	typ, size, _ := pgwire.Header(unit)
 	if c.status != pgwire.Idle {
 		c.failed()
 	}
 	c.scan, c.renewable, c.granted = scan{}, false, false
 	c.since = c.w.loop.Now()
 	c.conn.SetBuffer(pgwire.AppendErrorResponse(c.conn.Buffer(256), e))
-	unit, again := c.conn.Held(), len(c.replay) > 0
-	if again {
-		unit = c.replay
-	}
-	typ, size, _ := pgwire.Header(unit)
 	if typ != pgwire.Query && typ != pgwire.FunctionCall {
 		c.midUnit = true // up to its Sync, it is skipped
 		c.pump()

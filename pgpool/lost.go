@@ -119,6 +119,9 @@ func (s *server) forsake(c *client, err error) {
 		if !s.repeat { // counted already
 			s.pool.stats.repeated++
 		}
+		for i := s.owed.n - 1; i >= 0; i-- { // it finds the books as it did the first time
+			s.undo(s.owed.at(i), true)
+		}
 		s.part(c)
 		c.repeat(unit, decision{true, forRead})
 	case s.told || s.body > 0 && !s.bodyDrop: // it has been told, or is in the middle of a message, where no error can be

@@ -22,6 +22,9 @@ func (c *client) send(typ byte, size int, b []byte) int {
 	}
 	if s.skipping && typ != pgwire.Sync || typ == pgwire.Flush && !c.midUnit {
 		n := min(size, len(b)) // the server would not look at it either
+		if s.repeat {
+			s.unit = append(s.unit, b[:n]...) // the next one does
+		}
 		c.body, c.bodyTo = size-n, false
 		return n
 	}
