@@ -87,3 +87,42 @@ func TestCancelBehindABegin(t *testing.T) {
 		t.Errorf("%d writes came to the server", n)
 	}
 }
+
+// Nor is one that takes a transaction which has read on a replica to the primary, where its BEGIN fails.
+func TestNoWriteRunsBesideABeginThatMovesAndFails(t *testing.T) {
+	var inserts atomic.Int32
+	primary := startStub(t, func(_ int, sql string) []byte {
+		switch {
+		case strings.HasPrefix(sql, "insert"):
+			inserts.Add(1)
+		case strings.HasPrefix(sql, "begin read only"):
+			return failing("57014", pgwire.Idle)
+		}
+		return answer(sql)
+	})
+	replica := startStub(t, func(_ int, sql string) []byte {
+		switch {
+		case strings.HasPrefix(sql, "begin read only"):
+			return tagged("BEGIN", pgwire.InBlock)
+		case strings.HasPrefix(sql, "select 1"):
+			return answerIn(sql)
+		}
+		return answer(sql)
+	})
+	p := startBeforeBoth(t, primary, replica)
+	w := p.committed(t)
+	for _, sql := range []string{"begin read only", "select 1"} {
+		w.send(t, sql)
+		if code, status := w.hears(); code != "" || status != pgwire.InBlock {
+			t.Fatalf("%s: %q, state %q", sql, code, status)
+		}
+	}
+	w.send(t, "insert into t values (1)")
+	if code, _ := w.hears(); code != "57014" {
+		t.Errorf("the write: %q", code)
+	}
+	p.settled(t, 0) // and the server has answered what came behind
+	if n := inserts.Load(); n != 0 {
+		t.Errorf("%d writes outside of the transaction", n)
+	}
+}

@@ -235,6 +235,7 @@ func (c *client) goesOn(s *server, b []byte) (n int, ready bool) {
 			return 0, false
 		case t.moves:
 			t.sent, t.moves = false, false
+			c.plain, c.reruns = false, 0
 			s.abandon()
 			return 0, c.acquire(decision{why: d.why})
 		default:
