@@ -249,3 +249,25 @@ func TestDeallocateBehindAParseThatIsSkipped(t *testing.T) {
 		t.Errorf("answered %s", lines(got))
 	}
 }
+
+// A Flush behind a Bind that came in pieces has its effect.
+func TestFlushBehindABindInPieces(t *testing.T) {
+	p := start(t, 1, nil)
+	w := p.own(t)
+	w.play(step{query("begin"), query("select 1"), parse("s", "select $1::text"), syncs}, whole)
+	w.nc.SetDeadline(time.Now().Add(deadline))
+	b := bind("", "s", strings.Repeat("x", 4*maxNames)).encode()
+	w.nc.Write(b[:2*maxNames])
+	waitFor(t, "part of the Bind to be sent", func() (sent bool) {
+		p.on(t, 0, func(w *worker) {
+			for c := range w.clients {
+				sent = c.body > 0
+			}
+		})
+		return sent
+	})
+	w.nc.Write(append(b[2*maxNames:], flushes.encode()...))
+	if m, err := w.read(); err != nil || m.typ != pgwire.BindComplete {
+		t.Errorf("%v, %v", m, err)
+	}
+}

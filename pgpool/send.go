@@ -86,7 +86,7 @@ func (c *client) send(typ byte, size int, b []byte) int {
 	switch {
 	case n < size:
 		c.body, c.bodyTo, c.bodyEnd = size-n, true, ends
-		c.midUnit = c.midUnit || ends
+		c.midUnit = c.midUnit || ends || typ == pgwire.Parse || typ == pgwire.Bind
 	case ends:
 		c.sent(true)
 	default:
