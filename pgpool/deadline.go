@@ -90,18 +90,20 @@ func (p *pool) enforceWaits(now time.Time) {
 		p.enforceAway(now)
 		return
 	}
-	p.waiting.each(func(c *client) {
-		switch limits := c.policy; {
-		case past(now, c.since, limits.QueryWait):
-			p.waiting.remove(c)
-			c.pool = nil
-			c.refuse(waitedTooLong.with(limits.QueryWait))
-		case !c.notified && past(now, c.since, limits.QueryWaitNotify):
-			c.notified = true
-			c.conn.SetBuffer(pgwire.AppendNotice(c.conn.Buffer(256), &pgwire.Error{Severity: "NOTICE", Code: "00000",
-				Message: "waiting for a server connection", Detail: "All connections of the pool are in use."}))
-		}
-	})
+	p.waiting.each(func(c *client) { p.enforceWait(c, now) })
+}
+
+func (p *pool) enforceWait(c *client, now time.Time) {
+	switch limits := c.policy; {
+	case past(now, c.since, limits.QueryWait):
+		p.waiting.remove(c)
+		c.pool = nil
+		c.refuse(waitedTooLong.with(limits.QueryWait))
+	case !c.notified && past(now, c.since, limits.QueryWaitNotify):
+		c.notified = true
+		c.conn.SetBuffer(pgwire.AppendNotice(c.conn.Buffer(256), &pgwire.Error{Severity: "NOTICE", Code: "00000",
+			Message: "waiting for a server connection", Detail: "All connections of the pool are in use."}))
+	}
 }
 
 // enforceIdle ends sessions without a server that have done nothing for too long.

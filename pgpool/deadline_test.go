@@ -3,6 +3,7 @@ package pgpool
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -170,6 +171,27 @@ func TestAClientThatWaitsIsToldSo(t *testing.T) {
 	}
 	if len(notices) > 0 {
 		t.Error("told more than once")
+	}
+}
+
+// A dial that has failed ends no wait: while the connections that there are serve others, query_wait_timeout goes on.
+func TestQueryWaitTimeoutBehindAFailedDial(t *testing.T) {
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.Defaults.PoolSize, c.Tuning.Defaults.QueryWait = 1, 300*time.Millisecond
+	})
+	p.own(t).play(step{query("begin"), query("select 1")}, whole)
+	w := p.own(t)
+	p.on(t, 0, func(w *worker) { // as when another worker takes the last connection behind it
+		for _, g := range w.groups {
+			g.pools[0].dialing++
+			g.pools[0].slots.used.Add(1)
+			g.pools[0].dialed(io.EOF)
+		}
+	})
+	w.nc.SetDeadline(time.Now().Add(deadline))
+	w.send(t, "select 1")
+	if code := lastWords(t, w.nc); code != "57014" {
+		t.Errorf("it is told %q", code)
 	}
 }
 

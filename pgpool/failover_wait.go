@@ -47,7 +47,8 @@ func (p *pool) enforceAway(now time.Time) {
 	_, ok := p.group.shared.up.roles.Primary()
 	p.waiting.each(func(c *client) {
 		if ok && p.triedAt.Before(c.since) {
-			return // nobody has tried for it yet
+			p.enforceWait(c, now) // nobody has tried for it yet
+			return
 		}
 		since := c.since
 		if p.awaySince.After(since) {
