@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 )
 
 // A worker with more clients than there are servers in the pool leaves some to the others.
@@ -68,5 +70,50 @@ func TestServerToBeSettledStays(t *testing.T) {
 	}
 	if !found {
 		t.Fatal("no server")
+	}
+}
+
+// RESUME reaches also a server that is on its way from one worker to another.
+func TestResumeReachesAServerThatIsLent(t *testing.T) {
+	p := start(t, 2, func(c *Config) { c.Tuning.Defaults.PoolSize = 1 })
+	first, second := p.connect(t, simple), p.connect(t, simple)
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	if _, err := first.Exec(ctx, "select 1"); err != nil {
+		t.Fatal(err)
+	}
+	p.settled(t, 2)
+	console := p.admin(t)
+	command(t, console, "suspend")
+	moved := make(chan struct{})
+	for i := range p.workers {
+		p.on(t, i, func(from *worker) {
+			for _, g := range from.groups {
+				pl := g.pools[0]
+				for len(pl.free) > 0 {
+					s := pl.take()
+					delete(pl.all, s)
+					to := p.workers[1-i]
+					s.conn.Move(to.loop, func(*netloop.Conn) {
+						p.suspended.Store(false) // RESUME goes by
+						to.resumeReading()
+						from.loop.Post(func() {
+							from.resumeReading()
+							to.loop.Post(func() { to.borrowed(g.shared, 0, s); close(moved) })
+						})
+					})
+				}
+			}
+		})
+	}
+	select {
+	case <-moved:
+	case <-ctx.Done():
+		t.Fatal("no server was lent")
+	}
+	for _, c := range []*pgx.Conn{first, second} {
+		if _, err := c.Exec(ctx, "select 1"); err != nil {
+			t.Error(err)
+		}
 	}
 }

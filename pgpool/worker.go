@@ -182,6 +182,11 @@ func (w *worker) borrowed(shared *sharedGroup, index int, s *server) {
 	p := w.group(shared).pools[index]
 	s.pool, s.borrowed = p, true
 	p.all[s] = struct{}{}
+	if w.pooler.suspended.Load() { // SUSPEND or RESUME may have gone by while it was with no worker
+		s.conn.PauseReading()
+	} else {
+		s.conn.ResumeReading()
+	}
 	w.startHouse()
 	p.put(s)
 }
