@@ -202,6 +202,7 @@ func (c *Conn) flush() {
 	}
 	if c.congested && c.Queued() <= c.loop.cfg.LowWater {
 		c.congested = false
+		c.loop.restless = true // the handler may have something for dispatch
 		c.handler.Drained(c)
 	}
 }

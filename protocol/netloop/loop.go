@@ -205,8 +205,9 @@ func (l *Loop) tick() {
 	for _, fn := range l.dispatch {
 		fn()
 	}
+	l.restless = false
 	l.flush()
-	l.restless = len(l.closing) > 0 // what their handlers set going has missed this tick's dispatch
+	l.restless = l.restless || len(l.closing) > 0 // what handlers set going has missed this tick's dispatch
 	l.finishClosing()
 	l.stats.LongestTick = max(l.stats.LongestTick, time.Since(l.now))
 }

@@ -539,6 +539,39 @@ func TestDispatchRunsBetweenReadAndWrite(t *testing.T) {
 	}
 }
 
+// What a handler has for dispatch when its queue has drained is looked at without waiting for anything else.
+func TestDispatchRunsBehindDrained(t *testing.T) {
+	l, err := New(Config{HighWater: 1 << 10, LowWater: 1 << 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	drained, dispatched := false, make(chan struct{})
+	l.OnDispatch(func() {
+		if drained {
+			drained = false
+			close(dispatched)
+		}
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- l.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	client, server := pair(t)
+	serve(t, l, server, &funcs{
+		data: func(c *Conn, b []byte) int {
+			c.SetBuffer(append(c.Buffer(2<<10), make([]byte, 2<<10)...)) // more than HighWater, less than a socket takes
+			return len(b)
+		},
+		drained: func(*Conn) { drained = true },
+	})
+	client.Write([]byte("x"))
+	select {
+	case <-dispatched:
+	case <-time.After(deadline):
+		t.Error("it waits for the next event")
+	}
+}
+
 func TestMoveBetweenLoops(t *testing.T) {
 	a, b := startLoop(t, Config{}), startLoop(t, Config{})
 	client, server := pair(t)
