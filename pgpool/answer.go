@@ -52,6 +52,7 @@ func (s *server) deliver(b []byte) {
 		s.early = append(s.early, b...)
 	default:
 		s.client.conn.Write(b)
+		s.replied += len(b)
 		s.pool.stats.sent += uint64(len(b))
 	}
 }
@@ -78,6 +79,7 @@ func inPieces(typ byte) bool {
 
 // Data passes answers on to the client that owns them, in spans as long as possible.
 func (s *server) Data(c *netloop.Conn, b []byte) int {
+	took := s.pool.w.loop.Now().Sub(s.since)
 	start, pos := 0, 0 // b[start:pos] is for the client and not yet delivered
 	for pos < len(b) {
 		if s.body > 0 {
@@ -126,6 +128,17 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 			start = end
 		}
 		pos = end
+		if s.ended {
+			s.ended = false
+			s.deliver(b[start:pos])
+			start = pos
+			s.note()
+			if s.owed.n > 0 && (s.client == nil && s.orphan || s.client != nil && s.client.seat == seatAboard) {
+				if s.alight(); c.Closing() {
+					break
+				}
+			}
+		}
 		if s.owed.n > 0 && (s.owed.first().action == synthesise || s.owed.first().kind == kindCopyEnd) {
 			s.deliver(b[start:pos])
 			start = pos
@@ -135,6 +148,9 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 	s.deliver(b[start:pos])
 	if c.Closing() {
 		return len(b)
+	}
+	if len(s.ran) > 0 {
+		s.noted(took)
 	}
 	if s.client != nil && s.client.conn.Congested() && !s.paused {
 		s.paused = true

@@ -40,6 +40,11 @@ func (c *client) cancelQuery(ctx context.Context) {
 // cancelled handles a cancel request for c: a unit that waits is answered here, one that runs is cancelled on its server.
 // done is called once, when it is over.
 func (c *client) cancelled(done func()) {
+	if c.rides() { // nothing of it runs yet
+		c.cancelRide(cancelledInQueue.with())
+		done()
+		return
+	}
 	s := c.server
 	begun := c.inFlight > 0 || c.midUnit
 	switch {
@@ -90,6 +95,15 @@ func (c *client) cancelled(done func()) {
 	c.conn.Redeliver()
 }
 
+// cancelRide answers the client's unit, which is behind another's, with an error. What the server says to it is for nobody.
+func (c *client) cancelRide(e *pgwire.Error) {
+	c.server.unseat(c)
+	c.inFlight = 0
+	c.binds, c.executes, c.bound, c.wrote = 0, 0, nil, false
+	c.conn.SetBuffer(pgwire.AppendReadyForQuery(pgwire.AppendErrorResponse(c.conn.Buffer(256), e), pgwire.Idle))
+	c.released()
+}
+
 // cancelDue does what was put off until the answers to queries of ours are in.
 func (s *server) cancelDue() {
 	all := s.cancelNext
@@ -120,6 +134,7 @@ func (p *Pooler) cancelServer(s *server, done func()) {
 		done()
 		return
 	}
+	s.disperse() // or the signal could be for one of them
 	wait, unit := s.pool.group.shared.policy.Load().CancelWait, s.queries
 	started := p.task(func(ctx context.Context) {
 		defer done()

@@ -77,6 +77,8 @@ type client struct {
 	shows     bool       // what was bound last is SHOW outrigger.token
 	plain     bool       // that unit only reads
 	reruns    uint8      // how often it was run again
+	compact   bool       // it is whole, short, and one that can share a server
+	seat      seat       // of it in a batch
 	renewable bool       // the unit at hand can be sent again if a plan of the server is out of date
 	copyIn    bool       // the server reads CopyData
 	stalled   bool       // the server is too slow or owes too much, or the client does not read: nothing more is sent
@@ -111,7 +113,7 @@ func (c *client) step(b []byte) int {
 	if c.body > 0 {
 		return c.piece(b)
 	}
-	if c.pool != nil || c.awaits || c.stalled || c.waits || c.listening() || c.fence != nil || c.heldByCancel() || len(b) < pgwire.HeaderLen {
+	if c.pool != nil || c.seat == seatAboard || c.awaits || c.stalled || c.waits || c.listening() || c.fence != nil || c.heldByCancel() || len(b) < pgwire.HeaderLen {
 		return 0
 	}
 	if c.conn.Congested() { // it does not read: answers that are made here must not pile up
@@ -208,6 +210,7 @@ func (c *client) begin(b []byte) (n int, ready bool) {
 	if n := c.answersHere(b); n > 0 {
 		return n, false
 	}
+	c.compact = sc.form == formOne && sc.end == len(b) && sc.end <= maxShared
 	c.renewable, c.plain, c.reruns = sc.renewable && c.tx == nil, d.read && d.why == forRead, 0
 	switch {
 	case c.tx != nil:
@@ -234,7 +237,7 @@ func (c *client) acquire(d decision) bool {
 		return false
 	}
 	c.reads = p.isReplica()
-	if p.waiting.n == 0 {
+	if p.waiting.n == 0 && c.policy.Batching != batchingAll {
 		if s := p.takeFor(c); s != nil {
 			c.link(s)
 			return true
@@ -351,7 +354,7 @@ func (c *client) refuse(e *pgwire.Error) {
 		c.pool.waiting.remove(c)
 		c.pool = nil
 	}
-	if s := c.server; s == nil || s.body == 0 { // no error fits into the middle of a message
+	if s := c.server; s == nil || s.body == 0 || c.rides() { // no error fits into the middle of a message
 		c.conn.SetBuffer(pgwire.AppendErrorResponse(c.conn.Buffer(256), e))
 	}
 	c.goodbye()
@@ -379,7 +382,7 @@ func (c *client) close(err error) {
 // Drained resumes the server that was stopped because this client reads too slowly.
 func (c *client) Drained(*netloop.Conn) {
 	c.deliverHeld()
-	if s := c.server; s != nil {
+	if s := c.server; s != nil && s.client == c {
 		s.readOn()
 	}
 	if c.stalled {
@@ -409,6 +412,11 @@ func (c *client) Closed(*netloop.Conn, error) {
 	if s == nil {
 		return
 	}
+	if c.rides() {
+		s.unseat(c)
+		return
+	}
+	s.disperse()
 	clean := (s.idle() || s.checking()) && !c.midUnit && (c.body == 0 || !c.bodyTo) && !c.copyIn
 	// A cancel request must not hit a query of ours: behind a BEGIN that fails, what follows would run by itself.
 	ours := s.ours() || s.inspecting()

@@ -2,6 +2,7 @@ package pgpool
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -84,6 +85,8 @@ func fallback(servers ...Server) map[string]Database {
 }
 
 // start runs a pooler; change may adjust its configuration.
+var forced = flag.Bool("batch", false, "have every unit that may share a server do so")
+
 func start(t testing.TB, loops int, change func(*Config)) *testPooler {
 	t.Helper()
 	clients, err := auth.New(auth.Config{Method: auth.Trust})
@@ -108,6 +111,9 @@ func start(t testing.TB, loops int, change func(*Config)) *testPooler {
 	}
 	if change != nil {
 		change(&cfg)
+	}
+	if *forced {
+		cfg.Tuning.Defaults.Batching, cfg.Tuning.Defaults.BatchMax = batchingAll, 16
 	}
 	p, err := New(cfg)
 	if err != nil {

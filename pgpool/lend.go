@@ -56,6 +56,7 @@ func (p *pool) lendAway(s *server) bool {
 	to := workers[bits.TrailingZeros64(mask)]
 	p.slots.starving.And(^(uint64(1) << to.number))
 	delete(p.all, s)
+	p.w.unwatch(s)
 	g, index := p.group.shared, p.index
 	p.w.loop.Post(func() { // not from within the server's own Data
 		switch {

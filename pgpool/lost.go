@@ -137,7 +137,7 @@ func (s *server) forsake(c *client, err error) {
 
 // part separates a client from a connection that has ended.
 func (s *server) part(c *client) {
-	s.client, c.server = nil, nil
+	s.client, c.server, c.seat = nil, nil, seatNone
 	if s.cancelNext != nil {
 		s.cancelDue()
 	}

@@ -62,6 +62,12 @@ type Policy struct {
 	ResetQuery       string // after a session, ahead of DISCARD ALL
 	ConnectQuery     string // before a new server is used
 
+	// Of units of several clients that share a server.
+	Batching      Batching
+	BatchMax      int           // units in one write
+	BatchMaxTime  time.Duration // what takes a server longer runs by itself
+	BatchMaxReply int64         // bytes: what has longer answers does, too
+
 	// Of reads and writes.
 	Route              Route
 	ReadsUntilWrite    bool     // a READ COMMITTED transaction reads from replicas until it does something else

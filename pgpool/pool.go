@@ -43,7 +43,8 @@ type pool struct {
 	triedAt     time.Time // that attempt
 	awaySince   time.Time // see away
 
-	stats poolStats
+	stats   poolStats
+	batched batchCounts
 }
 
 func newPool(g *group, index int) *pool {
@@ -250,6 +251,7 @@ func (p *pool) dispatch() {
 		if s == nil {
 			break
 		}
+		n := p.depth()
 		c := p.waiting.pop()
 		c.pool = nil
 		if c.reads && !c.mayReadAt(p) { // the replica was started again meanwhile
@@ -261,7 +263,7 @@ func (p *pool) dispatch() {
 		}
 		p.stats.waitTime += uint64(p.w.loop.Now().Sub(c.since).Microseconds())
 		c.link(s)
-		c.pump()
+		s.share(n)
 	}
 	if p.waiting.n > p.dialing+p.preparing {
 		p.grow()

@@ -84,16 +84,21 @@ func (c *client) learns(st *statement, unit []byte) bool {
 	return !undescribed
 }
 
-// replan runs the unit again on the same server, where the old statement stays for those who keep it.
-func (s *server) replan() {
-	c, old := s.client, s.outdated
-	s.repeat, s.tentative, s.outdated = false, false, nil
+// renew gives the client a new statement of the same text.
+func (c *client) renew(old *statement) {
 	fresh := c.w.texts.find([]byte(old.body), c.set.searchPath())
 	for name, st := range c.stmts {
 		if st == old {
 			c.stmts[name] = fresh
 		}
 	}
+}
+
+// replan runs the unit again on the same server, where the old statement stays for those who keep it.
+func (s *server) replan() {
+	c, old := s.client, s.outdated
+	s.repeat, s.tentative, s.outdated = false, false, nil
+	c.renew(old)
 	c.free()
 	c.replay = append([]byte(nil), s.unit...)
 	c.midUnit, c.granted, c.inFlight = false, true, 0

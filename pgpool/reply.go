@@ -115,6 +115,7 @@ func (s *server) unasked(typ byte, frame []byte) (pass bool) {
 // replaced.
 func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte) {
 	ours, inspected, opens, set, wrote, leaves := e.action == swallow, e.action == inspect, e.opens, e.set, e.wrote, e.leaves
+	s.ended = !ours && !inspected
 	s.owed.pop()
 	if s.owed.n == 0 {
 		clear(s.stmts.unsure)

@@ -319,6 +319,15 @@ func (c *client) sendNamed(s *server, typ byte, name string) {
 	s.conn.SetBuffer(append(append(out, name...), 0))
 }
 
+// form is what a unit is made of.
+type form uint8
+
+const (
+	formNone form = iota // nothing that is run yet
+	formOne              // one statement that is run: a Query, or a Bind behind its Parse or of what was prepared before
+	formOther
+)
+
 // scan is how far the unit at the front of the client's bytes has been looked at.
 type scan struct {
 	pos    int        // bytes
@@ -326,6 +335,8 @@ type scan struct {
 	name   string     // and its name
 
 	why       routeReason // what in it first is, or may be, no read
+	form      form        // whether it can be in a batch, as far as that is up to its messages
+	end       int         // where it ends, once all of it was looked at
 	named     bool        // it has a Bind of a statement that servers may have prepared long ago
 	renewable bool        // and ends with Sync
 
@@ -366,11 +377,15 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 					c.see(c.unit, d)
 				}
 				sc.mark(wasWhole, true)
+				sc.form, sc.end = formOne, sc.pos+size
 				return sc.decision(), true
 			}
 			name, text, ok := pgwire.CString(body)
 			if !ok {
 				return unknown, true
+			}
+			if sc.parsed != nil || len(name) > 0 {
+				sc.form = formOther
 			}
 			sc.parsed, sc.name = c.w.texts.find(text, ""), string(name)
 			c.unit = sc.parsed
@@ -392,16 +407,25 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 			if c.tx != nil || sc.has(opensReadOnly) || st != nil && !sc.has(hasBind) && st.class.Flags.Has(classify.OpensTx) {
 				c.see(st, d)
 			}
+			switch {
+			case sc.form != formNone || st == nil || sc.parsed == nil && st == c.unnamed || sc.parsed != nil && st != sc.parsed:
+				sc.form = formOther
+			default:
+				sc.form = formOne
+			}
 			sc.mark(hasBind, true)
 			sc.mark(tiesDown, len(rest) > pgwire.HeaderLen && rest[pgwire.HeaderLen] != 0) // a portal with a name
 			sc.named = sc.named || st != nil && c.unnamed != st
 		case pgwire.Sync:
 			sc.renewable = sc.named
 			sc.mark(wasWhole, true)
+			sc.end = sc.pos + size
 			return sc.decision(), len(rest) >= size
 		case pgwire.Flush, pgwire.FunctionCall:
 			return unknown, true // a Flush wants its answers now, and what follows is not known
-		case pgwire.Describe, pgwire.Execute, pgwire.Close:
+		case pgwire.Describe, pgwire.Execute:
+		case pgwire.Close:
+			sc.form = formOther
 		default:
 			return unknown, true
 		}

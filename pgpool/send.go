@@ -243,6 +243,9 @@ func (c *client) sent(unit bool) {
 	if unit {
 		c.midUnit = false
 		c.granted = false
+		if c.seat == seatTaken {
+			c.seat = seatAboard
+		}
 		c.unitNo++
 		if c.parsedAny {
 			c.parsedIn = c.unitNo

@@ -45,6 +45,8 @@ type server struct {
 	hosts     bool       // and runs a transaction of its client, not single reads
 	tentative bool       // nothing has been passed on yet
 	unit      []byte     // the client's bytes, to repeat them
+	riders    []rider    // units of others behind it (batch.go)
+	seated    int        // how many of these have become the client's
 	alone     bool       // it is the primary, and the unit a plain read with nothing behind it
 	early     []byte     // answers held back while tentative
 	repeat    bool       // it failed there: drop its answers, then repeat
@@ -67,6 +69,10 @@ type server struct {
 	retired    bool          // closed by us, with nothing wrong
 	blameless  bool          // what it has said before it closes does not speak against it
 	counted    bool          // in standing.busy
+	watched    bool          // is in the worker's batches
+	ended      bool          // the message at hand was the last answer to a unit
+	replied    int           // bytes passed on of the unit's answers
+	ran        []measured    // units that have ended since it was read last
 	unsettled  bool          // is in the worker's toSettle
 	borrowed   bool          // from another worker, for clients that wait here, and not used yet
 	inReset    bool          // it runs a query of ours between clients: to clean it, check it, or prepare it for use
@@ -166,6 +172,9 @@ func (s *server) Drained(*netloop.Conn) {
 
 // settle is called when the server owes nothing. If client and server are both between units it goes back to the pool.
 func (s *server) settle() {
+	if c := s.client; c != nil && c.seat != seatNone {
+		c.seat, c.waits = seatNone, true // what it has sent meanwhile goes on
+	}
 	if s.fatal || s.conn.Closing() || s.cancels > 0 || s.learning {
 		return
 	}
@@ -259,7 +268,7 @@ func (s *server) idle() bool {
 // unlink parts client and server.
 func (s *server) unlink() {
 	c := s.client
-	s.client, c.server = nil, nil
+	s.client, c.server, c.seat = nil, nil, seatNone
 	if s.cancelNext != nil {
 		s.cancelDue()
 	}
@@ -302,6 +311,7 @@ var terminate = []byte{pgwire.Terminate, 0, 0, 0, 4}
 var (
 	errGarbage   = errors.New("server sent what is not PostgreSQL protocol")
 	errOutOfStep = errors.New("server sent an answer that nobody asked for")
+	errSurprise  = errors.New("a statement in a batch has left its session changed")
 	errNoAnswer  = errors.New("server did not answer the pooler's own query within server_connect_timeout")
 )
 
@@ -323,6 +333,10 @@ func (s *server) Closed(_ *netloop.Conn, err error) {
 	s.pool.gone(s, err)
 	defer s.empty()
 	if c := s.client; c != nil {
+		if c.seat == seatAboard {
+			s.lastUnit()
+		}
 		s.forsake(c, err)
 	}
+	s.disperse()
 }

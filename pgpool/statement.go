@@ -30,6 +30,7 @@ type statement struct {
 	namedFor *Policy
 	// unloggedBy: a replica refused it because of an unlogged relation that these do not have.
 	unloggedBy *knownNames
+	shape      *shape // nil: not asked for yet
 	// begun is what opens has found.
 	begun *begun
 	// primaryOnly: a replica refused it as a write (25006).
@@ -221,6 +222,12 @@ func (p *prepared) use(s *statement) bool {
 	p.uses++
 	p.last[s] = p.uses
 	return true
+}
+
+// unsettled tells whether an answer that is still to come decides whether the server has s.
+func (p *prepared) unsettled(s *statement) bool {
+	_, ok := p.unsure[s]
+	return ok
 }
 
 func (p *prepared) has(s *statement) bool {

@@ -17,6 +17,9 @@ func (s *server) undoUnit(n int) {
 		}
 	}
 	c := s.client
+	if c != nil && c.seat != seatNone {
+		laterClient = nil // it is another client's
+	}
 	ofServer, ofClient := s.unnamed, (*statement)(nil)
 	if laterServer != nil {
 		s.unnamed = laterServer.prevOf

@@ -84,6 +84,9 @@ func (l *waitList) pop() *client {
 	return c
 }
 
+// first is the client that is next. The list must not be empty.
+func (l *waitList) first() *client { return l.next.head }
+
 func (l *waitList) remove(c *client) {
 	q := l.lines[c.user.Value()]
 	if c.prev != nil {

@@ -21,8 +21,11 @@ type worker struct {
 	past    map[string]poolStats // of groups that are gone, by database
 	// pastRoutes is likewise.
 	pastRoutes map[string]*routeCounts
-	dirty      []*pool    // have waiting clients
-	toSettle   []*server  // see settleLater
+	dirty      []*pool   // have waiting clients
+	toSettle   []*server // see settleLater
+	shapes     shapes
+	batches    []*server // that units ride on
+	impatience *netloop.Timer
 	awaiting   []awaiting // reads that wait for a replica
 	awaited    []awaiting // room for them
 	glance     *netloop.Timer

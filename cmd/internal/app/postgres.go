@@ -86,6 +86,7 @@ func policy(c config.Pool) pgpool.Policy {
 	route, _ := pgpool.ParseRoute(c.Route)
 	consistency, _ := pgpool.ParseConsistency(c.Consistency)
 	balance, _ := pgpool.ParseBalance(c.LoadBalance)
+	batching, _ := pgpool.ParseBatching(c.Batching)
 	return pgpool.Policy{
 		Mode:             mode,
 		MaxDBClients:     c.MaxDBClientConnections,
@@ -109,6 +110,11 @@ func policy(c config.Pool) pgpool.Policy {
 		ServerIdle:       c.ServerIdleTimeout,
 		ResetQuery:       resetQuery(c.ServerResetQuery),
 		ConnectQuery:     c.ConnectQuery,
+
+		Batching:      batching,
+		BatchMax:      c.BatchMax,
+		BatchMaxTime:  c.BatchMaxTime,
+		BatchMaxReply: c.BatchMaxReply,
 
 		Route:              route,
 		ReadsUntilWrite:    c.ReadsUntilWrite,

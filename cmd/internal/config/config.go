@@ -109,6 +109,11 @@ type Pool struct {
 
 	MaxPreparedStatements int // per server connection; at least 1
 
+	Batching      string // auto, off
+	BatchMax      int
+	BatchMaxTime  time.Duration
+	BatchMaxReply int64
+
 	Route               string // auto, primary, replica
 	ReadsUntilWrite     bool
 	ReadFunctions       []string // name or schema.name

@@ -78,6 +78,11 @@ func Settings() []Setting {
 		{"reserve_pool_size", pools, "0", "server connections more, once a client has waited reserve_pool_timeout", nil, both, count(0, maxConnections), func(c *Config) any { return &c.Pool.ReservePoolSize }},
 		{"reserve_pool_timeout", pools, "5s", "wait after which the reserve is used; 0 for never", nil, both, duration, func(c *Config) any { return &c.Pool.ReservePoolTimeout }},
 
+		{"batching", pools, "auto", "auto: when all servers of a pool are busy, plain reads that are known to be short share one, in one write; off: each has one to itself", nil, both, enum("auto", "off"), func(c *Config) any { return &c.Pool.Batching }},
+		{"batch_max", pools, "16", "most units that share a server", nil, both, count(1, 256), func(c *Config) any { return &c.Pool.BatchMax }},
+		{"batch_max_time", pools, "2ms", "what takes a server longer, when that is not busy, does not share one", nil, both, positive(duration), func(c *Config) any { return &c.Pool.BatchMaxTime }},
+		{"batch_max_reply", pools, "16KiB", "nor does what has longer answers", nil, both, size(1, 1<<20), func(c *Config) any { return &c.Pool.BatchMaxReply }},
+
 		{"route", splitting, "auto", "where units go: auto decides by what they do, primary keeps all there, replica sends there what a replica can run, and begins sessions read-only", nil, both, routes, func(c *Config) any { return &c.Pool.Route }},
 		{"application_routes", splitting, "", "routes by application_name, which come before those of users and databases; a name may end with *", nil, reload, routeList, func(c *Config) any { return &c.ApplicationRoutes }},
 		{"reads_until_write", splitting, "off", "send the reads of a READ COMMITTED transaction to a replica until it first does something else", nil, both, boolean, func(c *Config) any { return &c.Pool.ReadsUntilWrite }},

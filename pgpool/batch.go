@@ -1,0 +1,428 @@
+// HOT PATH
+
+package pgpool
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/outrigger-proxy/outrigger/pgpool/classify"
+	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
+)
+
+// When all servers of a pool are busy, clients wait. A server that becomes free then takes the units of several of them in
+// one write, and each client gets its answers as they come back: one wake-up of the server for many queries. The units are
+// a batch. It must never show, so all of them are plain reads that are known to be short: whatever happens to a server, or
+// to the client whose turn it is, those behind it are taken off and run again elsewhere, and nobody can tell.
+//
+// While its unit is in a batch a client has that server, as it would alone. The server's own client is the one whose
+// answers come next: the head. Those behind it ride.
+
+// Batching says whether units of several clients share a server.
+type Batching uint8
+
+// The ways to do so.
+const (
+	BatchingOff  Batching = iota
+	BatchingAuto          // when clients wait, and what they wait with is known to be short
+	batchingAll           // whatever may share does: for tests
+)
+
+var batchingNames = [...]string{BatchingOff: "off", BatchingAuto: "auto"}
+
+func (b Batching) String() string {
+	if int(b) < len(batchingNames) {
+		return batchingNames[b]
+	}
+	return "all"
+}
+
+// ParseBatching reads the name of a Batching.
+func ParseBatching(s string) (Batching, error) {
+	for b, name := range batchingNames {
+		if s == name {
+			return Batching(b), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown batching %q: use auto or off", s)
+}
+
+// solo is why a unit has a server to itself.
+type solo uint8
+
+// The reasons.
+const (
+	soloNot         solo = iota
+	soloOff              // batches are off, or servers are lent for sessions
+	soloState            // its client has left something on its server, or has other settings than the server
+	soloTransaction      // it is in a transaction
+	soloWrite            // it is no plain read
+	soloForm             // it prepares a statement, is too long, or others of its client stand behind it
+	soloStatement        // the server may not have its statement
+	soloAgain            // it is run again
+	soloUnknown          // too little is known of its shape
+	soloSlow             // that takes too long,
+	soloLarge            // or has long answers,
+	soloBarred           // or has surprised us
+	soloAlone            // nobody else waits
+	solos
+)
+
+var soloNames = [solos]string{soloNot: "shared", soloOff: "off", soloState: "session state", soloTransaction: "transaction", soloWrite: "not a plain read",
+	soloForm: "form", soloStatement: "not prepared", soloAgain: "run again", soloUnknown: "unknown shape", soloSlow: "slow", soloLarge: "large answer",
+	soloBarred: "barred", soloAlone: "nobody waits"}
+
+func (w solo) String() string { return soloNames[w] }
+
+const (
+	// maxShared bounds a unit in a batch, in bytes: one write is to take them all.
+	maxShared = 4 << 10
+	// slack is how many times batch_max_time a run may take when the server has much to do. The limit itself is for what a
+	// run takes when it has not: a server with many busy connections makes all of them slow, and that batches mend.
+	slack = 16
+	// patienceOfRiders is how long those behind a unit that does not end wait for it.
+	patienceOfRiders = 100 * time.Millisecond
+)
+
+// seat is whether a client's unit is in a batch.
+type seat uint8
+
+const (
+	seatNone   seat = iota
+	seatTaken       // it is being sent
+	seatAboard      // it is sent: what the client sends next waits
+)
+
+// rider is a unit behind the head's.
+type rider struct {
+	client  *client // nil: it has left
+	unit    []byte
+	counted bool // in standing.busy
+}
+
+// batchCounts counts since the start.
+type batchCounts struct {
+	batches, units uint64 // that shared a server
+	taken          uint64 // off, to be run elsewhere
+	surprises      uint64
+	alone          [solos]uint64 // units that waited for a server and had it to themselves
+}
+
+// full tells whether units ride behind the head's.
+func (s *server) full() bool { return s.seated < len(s.riders) }
+
+// rides tells whether the client's unit is behind another's.
+func (c *client) rides() bool { return c.server != nil && c.server.client != c }
+
+// solo says why the unit that the client waits with cannot share s.
+func (c *client) solo(s *server) solo {
+	st, limits := c.unit, c.policy
+	switch {
+	case limits.Batching == BatchingOff || limits.BatchMax < 2 || limits.Mode == SessionMode:
+		return soloOff
+	case c.status != pgwire.Idle || c.tx != nil:
+		return soloTransaction
+	case c.keeps() || c.midUnit || c.inFlight > 0 || c.stalled || c.conn.Congested() || !s.set.equal(c.set):
+		return soloState
+	case len(c.replay) > 0:
+		return soloAgain
+	case st == nil || st.class.Class != classify.Read || st.class.Statements != 1 || st.class.Flags != 0 || st.token != nil || !c.onlyReads(st):
+		return soloWrite
+	case !c.compact:
+		return soloForm
+	case st.name != "" && s.stmts.unsettled(st):
+		return soloStatement
+	}
+	h := c.w.shapes.of(st)
+	switch {
+	case h.barred:
+		return soloBarred
+	case limits.Batching == batchingAll:
+		return soloNot
+	case h.runs < learned:
+		return soloUnknown
+	case h.time.low > float32(limits.BatchMaxTime/time.Microsecond) || h.time.high > slack*float32(limits.BatchMaxTime/time.Microsecond):
+		return soloSlow
+	case h.reply.high > float32(limits.BatchMaxReply):
+		return soloLarge
+	}
+	return soloNot
+}
+
+// onlyReads tells whether st is a plain read, wherever it is to run.
+func (c *client) onlyReads(st *statement) bool {
+	return c.plain || c.byNames(st, st.decide()) == decision{true, forRead}
+}
+
+// reread is where the unit goes that is taken off a batch: where it was to run before.
+func (c *client) reread() decision {
+	if c.plain {
+		return decision{true, forRead}
+	}
+	return decision{why: forRoute}
+}
+
+// depth is how many units the server that is given out next takes. Servers come first: as long as one is free, or may
+// still be had, everybody has one to himself.
+func (p *pool) depth() int {
+	limits := p.group.shared.policy.Load()
+	switch {
+	case limits.Batching == BatchingOff:
+		return 1
+	case limits.Batching == batchingAll:
+		return limits.BatchMax
+	case int(p.slots.used.Load()) < p.size(limits):
+		return 1
+	}
+	return min(limits.BatchMax, (p.waiting.n+len(p.free))/(len(p.free)+1))
+}
+
+// share sends the unit of the server's client and, behind it, those of up to n-1 more who wait.
+func (s *server) share(n int) {
+	c, p := s.client, s.pool
+	why := c.solo(s)
+	if why == soloNot && n < 2 {
+		why = soloAlone
+	}
+	if why != soloNot || !s.fresh() {
+		p.batched.alone[why]++
+		c.pump()
+		return
+	}
+	s.riders, s.seated = s.riders[:0], 0
+	c.seat = seatTaken
+	c.pump()
+	for n--; n > 0 && p.waiting.n > 0 && c.seat == seatAboard && s.fresh() && s.conn.Queued() < maxShared*4; n-- {
+		r := p.waiting.first()
+		if why = r.solo(s); why != soloNot || r.reads && !r.mayReadAt(p) {
+			break
+		}
+		p.waiting.pop()
+		r.pool = nil
+		s.board(r)
+	}
+	if len(s.riders) > 0 {
+		p.batched.batches++
+		p.batched.units += 1 + uint64(len(s.riders))
+		p.w.watchBatch(s)
+		return
+	}
+	p.batched.alone[max(why, soloAlone)]++
+	if c.server == s {
+		c.seat = seatNone
+		c.pump()
+	}
+}
+
+// fresh tells whether nothing of what was sent to the server changes what it is for the next client.
+func (s *server) fresh() bool {
+	return !s.due.any() && !s.leaves && !s.unproven && !s.opening && !s.restoring && len(s.inspections) == 0 && s.cancels == 0 && s.status == pgwire.Idle &&
+		!s.conn.Closing()
+}
+
+// board sends the unit of r behind those that the server has.
+func (s *server) board(r *client) {
+	p, head, unit, tentative := s.pool, s.client, s.unit, s.tentative
+	if n := len(s.riders); n < cap(s.riders) {
+		s.riders = s.riders[:n+1]
+	} else {
+		s.riders = append(s.riders, rider{})
+	}
+	slot := &s.riders[len(s.riders)-1]
+	p.stats.assigned++
+	p.stats.waitTime += uint64(p.w.loop.Now().Sub(r.since).Microseconds())
+	s.client, s.unit, s.tentative = r, slot.unit[:0], true // so that the unit is kept
+	r.server, r.last = s, s
+	r.granted, r.notified, r.renewable, r.seat = true, false, false, seatTaken
+	r.pump()
+	slot.client, slot.unit, slot.counted = r, s.unit, s.readOnly
+	if slot.counted {
+		p.standing.busy.Add(1)
+	}
+	s.client, s.unit, s.tentative = head, unit, tentative
+	if r.seat != seatAboard { // it was not all sent: solo has overlooked something
+		p.batched.surprises++
+		s.lost(errSurprise)
+	}
+}
+
+// alight is called when a unit of a batch is answered and more is to come: the server goes over to the next client.
+func (s *server) alight() {
+	c, unit, again := s.client, s.unit, s.repeat
+	if c != nil && !again && (s.status != pgwire.Idle || c.keeps() || s.due.any()) {
+		s.surprise(c)
+		return
+	}
+	var d decision
+	if again {
+		if d = s.elsewhere(); s.outdated != nil {
+			d = c.reread()
+			c.renew(s.outdated)
+		}
+	}
+	if c != nil {
+		s.pool.account(s)
+		c.seat, c.server = seatNone, nil
+		c.runsOn.Store(nil)
+	}
+	s.repeat, s.outdated, s.conflict, s.tentative, s.wrote = false, nil, false, false, false
+	s.early = s.early[:0]
+	s.next()
+	switch {
+	case again:
+		c.repeat(unit, d)
+	case c != nil:
+		c.released()
+	}
+}
+
+// next makes the next rider the server's client. Who has left leaves an orphan.
+func (s *server) next() {
+	s.client = nil
+	if s.full() {
+		r := s.nextSeat()
+		s.client, r.client = r.client, nil
+		s.unit, r.unit = r.unit, s.unit[:0]
+	}
+	c := s.client
+	if s.orphan = c == nil; s.orphan {
+		return
+	}
+	s.leftover = 0
+	s.tentative, s.alone = true, c.plain && !s.readOnly
+	s.lentAt = s.pool.w.loop.Now()
+	c.runsOn.Store(&s.process)
+	s.served.Store(c.pid)
+}
+
+// nextSeat returns the next of those who ride. There must be one.
+func (s *server) nextSeat() *rider {
+	r := &s.riders[s.seated]
+	s.seated++
+	if r.counted {
+		s.pool.standing.busy.Add(-1)
+	}
+	return r
+}
+
+// surprise is called when a unit has left more than its answer: those behind it may have run in a transaction of its
+// making. They run again elsewhere, and that one ends with the connection.
+func (s *server) surprise(c *client) {
+	s.pool.batched.surprises++
+	if c.unit != nil {
+		s.pool.w.shapes.of(c.unit).barred = true
+	}
+	s.pool.w.pooler.log.LogAttrs(context.Background(), slog.LevelError, "a statement that was taken for a plain read has left its session changed",
+		serverAttrs(s.pool, s, errSurprise)...)
+	s.disperse()
+	s.lost(errSurprise)
+}
+
+// disperse takes those behind the head off the server. What it has been sent of theirs it answers for nobody.
+func (s *server) disperse() {
+	for s.full() {
+		r := s.nextSeat()
+		c := r.client
+		if r.client = nil; c == nil {
+			continue
+		}
+		c.seat, c.server = seatNone, nil
+		s.pool.batched.taken++
+		if !c.closing {
+			c.repeat(r.unit, c.reread())
+		}
+	}
+}
+
+// lastUnit cuts what the server owed, which is gone, down to its own client's unit.
+func (s *server) lastUnit() {
+	for i := range s.owed.n {
+		if e := s.owed.at(i); e.endsUnit() && e.action == forward {
+			s.owed.n = i + 1
+			return
+		}
+	}
+}
+
+// unseat takes one rider off.
+func (s *server) unseat(c *client) {
+	c.seat, c.server = seatNone, nil
+	for i := s.seated; i < len(s.riders); i++ {
+		if s.riders[i].client == c {
+			s.riders[i].client = nil
+		}
+	}
+}
+
+// watchBatch has the worker look after a batch whose head may not end.
+func (w *worker) watchBatch(s *server) {
+	if !s.watched {
+		s.watched = true
+		w.batches = append(w.batches, s)
+	}
+	if w.impatience == nil {
+		w.impatience = w.loop.NewTimer(w.lookAtBatches)
+	}
+	if !w.impatience.Active() {
+		w.impatience.Reset(patienceOfRiders / 4)
+	}
+}
+
+// lookAtBatches takes those off who have waited too long behind another's unit.
+func (w *worker) lookAtBatches() {
+	for i := 0; i < len(w.batches); {
+		s := w.batches[i]
+		if s.full() && w.loop.Now().Sub(s.since) > patienceOfRiders {
+			s.disperse()
+		}
+		if s.full() {
+			i++
+			continue
+		}
+		w.unwatch(s)
+	}
+	if len(w.batches) > 0 {
+		w.impatience.Reset(patienceOfRiders / 4)
+	}
+}
+
+// unwatch is for a server that nobody rides on.
+func (w *worker) unwatch(s *server) {
+	if s.watched {
+		s.watched = false
+		i := slices.Index(w.batches, s)
+		w.batches = slices.Delete(w.batches, i, i+1)
+	}
+}
+
+// measured notes how the unit of the server's client has run.
+type measured struct {
+	shape *shape
+	reply int
+}
+
+// note remembers the run that has just ended, if it matters: clients wait, or it was in a batch.
+func (s *server) note() {
+	reply := s.replied
+	s.replied = 0
+	c := s.client
+	if c == nil || c.unit == nil || c.unit.class.Class != classify.Read || s.repeat || s.pool.waiting.n == 0 && c.seat == seatNone || c.policy.Batching == BatchingOff || len(s.ran) == cap(s.ran) && cap(s.ran) >= maxMeasured {
+		return
+	}
+	s.ran = append(s.ran, measured{s.pool.w.shapes.of(c.unit), reply})
+}
+
+// maxMeasured bounds the runs that are noted of one read.
+const maxMeasured = 64
+
+// noted books the runs that have ended with one read from the server: nobody knows which of them took how long.
+func (s *server) noted(took time.Duration) {
+	for i, m := range s.ran {
+		m.shape.ran(took/time.Duration(len(s.ran)), m.reply)
+		s.ran[i] = measured{}
+	}
+	s.ran = s.ran[:0]
+}
