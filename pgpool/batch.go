@@ -188,7 +188,7 @@ func (s *server) share(n int) {
 		why = soloAlone
 	}
 	if why != soloNot || !s.fresh() {
-		p.batched.alone[why]++
+		p.group.batched.alone[why]++
 		c.pump()
 		return
 	}
@@ -205,12 +205,12 @@ func (s *server) share(n int) {
 		s.board(r)
 	}
 	if len(s.riders) > 0 {
-		p.batched.batches++
-		p.batched.units += 1 + uint64(len(s.riders))
+		p.group.batched.batches++
+		p.group.batched.units += 1 + uint64(len(s.riders))
 		p.w.watchBatch(s)
 		return
 	}
-	p.batched.alone[max(why, soloAlone)]++
+	p.group.batched.alone[max(why, soloAlone)]++
 	if c.server == s {
 		c.seat = seatNone
 		c.pump()
@@ -244,7 +244,7 @@ func (s *server) board(r *client) {
 	}
 	s.client, s.unit, s.tentative = head, unit, tentative
 	if r.seat != seatAboard { // it was not all sent: solo has overlooked something
-		p.batched.surprises++
+		p.group.batched.surprises++
 		s.lost(errSurprise)
 	}
 }
@@ -311,7 +311,7 @@ func (s *server) nextSeat() *rider {
 // surprise is called when a unit has left more than its answer: those behind it may have run in a transaction of its
 // making. They run again elsewhere, and that one ends with the connection.
 func (s *server) surprise(c *client) {
-	s.pool.batched.surprises++
+	s.pool.group.batched.surprises++
 	if c.unit != nil {
 		s.pool.w.shapes.of(c.unit).barred = true
 	}
@@ -330,7 +330,7 @@ func (s *server) disperse() {
 			continue
 		}
 		c.seat, c.server = seatNone, nil
-		s.pool.batched.taken++
+		s.pool.group.batched.taken++
 		if !c.closing {
 			c.repeat(r.unit, c.reread())
 		}

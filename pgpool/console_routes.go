@@ -28,26 +28,31 @@ func (r routeReason) side() string {
 	return "primary"
 }
 
-// Routes returns a row for each database and reason that has been met.
-func (c consoleSource) Routes() []admin.RouteCount {
-	totals := make(map[string]*routeCounts)
-	count := func(database string, n *routeCounts) {
+// counts adds up what has been counted for each database.
+func (p *Pooler) counts() map[string]*groupCounts {
+	totals := make(map[string]*groupCounts)
+	count := func(database string, n *groupCounts) {
 		if totals[database] == nil {
-			totals[database] = &routeCounts{}
+			totals[database] = &groupCounts{}
 		}
 		totals[database].add(n)
 	}
-	c.p.each(func(w *worker) {
-		for database, n := range w.pastRoutes {
+	p.each(func(w *worker) {
+		for database, n := range w.pastCounts {
 			count(database, n)
 		}
 		for shared, g := range w.groups {
-			count(shared.key.database, &g.routes)
+			count(shared.key.database, &g.groupCounts)
 		}
 	})
+	return totals
+}
+
+// Routes returns a row for each database and reason that has been met.
+func (c consoleSource) Routes() []admin.RouteCount {
 	var out []admin.RouteCount
-	for database, n := range totals {
-		for why, count := range n {
+	for database, n := range c.p.counts() {
+		for why, count := range n.routes {
 			if why := routeReason(why); count > 0 {
 				out = append(out, admin.RouteCount{Database: database, Side: why.side(), Reason: why.String(), Count: count})
 			}

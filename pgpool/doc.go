@@ -42,6 +42,8 @@
 //	breaker.go   servers that fail are left alone for a while
 //	refuse.go    reads that no replica can take
 //	pool.go      connections to one server for one database and user
+//	batch.go     waiting clients share a server in one write
+//	shape.go     how statements that differ in literals alone have run
 //	waitlist.go  the queue of clients
 //	lend.go      a worker with free servers helps one without
 //	client.go    a client's session
@@ -82,6 +84,7 @@
 //	console.go   what the admin console and the metrics show
 //	console_names.go   its rows for databases and users
 //	console_replicas.go  its rows for servers
+//	console_batches.go  SHOW BATCHES
 //	console_period.go  its averages
 //	console_health.go  what the probes have found
 //	console_routes.go  SHOW ROUTES, EXPLAIN ROUTE

@@ -43,8 +43,7 @@ type pool struct {
 	triedAt     time.Time // that attempt
 	awaySince   time.Time // see away
 
-	stats   poolStats
-	batched batchCounts
+	stats poolStats
 }
 
 func newPool(g *group, index int) *pool {

@@ -19,8 +19,8 @@ type worker struct {
 	// aborted has those whose transactions have outlived their servers, if there is something to know of them.
 	aborted map[*client]*aborted
 	past    map[string]poolStats // of groups that are gone, by database
-	// pastRoutes is likewise.
-	pastRoutes map[string]*routeCounts
+	// pastCounts is likewise.
+	pastCounts map[string]*groupCounts
 	dirty      []*pool   // have waiting clients
 	toSettle   []*server // see settleLater
 	shapes     shapes
@@ -53,7 +53,7 @@ type group struct {
 	pools   []*pool
 	clients int
 	here    poolStats // what was answered without a server
-	routes  routeCounts
+	groupCounts
 	paused  bool   // nobody gets a server
 	removed bool   // its database is no longer configured
 	moved   *group // where clients go: the database lives elsewhere since a reload
@@ -61,10 +61,21 @@ type group struct {
 	channels map[string]map[*client]struct{} // who hears what from the listener
 }
 
+// groupCounts are what a group counts besides what its pools do.
+type groupCounts struct {
+	routes  routeCounts
+	batched batchCounts
+}
+
+func (n *groupCounts) add(o *groupCounts) {
+	n.routes.add(&o.routes)
+	n.batched.add(&o.batched)
+}
+
 func newWorker(p *Pooler, number int, loop *netloop.Loop) *worker {
 	w := &worker{pooler: p, number: number, loop: loop, pace: housekeeping, texts: newStatements(&p.names),
 		groups: make(map[*sharedGroup]*group), clients: make(map[*client]struct{}), past: make(map[string]poolStats),
-		aborted: make(map[*client]*aborted), pastRoutes: make(map[string]*routeCounts)}
+		aborted: make(map[*client]*aborted), pastCounts: make(map[string]*groupCounts)}
 	w.house = loop.NewTimer(w.keepHouse)
 	loop.OnDispatch(w.dispatch)
 	return w
@@ -247,10 +258,10 @@ func (w *worker) bury(g *group) {
 		total.add(&p.stats)
 	}
 	w.past[g.shared.key.database] = total
-	if w.pastRoutes[g.shared.key.database] == nil {
-		w.pastRoutes[g.shared.key.database] = &routeCounts{}
+	if w.pastCounts[g.shared.key.database] == nil {
+		w.pastCounts[g.shared.key.database] = &groupCounts{}
 	}
-	w.pastRoutes[g.shared.key.database].add(&g.routes)
+	w.pastCounts[g.shared.key.database].add(&g.groupCounts)
 }
 
 // expire closes free servers that are too old, were idle for too long, or are too many.

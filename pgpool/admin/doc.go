@@ -16,7 +16,7 @@
 //	show_conns.go  SHOW CLIENTS, SERVERS, SOCKETS, FDS
 //	show_stats.go  SHOW STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS
 //	show_own.go    SHOW PINS, STATEMENTS, LOOPS, REPLICAS, SERVER_POOLS
-//	route.go       SHOW ROUTES, EXPLAIN ROUTE
+//	route.go       SHOW ROUTES, SHOW BATCHES, EXPLAIN ROUTE
 //	row.go         rows on the wire
 //
 // A session has two goroutines: one reads, so that a client that leaves is noticed while a command waits; the other

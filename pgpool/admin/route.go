@@ -14,6 +14,16 @@ func showRoutes() command {
 	}, Source.Routes)
 }
 
+// showBatches counts units that shared a server, and why others did not.
+func showBatches() command {
+	return show("show batches", "What shared a server with others while clients waited, and why the rest did not.", []column[BatchCount]{
+		text("database", func(b *BatchCount) string { return b.Database }),
+		text("what", func(b *BatchCount) string { return b.What }),
+		text("reason", func(b *BatchCount) string { return b.Reason }),
+		numeric("count", func(b *BatchCount) uint64 { return b.Count }),
+	}, Source.Batches)
+}
+
 // routeRow is a row of EXPLAIN ROUTE.
 type routeRow struct{ item, value, detail string }
 

@@ -183,6 +183,10 @@ func (f *fake) Routes() []RouteCount {
 	return []RouteCount{{Database: "shop", Side: "primary", Reason: "write", Count: 1 << 34}, {Database: "shop", Side: "replica", Reason: "read", Count: 7}}
 }
 
+func (f *fake) Batches() []BatchCount {
+	return []BatchCount{{Database: "shop", What: "batches", Count: 1 << 34}, {Database: "shop", What: "alone", Reason: "slow", Count: 7}}
+}
+
 func (f *fake) Route(q RouteQuestion) (RouteAnswer, error) {
 	f.did("route(%s, %s, %s)", q.User, q.Database, q.SQL)
 	return RouteAnswer{Database: "shop", User: "app", Class: "read", Hint: "replica", Flags: []string{"copy", "sequence"}, Names: []RouteName{{"function", "lower", "only reads"}, {"relation", "public.t", "only reads"}},

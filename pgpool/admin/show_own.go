@@ -16,6 +16,7 @@ func showOwn() []command {
 		show("show pins", "Clients that keep their server, and the statement that made them.", pinColumns(), Source.Pins),
 		show("show statements", "Prepared statements that clients share.", statementColumns(), Source.Statements),
 		showRoutes(),
+		showBatches(),
 		show("show loops", "Event loops.", loopColumns(), Source.Loops),
 		show("show health", "Postgres servers: who is primary, how far the others are behind, and which are fenced.", healthColumns(), Source.Health),
 	}

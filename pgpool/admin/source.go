@@ -28,6 +28,8 @@ type Source interface {
 	DNSHosts() []DNSHost
 	// Routes returns a row for each database, side and reason with decisions.
 	Routes() []RouteCount
+	// Batches returns rows for each database where clients have waited.
+	Batches() []BatchCount
 	// Route tells what would become of a statement. Its error is for the client.
 	Route(RouteQuestion) (RouteAnswer, error)
 }
@@ -237,6 +239,14 @@ type RouteCount struct {
 	Side     string // primary or replica
 	Reason   string
 	Count    uint64
+}
+
+// BatchCount is a row of SHOW BATCHES: a count of one database since the start. What is "batches", units that were "shared"
+// in these, units that were "taken off" them to be run again elsewhere, "surprises" (statements that did what they were not
+// thought to do), or units that waited and then were "alone" on their server, for a reason.
+type BatchCount struct {
+	Database, What, Reason string
+	Count                  uint64
 }
 
 // RouteQuestion is what EXPLAIN ROUTE asks: where a statement goes that this user sends in this database, outside a

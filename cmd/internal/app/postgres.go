@@ -334,5 +334,8 @@ func (s poolerSource) PoolStats() ops.PoolStats {
 	for _, r := range console.Routes() {
 		stats.Routes = append(stats.Routes, ops.Route{Database: r.Database, Side: r.Side, Reason: r.Reason, Decisions: r.Count})
 	}
+	for _, b := range console.Batches() {
+		stats.Batches = append(stats.Batches, ops.Batch{Database: b.Database, What: b.What, Reason: b.Reason, Count: b.Count})
+	}
 	return stats
 }

@@ -53,6 +53,12 @@ func routeMetrics() []metric[Route] {
 	}
 }
 
+func batchMetrics() []metric[Batch] {
+	return []metric[Batch]{
+		{"outrigger_batching_total", counter, "While clients waited: batches, units shared in them or taken off again, units alone on a server by what kept them from sharing, and surprises, which should not be.", func(b Batch) float64 { return float64(b.Count) }, ""},
+	}
+}
+
 const breakerHelp = "1 for the state that the server's breaker is in. While it is not closed reads go elsewhere."
 
 func serverMetrics() []metric[Upstream] {
@@ -152,6 +158,7 @@ type collector struct {
 	pool     family[Pool]
 	database family[Database]
 	route    family[Route]
+	batch    family[Batch]
 	server   family[Upstream]
 	cache    family[CacheStats]
 	cluster  family[ClusterStats]
@@ -170,6 +177,7 @@ func newRegistry(sources *Sources, version string) *prometheus.Registry {
 			pool:     newFamily(poolMetrics(), "database", "user", "server", "role"),
 			database: newFamily(databaseMetrics(), "database"),
 			route:    newFamily(routeMetrics(), "database", "side", "reason"),
+			batch:    newFamily(batchMetrics(), "database", "what", "reason"),
 			server:   newFamily(serverMetrics(), "server", "role"),
 			cache:    newFamily(cacheMetrics()),
 			cluster:  newFamily(clusterMetrics()),
@@ -186,6 +194,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.pool.describe(ch)
 	c.database.describe(ch)
 	c.route.describe(ch)
+	c.batch.describe(ch)
 	c.server.describe(ch)
 	c.cache.describe(ch)
 	c.cluster.describe(ch)
@@ -206,6 +215,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for _, r := range s.Routes {
 			c.route.collect(ch, r, r.Database, r.Side, r.Reason)
+		}
+		for _, b := range s.Batches {
+			c.batch.collect(ch, b, b.Database, b.What, b.Reason)
 		}
 		for _, server := range s.Servers {
 			c.server.collect(ch, server, server.Address, server.Role)

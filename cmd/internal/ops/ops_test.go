@@ -78,6 +78,7 @@ func TestMetrics(t *testing.T) {
 		pool: PoolStats{MaxClients: 5, Pools: []Pool{{Database: "d", User: "u", Server: "s:1", Role: "primary", ClientsWaiting: 2}},
 			Databases: []Database{{Name: "d", Queries: 9}},
 			Routes:    []Route{{Database: "d", Side: "replica", Reason: "read", Decisions: 6}},
+			Batches:   []Batch{{Database: "d", What: "alone", Reason: "slow", Count: 8}},
 			Servers:   []Upstream{{Address: "s:1", Role: "primary", Up: true, LagBytes: -1, Breaker: "open", Opened: 2, Reads: 3}}},
 		cache:   CacheStats{Ready: true, Keys: 4, Hits: 8},
 		cluster: ClusterStats{Members: []string{"a", "b"}},
@@ -93,6 +94,7 @@ func TestMetrics(t *testing.T) {
 		`outrigger_pool_clients{database="d",role="primary",server="s:1",state="waiting",user="u"} 2`,
 		`outrigger_database_queries_total{database="d"} 9`,
 		`outrigger_route_decisions_total{database="d",reason="read",side="replica"} 6`,
+		`outrigger_batching_total{database="d",reason="slow",what="alone"} 8`,
 		`outrigger_server_up{role="primary",server="s:1"} 1`,
 		`outrigger_server_breaker{role="primary",server="s:1",state="open"} 1`,
 		`outrigger_server_breaker{role="primary",server="s:1",state="closed"} 0`,
@@ -120,6 +122,7 @@ func TestMetricTables(t *testing.T) {
 	rows = appendRows(rows, poolMetrics(), func(m metric[Pool]) row { return row{m.name, m.help, m.state, m.kind == counter} })
 	rows = appendRows(rows, databaseMetrics(), func(m metric[Database]) row { return row{m.name, m.help, m.state, m.kind == counter} })
 	rows = appendRows(rows, routeMetrics(), func(m metric[Route]) row { return row{m.name, m.help, m.state, m.kind == counter} })
+	rows = appendRows(rows, batchMetrics(), func(m metric[Batch]) row { return row{m.name, m.help, m.state, m.kind == counter} })
 	rows = appendRows(rows, serverMetrics(), func(m metric[Upstream]) row { return row{m.name, m.help, m.state, m.kind == counter} })
 	rows = appendRows(rows, pgMetrics(), func(m metric[PoolStats]) row { return row{m.name, m.help, m.state, m.kind == counter} })
 	rows = appendRows(rows, cacheMetrics(), func(m metric[CacheStats]) row { return row{m.name, m.help, m.state, m.kind == counter} })

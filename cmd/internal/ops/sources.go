@@ -18,6 +18,7 @@ type PoolStats struct {
 	Pools          []Pool
 	Databases      []Database
 	Routes         []Route
+	Batches        []Batch
 	Servers        []Upstream
 }
 
@@ -45,6 +46,12 @@ type Database struct {
 type Route struct {
 	Database, Side, Reason string
 	Decisions              uint64
+}
+
+// Batch counts, since the start, what shared a server and what did not.
+type Batch struct {
+	Database, What, Reason string
+	Count                  uint64
 }
 
 // Upstream is one Postgres server.
