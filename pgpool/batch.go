@@ -184,10 +184,14 @@ func (p *pool) depth() int {
 func (s *server) share(n int) {
 	c, p := s.client, s.pool
 	why := c.solo(s)
-	if why == soloNot && n < 2 {
+	switch {
+	case why != soloNot:
+	case n < 2:
 		why = soloAlone
+	case !s.fresh():
+		why = soloState
 	}
-	if why != soloNot || !s.fresh() {
+	if why != soloNot {
 		p.group.batched.alone[why]++
 		c.pump()
 		return
