@@ -62,6 +62,45 @@ func TestForwardingAllocatesNothing(t *testing.T) {
 	}
 }
 
+// Nor do units of several clients that share a server.
+func TestBatchesAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.Defaults.PoolSize, c.Tuning.Defaults.Batching, c.Tuning.Defaults.BatchMax = 1, batchingAll, 16
+	})
+	unit, buf := pgwire.AppendQuery(nil, "select 1"), make([]byte, 4096)
+	var conns []net.Conn
+	for range 8 {
+		nc := p.dialRaw(t)
+		nc.Write(pgwire.AppendStartup(nil, pgwire.Version30, []pgwire.Param{{Name: "user", Value: "postgres"}}))
+		untilReady(t, nc, buf)
+		conns = append(conns, nc)
+	}
+	trip := func() {
+		for _, nc := range conns {
+			nc.Write(unit)
+		}
+		for _, nc := range conns {
+			untilReady(t, nc, buf)
+		}
+	}
+	for range 200 {
+		trip()
+	}
+	if n := testing.AllocsPerRun(500, trip); n != 0 {
+		t.Errorf("%v allocations per eight units", n)
+	}
+	p.on(t, 0, func(w *worker) {
+		for _, g := range w.groups {
+			if g.batched.units < 500 {
+				t.Errorf("%d units in %d batches", g.batched.units, g.batched.batches)
+			}
+		}
+	})
+}
+
 // untilReady reads whole messages up to ReadyForQuery.
 func untilReady(t *testing.T, nc net.Conn, buf []byte) {
 	for {
