@@ -79,7 +79,6 @@ func inPieces(typ byte) bool {
 
 // Data passes answers on to the client that owns them, in spans as long as possible.
 func (s *server) Data(c *netloop.Conn, b []byte) int {
-	took := s.pool.w.loop.Now().Sub(s.since)
 	start, pos := 0, 0 // b[start:pos] is for the client and not yet delivered
 	for pos < len(b) {
 		if s.body > 0 {
@@ -149,8 +148,8 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 	if c.Closing() {
 		return len(b)
 	}
-	if len(s.ran) > 0 {
-		s.noted(took)
+	if len(s.ran) > 0 && s.owed.n == 0 {
+		s.noted(s.pool.w.loop.Now())
 	}
 	if s.client != nil && s.client.conn.Congested() && !s.paused {
 		s.paused = true

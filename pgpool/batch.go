@@ -117,7 +117,7 @@ func (s *server) full() bool { return s.seated < len(s.riders) }
 // rides tells whether the client's unit is behind another's.
 func (c *client) rides() bool { return c.server != nil && c.server.client != c }
 
-// solo says why the unit that the client waits with cannot share s.
+// solo says why the unit that the client waits with cannot share s, or a server like it, if that is nil.
 func (c *client) solo(s *server) solo {
 	st, limits := c.unit, c.policy
 	switch {
@@ -125,7 +125,7 @@ func (c *client) solo(s *server) solo {
 		return soloOff
 	case c.status != pgwire.Idle || c.tx != nil:
 		return soloTransaction
-	case c.keeps() || c.midUnit || c.inFlight > 0 || c.stalled || c.conn.Congested() || !s.set.equal(c.set):
+	case c.keeps() || c.midUnit || c.inFlight > 0 || c.stalled || c.conn.Congested() || s != nil && !s.set.equal(c.set):
 		return soloState
 	case len(c.replay) > 0:
 		return soloAgain
@@ -133,7 +133,7 @@ func (c *client) solo(s *server) solo {
 		return soloWrite
 	case !c.compact:
 		return soloForm
-	case st.name != "" && s.stmts.unsettled(st):
+	case st.name != "" && s != nil && s.stmts.unsettled(st):
 		return soloStatement
 	}
 	h := c.w.shapes.of(st)
@@ -144,9 +144,9 @@ func (c *client) solo(s *server) solo {
 		return soloNot
 	case h.runs < learned:
 		return soloUnknown
-	case h.time.low > float32(limits.BatchMaxTime/time.Microsecond) || h.time.high > slack*float32(limits.BatchMaxTime/time.Microsecond):
+	case h.best.value > float32(limits.BatchMaxTime/time.Microsecond) || h.time > slack*high(limits.BatchMaxTime/time.Microsecond):
 		return soloSlow
-	case h.reply.high > float32(limits.BatchMaxReply):
+	case h.reply > high(limits.BatchMaxReply):
 		return soloLarge
 	}
 	return soloNot
@@ -184,6 +184,9 @@ func (p *pool) depth() int {
 func (s *server) share(n int) {
 	c, p := s.client, s.pool
 	why := c.solo(s)
+	if why == soloNot {
+		s.takesLane()
+	}
 	switch {
 	case why != soloNot:
 	case n < 2:
@@ -367,15 +370,28 @@ func (w *worker) watchBatch(s *server) {
 		s.watched = true
 		w.batches = append(w.batches, s)
 	}
+	w.lookSoon()
+}
+
+// watchLanes has it look after clients who wait for lanes that may be stuck.
+func (w *worker) watchLanes(p *pool) {
+	if !p.gathering {
+		p.gathering = true
+		w.gathering = append(w.gathering, p)
+	}
+	w.lookSoon()
+}
+
+func (w *worker) lookSoon() {
 	if w.impatience == nil {
 		w.impatience = w.loop.NewTimer(w.lookAtBatches)
 	}
 	if !w.impatience.Active() {
-		w.impatience.Reset(patienceOfRiders / 4)
+		w.impatience.Reset(stuck)
 	}
 }
 
-// lookAtBatches takes those off who have waited too long behind another's unit.
+// lookAtBatches takes those off who have waited too long behind another's unit, and has waiting clients looked at.
 func (w *worker) lookAtBatches() {
 	for i := 0; i < len(w.batches); {
 		s := w.batches[i]
@@ -389,8 +405,15 @@ func (w *worker) lookAtBatches() {
 		w.unwatch(s)
 	}
 	if len(w.batches) > 0 {
-		w.impatience.Reset(patienceOfRiders / 4)
+		w.lookSoon()
 	}
+	for i, p := range w.gathering {
+		w.gathering[i], p.gathering = nil, false
+		if p.waiting.n > 0 {
+			w.markDirty(p)
+		}
+	}
+	w.gathering = w.gathering[:0]
 }
 
 // unwatch is for a server that nobody rides on.
@@ -413,19 +436,24 @@ func (s *server) note() {
 	reply := s.replied
 	s.replied = 0
 	c := s.client
-	if c == nil || c.unit == nil || c.unit.class.Class != classify.Read || s.repeat || s.pool.waiting.n == 0 && c.seat == seatNone || c.policy.Batching == BatchingOff || len(s.ran) == cap(s.ran) && cap(s.ran) >= maxMeasured {
+	if c == nil || c.unit == nil || c.unit.class.Class != classify.Read || s.repeat || s.pool.waiting.n == 0 && c.seat == seatNone && !s.short || c.policy.Batching == BatchingOff || len(s.ran) == cap(s.ran) && cap(s.ran) >= maxMeasured {
 		return
 	}
 	s.ran = append(s.ran, measured{s.pool.w.shapes.of(c.unit), reply})
 }
 
-// maxMeasured bounds the runs that are noted of one read.
+// maxMeasured bounds the runs that are noted at once.
 const maxMeasured = 64
 
-// noted books the runs that have ended with one read from the server: nobody knows which of them took how long.
-func (s *server) noted(took time.Duration) {
+// noted books the runs that have ended when the server has answered all that it was sent at s.sent: nobody knows which of
+// them took how long.
+func (s *server) noted(now time.Time) {
+	took := now.Sub(s.sent) / time.Duration(len(s.ran))
 	for i, m := range s.ran {
-		m.shape.ran(took/time.Duration(len(s.ran)), m.reply)
+		m.shape.ran(took, m.reply, now)
+		if s.short {
+			s.pool.lanes.felt(m.shape.stretch(took), int(s.pool.slots.used.Load()))
+		}
 		s.ran[i] = measured{}
 	}
 	s.ran = s.ran[:0]

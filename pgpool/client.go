@@ -237,9 +237,12 @@ func (c *client) acquire(d decision) bool {
 		return false
 	}
 	c.reads = p.isReplica()
-	if p.waiting.n == 0 && c.policy.Batching != batchingAll {
+	if p.waiting.n == 0 && c.policy.Batching != batchingAll && !p.gathers(c, 1) {
 		if s := p.takeFor(c); s != nil {
 			c.link(s)
+			if p.lanes.width > 0 && c.solo(s) == soloNot {
+				s.takesLane()
+			}
 			return true
 		}
 	}

@@ -43,6 +43,7 @@
 //	refuse.go    reads that no replica can take
 //	pool.go      connections to one server for one database and user
 //	batch.go     waiting clients share a server in one write
+//	lanes.go     how many servers do so
 //	shape.go     how statements that differ in literals alone have run
 //	waitlist.go  the queue of clients
 //	lend.go      a worker with free servers helps one without

@@ -43,6 +43,9 @@ type pool struct {
 	triedAt     time.Time // that attempt
 	awaySince   time.Time // see away
 
+	lanes     lanes
+	gathering bool // is in w.gathering
+
 	stats poolStats
 }
 
@@ -246,6 +249,9 @@ func (p *pool) wait(c *client) {
 func (p *pool) dispatch() {
 	p.turn()
 	for p.waiting.n > 0 {
+		if p.gathers(p.waiting.first(), p.waiting.n) {
+			return
+		}
 		s := p.take()
 		if s == nil {
 			break
@@ -441,6 +447,7 @@ func connectError(err error) *pgwire.Error {
 
 // gone is told that a server's connection is closed.
 func (p *pool) gone(s *server, err error) {
+	s.leavesLane()
 	delete(p.all, s)
 	p.w.pooler.removeBackend(s)
 	for i, f := range p.free {

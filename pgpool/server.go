@@ -69,6 +69,8 @@ type server struct {
 	retired    bool          // closed by us, with nothing wrong
 	blameless  bool          // what it has said before it closes does not speak against it
 	counted    bool          // in standing.busy
+	short      bool          // runs short reads: in pool.lanes
+	sent       time.Time     // when it began to owe what it owes
 	watched    bool          // is in the worker's batches
 	ended      bool          // the message at hand was the last answer to a unit
 	replied    int           // bytes passed on of the unit's answers
@@ -104,6 +106,7 @@ type server struct {
 func (s *server) expect(e expectation) {
 	if s.owed.n == 0 {
 		s.since = s.pool.w.loop.Now()
+		s.sent = s.since
 		if s.status == pgwire.Idle {
 			s.began = s.since
 		}
@@ -172,6 +175,7 @@ func (s *server) Drained(*netloop.Conn) {
 
 // settle is called when the server owes nothing. If client and server are both between units it goes back to the pool.
 func (s *server) settle() {
+	s.leavesLane()
 	if c := s.client; c != nil && c.seat != seatNone {
 		c.seat, c.waits = seatNone, true // what it has sent meanwhile goes on
 	}

@@ -11,46 +11,63 @@ import (
 // shape is what texts have in common that differ in nothing but their literals, and how they have run of late. Only what
 // is known to be short and small shares a server with others (batch.go).
 type shape struct {
-	runs   uint32   // that were measured
-	time   estimate // a server's, in microseconds
-	reply  estimate // in bytes
-	barred bool     // it has done what it was not thought to do
-	recent bool     // the second chance in the table's eviction
+	runs   int   // that were measured, up to learned
+	best   least // of the time that a server takes, in microseconds: when it has little else to do
+	time   high  // in general
+	reply  high  // of the answer's bytes
+	barred bool  // it has done what it was not thought to do
+	recent bool  // the second chance in the table's eviction
 }
 
 // learned is how many runs tell enough about a shape.
 const learned = 8
 
-// estimate follows values of which the old count less and less.
-type estimate struct {
-	low  float32 // one value in five is below it,
-	high float32 // and one in fifty above
-}
+// high is what most values are below of late: all but one in fifty.
+type high float32
 
-func (e *estimate) note(v float32, first bool) {
+func (h *high) note(v float32, first bool) {
 	if first {
-		e.low, e.high = v, v
+		*h = high(v)
 		return
 	}
-	// A step to the rarer side is as much longer as it is rarer. Far off, it is longer yet.
-	if step := max(e.high, 1) / 200; v > e.high {
-		e.high += max(49*step, (v-e.high)/4)
+	// A step up is 49 times one down, so that it stays where one value in fifty is above. Far off it is longer yet.
+	if step := max(*h, 1) / 200; high(v) > *h {
+		*h += max(49*step, (high(v)-*h)/4)
 	} else {
-		e.high -= step
+		*h -= step
 	}
-	if step := max(e.low, 1) / 50; v < e.low {
-		e.low -= max(4*step, (e.low-v)/4)
-	} else {
-		e.low += step
+}
+
+// least is the least value of the last ten to twenty seconds.
+type least struct {
+	value, next float32
+	since       time.Time
+}
+
+const leastFor = 10 * time.Second
+
+func (l *least) note(v float32, now time.Time) {
+	if age := now.Sub(l.since); age > leastFor {
+		if l.value = l.next; age > 2*leastFor {
+			l.value = v
+		}
+		l.next, l.since = v, now
 	}
+	l.value, l.next = min(l.value, v), min(l.next, v)
 }
 
 // ran notes a run.
-func (h *shape) ran(took time.Duration, reply int) {
-	first := h.runs == 0
-	h.time.note(float32(took)/float32(time.Microsecond), first)
+func (h *shape) ran(took time.Duration, reply int, now time.Time) {
+	first, us := h.runs == 0, float32(took)/float32(time.Microsecond)
+	h.best.note(us, now)
+	h.time.note(us, first)
 	h.reply.note(float32(reply), first)
 	h.runs = min(h.runs+1, learned)
+}
+
+// stretch is how many times as long as the best a run took.
+func (h *shape) stretch(took time.Duration) float32 {
+	return float32(took) / float32(time.Microsecond) / max(h.best.value, 1)
 }
 
 const (

@@ -45,14 +45,15 @@ func FuzzGeneralise(f *testing.F) {
 
 // What is known of a shape says where most of its runs are, and follows when they change.
 func TestShapesFollowWhatRuns(t *testing.T) {
-	h := &shape{}
+	h, now := &shape{}, time.Now()
 	run := func(times int, usual, rare time.Duration, one int) {
 		for i := range times {
 			took := usual + time.Duration(rand.Int64N(int64(usual/4)))
 			if one > 0 && i%one == 0 {
 				took = rare
 			}
-			h.ran(took, 100)
+			now = now.Add(10 * time.Millisecond)
+			h.ran(took, 100, now)
 		}
 	}
 	between := func(what string, v float32, least, most time.Duration) {
@@ -62,15 +63,55 @@ func TestShapesFollowWhatRuns(t *testing.T) {
 		}
 	}
 	run(1000, 100*time.Microsecond, 0, 0)
-	between("low", h.time.low, 80*time.Microsecond, 125*time.Microsecond)
-	between("high", h.time.high, 100*time.Microsecond, 200*time.Microsecond)
+	between("the best", h.best.value, 100*time.Microsecond, 105*time.Microsecond)
+	between("most", float32(h.time), 100*time.Microsecond, 200*time.Microsecond)
 	run(2000, 100*time.Microsecond, 50*time.Millisecond, 10) // one in ten is slow: that is not short
-	between("low", h.time.low, 60*time.Microsecond, 130*time.Microsecond)
-	between("high", h.time.high, 20*time.Millisecond, time.Second)
+	between("the best", h.best.value, 100*time.Microsecond, 105*time.Microsecond)
+	between("most", float32(h.time), 20*time.Millisecond, time.Second)
 	run(4000, 100*time.Microsecond, 0, 0) // and forgotten
-	between("high", h.time.high, 100*time.Microsecond, time.Millisecond)
-	run(500, 20*time.Millisecond, 0, 0) // all of them are slow
-	between("low", h.time.low, 5*time.Millisecond, 25*time.Millisecond)
+	between("most", float32(h.time), 100*time.Microsecond, time.Millisecond)
+	run(1, 20*time.Millisecond, 0, 0)
+	between("the best", h.best.value, 100*time.Microsecond, 105*time.Microsecond)
+	run(3000, 20*time.Millisecond, 0, 0) // all of them are slow
+	between("the best", h.best.value, 19*time.Millisecond, 25*time.Millisecond)
+	now = now.Add(time.Minute)
+	run(1, 10*time.Microsecond, 0, 0)
+	run(1, 100*time.Microsecond, 0, 0)
+	between("the best", h.best.value, 10*time.Microsecond, 13*time.Microsecond)
+}
+
+// A pool uses fewer servers when they stretch each other, and all of them again when they do not.
+func TestLanesFollowTheStretch(t *testing.T) {
+	l := &lanes{busy: 12}
+	feel := func(stretch float32, times int) {
+		for range times * lanesEvery {
+			l.felt(stretch, 20)
+		}
+	}
+	feel(1, 10)
+	if l.width != 0 {
+		t.Errorf("%v lanes without need", l.width)
+	}
+	feel(30, 4)
+	if l.width <= leastLanes || l.width >= 12 {
+		t.Errorf("%v lanes at the beginning of the strain", l.width)
+	}
+	feel(30, 100)
+	if l.width != leastLanes {
+		t.Errorf("%v lanes under strain", l.width)
+	}
+	feel(3, 100)
+	if l.width != leastLanes {
+		t.Errorf("%v lanes between", l.width)
+	}
+	feel(1, 10)
+	if l.width <= leastLanes || l.width > leastLanes+10 {
+		t.Errorf("%v lanes soon after it", l.width)
+	}
+	feel(1, 100)
+	if l.width != 0 {
+		t.Errorf("%v lanes long after it", l.width)
+	}
 }
 
 // The table of shapes is bounded, and what is asked for stays.

@@ -57,9 +57,9 @@ func TestWhatHasAServerToItself(t *testing.T) {
 			func(c *client, s *server, _ *shape) { s.stmts.doubts(c.unit, 1) }, soloStatement},
 		{"what is run again", []step{{query("select 1")}}, func(c *client, _ *server, _ *shape) { c.replay = []byte{pgwire.Query} }, soloAgain},
 		{"a shape that is not known", []step{{query("select 1")}}, func(_ *client, _ *server, h *shape) { h.runs = learned - 1 }, soloUnknown},
-		{"a slow shape", []step{{query("select 1")}}, func(_ *client, _ *server, h *shape) { h.time.low = 2001 }, soloSlow},
-		{"one that is slow at times", []step{{query("select 1")}}, func(_ *client, _ *server, h *shape) { h.time.high = slack*2000 + 1 }, soloSlow},
-		{"long answers", []step{{query("select 1")}}, func(_ *client, _ *server, h *shape) { h.reply.high = 16<<10 + 1 }, soloLarge},
+		{"a slow shape", []step{{query("select 1")}}, func(_ *client, _ *server, h *shape) { h.best.value = 2001 }, soloSlow},
+		{"one that is slow at times", []step{{query("select 1")}}, func(_ *client, _ *server, h *shape) { h.time = slack*2000 + 1 }, soloSlow},
+		{"long answers", []step{{query("select 1")}}, func(_ *client, _ *server, h *shape) { h.reply = 16<<10 + 1 }, soloLarge},
 		{"a barred shape", []step{{query("select 1")}}, func(_ *client, _ *server, h *shape) { h.barred = true }, soloBarred},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -25,6 +25,7 @@ type worker struct {
 	toSettle   []*server // see settleLater
 	shapes     shapes
 	batches    []*server // that units ride on
+	gathering  []*pool   // where clients wait for one of few servers
 	impatience *netloop.Timer
 	awaiting   []awaiting // reads that wait for a replica
 	awaited    []awaiting // room for them
