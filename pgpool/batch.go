@@ -166,7 +166,7 @@ func (c *client) reread() decision {
 }
 
 // depth is how many units the server that is given out next takes. Servers come first: as long as one is free, or may
-// still be had, everybody has one to himself.
+// still be had, and does some good, everybody has one to himself.
 func (p *pool) depth() int {
 	limits := p.group.shared.policy.Load()
 	switch {
@@ -174,10 +174,11 @@ func (p *pool) depth() int {
 		return 1
 	case limits.Batching == batchingAll:
 		return limits.BatchMax
-	case int(p.slots.used.Load()) < p.size(limits):
+	case p.lanes.width == 0 && int(p.slots.used.Load()) < p.size(limits):
 		return 1
 	}
-	return min(limits.BatchMax, (p.waiting.n+len(p.free))/(len(p.free)+1))
+	others := p.lanes.left(len(p.free))
+	return min(limits.BatchMax, (p.waiting.n+others)/(others+1))
 }
 
 // share sends the unit of the server's client and, behind it, those of up to n-1 more who wait.

@@ -50,6 +50,14 @@ func (l *lanes) felt(stretch float32, most int) {
 	}
 }
 
+// left is how many of the free servers short reads may use besides the one that is given out.
+func (l *lanes) left(free int) int {
+	if l.width == 0 {
+		return free
+	}
+	return min(free, max(0, int(l.width)-l.busy-1))
+}
+
 // gathers tells whether c, first of n who wait, waits for a lane rather than take a further server.
 func (p *pool) gathers(c *client, n int) bool {
 	l := &p.lanes
