@@ -36,15 +36,7 @@ func (p *testPooler) batches(t testing.TB) (sum batchCounts) {
 	for i := range p.workers {
 		p.on(t, i, func(w *worker) {
 			for _, g := range w.groups {
-				for _, pl := range g.pools {
-					sum.batches += pl.batched.batches
-					sum.units += pl.batched.units
-					sum.taken += pl.batched.taken
-					sum.surprises += pl.batched.surprises
-					for why, n := range pl.batched.alone {
-						sum.alone[why] += n
-					}
-				}
+				sum.add(&g.batched)
 			}
 		})
 	}
