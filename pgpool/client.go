@@ -210,7 +210,7 @@ func (c *client) begin(b []byte) (n int, ready bool) {
 	if n := c.answersHere(b); n > 0 {
 		return n, false
 	}
-	c.compact = sc.form == formOne && sc.end == len(b) && sc.end <= maxShared
+	c.compact = sc.form == formOne && int(sc.end) == len(b) && sc.end <= maxShared
 	c.renewable, c.plain, c.reruns = sc.renewable && c.tx == nil, d.read && d.why == forRead, 0
 	switch {
 	case c.tx != nil:
@@ -237,7 +237,7 @@ func (c *client) acquire(d decision) bool {
 		return false
 	}
 	c.reads = p.isReplica()
-	if p.waiting.n == 0 && c.policy.Batching != batchingAll && !p.gathers(c, 1) {
+	if p.mayTake(c) {
 		if s := p.takeFor(c); s != nil {
 			c.link(s)
 			if p.lanes.width > 0 && c.solo(s) == soloNot {

@@ -71,6 +71,14 @@ func (p *pool) gathers(c *client, n int) bool {
 	return true
 }
 
+// mayTake tells whether c may have a free server at once: nobody waits, or those who do leave it free for others.
+func (p *pool) mayTake(c *client) bool {
+	if n := p.waiting.n; n > 0 {
+		return p.lanes.width > 0 && len(p.free) > 0 && c.solo(nil) != soloNot && p.gathers(p.waiting.first(), n)
+	}
+	return c.policy.Batching != batchingAll && !p.gathers(c, 1)
+}
+
 // takesLane notes that the server runs short reads.
 func (s *server) takesLane() {
 	if !s.short {

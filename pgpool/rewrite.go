@@ -330,13 +330,13 @@ const (
 
 // scan is how far the unit at the front of the client's bytes has been looked at.
 type scan struct {
-	pos    int        // bytes
+	pos    int32      // bytes
+	end    int32      // where the unit ends, once all of it was looked at
 	parsed *statement // the last Parse
 	name   string     // and its name
 
 	why       routeReason // what in it first is, or may be, no read
 	form      form        // whether it can be in a batch, as far as that is up to its messages
-	end       int         // where it ends, once all of it was looked at
 	named     bool        // it has a Bind of a statement that servers may have prepared long ago
 	renewable bool        // and ends with Sync
 
@@ -364,7 +364,7 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 				return unknown, true
 			}
 			if len(rest) < size {
-				c.conn.Expect(sc.pos + size)
+				c.conn.Expect(int(sc.pos) + size)
 				return unknown, false
 			}
 			body := rest[pgwire.HeaderLen:size]
@@ -377,7 +377,7 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 					c.see(c.unit, d)
 				}
 				sc.mark(wasWhole, true)
-				sc.form, sc.end = formOne, sc.pos+size
+				sc.form, sc.end = formOne, sc.pos+int32(size)
 				return sc.decision(), true
 			}
 			name, text, ok := pgwire.CString(body)
@@ -394,7 +394,7 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 			sc.named = sc.named || sc.name != ""
 		case pgwire.Bind:
 			if len(rest) < size && len(rest) < maxNames {
-				c.conn.Expect(sc.pos + min(size, maxNames))
+				c.conn.Expect(int(sc.pos) + min(size, maxNames))
 				return unknown, false
 			}
 			st := c.bindTarget(rest[pgwire.HeaderLen:min(size, len(rest))])
@@ -419,7 +419,7 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 		case pgwire.Sync:
 			sc.renewable = sc.named
 			sc.mark(wasWhole, true)
-			sc.end = sc.pos + size
+			sc.end = sc.pos + int32(size)
 			return sc.decision(), len(rest) >= size
 		case pgwire.Flush, pgwire.FunctionCall:
 			return unknown, true // a Flush wants its answers now, and what follows is not known
@@ -430,16 +430,16 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 			return unknown, true
 		}
 		if len(rest) < size {
-			if sc.pos+size > maxGather {
+			if int(sc.pos)+size > maxGather {
 				return unknown, true
 			}
-			c.conn.Expect(sc.pos + size)
+			c.conn.Expect(int(sc.pos) + size)
 			return unknown, false
 		}
 		if typ == pgwire.Execute {
 			sc.executes(rest[pgwire.HeaderLen:size])
 		}
-		sc.pos += size
+		sc.pos += int32(size)
 	}
 }
 
