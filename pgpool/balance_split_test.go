@@ -65,13 +65,7 @@ func (p *testPooler) answers(t *testing.T) []int {
 }
 
 func TestReadsAreSpreadOverReplicas(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	cluster, err := devpg.Start(ctx, devpg.Options{Replicas: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Stop()
+	cluster, _ := startCluster(t, 2)
 	weights := func(servers []Server) { servers[1].Weight, servers[2].Weight = 1, 3 }
 
 	t.Run("round robin", func(t *testing.T) {
@@ -105,7 +99,7 @@ func TestReadsAreSpreadOverReplicas(t *testing.T) {
 		}
 		for k := range 12 {
 			c := p.connect(t, simple)
-			held.Go(func() { c.Exec(ctx, "select pg_sleep(600)") })
+			held.Go(func() { c.Exec(context.Background(), "select pg_sleep(600)") })
 			waitFor(t, "a read to begin", func() bool { n := reads(); return n[0]+n[1] == k+1 })
 			if k%4 == 3 {
 				if n := reads(); n != [2]int{(k + 1) / 4, 3 * (k + 1) / 4} {

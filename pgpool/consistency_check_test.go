@@ -49,23 +49,7 @@ type seen struct {
 func startRegisters(t *testing.T, consistency Consistency) *registerCheck {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*deadline)
 	defer cancel()
-	cluster, err := devpg.Start(ctx, devpg.Options{Replicas: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	var servers []Server
-	for i := range cluster.Len() {
-		s, err := ParseURL(cluster.URL(i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		servers = append(servers, s)
-	}
+	cluster, servers := startCluster(t, 2)
 	watcher, err := newWatcher(servers, health.Config{Interval: 200 * time.Millisecond, TroubleInterval: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

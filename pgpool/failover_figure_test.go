@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
 	"github.com/outrigger-proxy/outrigger/pgpool/health"
 )
 
@@ -135,23 +134,7 @@ func (c *crowd) flow() time.Time {
 func TestFailoverUnderLoad(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*deadline)
 	defer cancel()
-	cluster, err := devpg.Start(ctx, devpg.Options{Replicas: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	var servers []Server
-	for i := range cluster.Len() {
-		s, err := ParseURL(cluster.URL(i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		servers = append(servers, s)
-	}
+	cluster, servers := startCluster(t, 2)
 	onServer := func(i int, statements ...string) {
 		t.Helper()
 		conn, err := pgx.Connect(ctx, cluster.URL(i))
