@@ -129,7 +129,7 @@ func (c *client) solo(s *server) solo {
 		return soloState
 	case len(c.replay) > 0:
 		return soloAgain
-	case st == nil || st.class.Class != classify.Read || st.class.Statements != 1 || st.class.Flags != 0 || st.token != nil || !c.onlyReads(st):
+	case st == nil || st.class.Class != classify.Read || st.class.Statements != 1 || st.class.Flags != 0 || st.token != nil || !c.onlyReads(st) || c.suspects(st):
 		return soloWrite
 	case !c.compact:
 		return soloForm
@@ -155,6 +155,16 @@ func (c *client) solo(s *server) solo {
 // onlyReads tells whether st is a plain read, wherever it is to run.
 func (c *client) onlyReads(st *statement) bool {
 	return c.plain || c.byNames(st, st.decide()) == decision{true, forRead}
+}
+
+// suspects tells whether st may, for all that is known, leave something in its session.
+func (c *client) suspects(st *statement) bool {
+	known := c.group.shared.catalog.Load()
+	if !known.hasHazards() {
+		return false
+	}
+	t := st.traced(known)
+	return known.unsure() || t.any()
 }
 
 // reread is where the unit goes that is taken off a batch: where it was to run before.
@@ -326,6 +336,7 @@ func (s *server) surprise(c *client) {
 	s.pool.w.pooler.log.LogAttrs(context.Background(), slog.LevelError, "a statement that was taken for a plain read has left its session changed",
 		serverAttrs(s.pool, s, errSurprise)...)
 	s.disperse()
+	s.owed.n = 0 // what is left of it was theirs
 	s.lost(errSurprise)
 }
 

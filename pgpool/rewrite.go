@@ -423,7 +423,11 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 			return sc.decision(), len(rest) >= size
 		case pgwire.Flush, pgwire.FunctionCall:
 			return unknown, true // a Flush wants its answers now, and what follows is not known
-		case pgwire.Describe, pgwire.Execute:
+		case pgwire.Describe: // of another statement, which one before it in the batch may be preparing
+			if body := rest[pgwire.HeaderLen:]; len(body) > 1 && body[0] == 'S' && body[1] != 0 {
+				sc.form = formOther
+			}
+		case pgwire.Execute:
 		case pgwire.Close:
 			sc.form = formOther
 		default:
