@@ -654,3 +654,58 @@ func askForOneself(t *testing.T, p *testPooler, me, rounds int, cut func(int) in
 		}
 	}
 }
+
+// A unit may ask about a statement which one before it prepares, and which may fail.
+func TestDescribeOfWhatABatchPrepares(t *testing.T) {
+	p := startForced(t, 1, 1, func(c *Config) { c.Tuning.Defaults.MaxPrepared = 1 })
+	c := p.company(t, 3)
+	c.each(t, "mine", func(int) step { return step{parse("mine", "select $1::int, 'theirs'"), syncs} })
+	for i, w := range c.pooled { // what counts their units must not fit together
+		for range i * 3 {
+			w.works(t, "more")
+		}
+	}
+	asks := step{parse("", "select 'unnamed'"), bind("", ""), describe('S', "mine"), execute("", 0), syncs}
+	for _, units := range [][]step{{asNamed("mine", "1"), asks, asNamed("mine", "2")}, {asNamed("mine", "wrong"), asNamed("mine", "1"), asks}, {asks, asks, asNamed("mine", "1")}} {
+		c.pooled[0].play(step{parse("another", "select 1"), closing('S', "another"), syncs}, whole) // in its place
+		if n := c.together(t, "describe", units...); n.surprises > 0 || n.taken > 0 {
+			t.Errorf("counted %+v", n)
+		}
+	}
+}
+
+// Where functions leave something in sessions, what looks like a call of one, and whatever reads while it is not known
+// which there are, has its server to itself.
+func TestHazardsAreNotShared(t *testing.T) {
+	setUp := direct(t, 0)
+	command(t, setUp, `create or replace function batch_sets() returns int language plpgsql as $$ begin perform set_config('work_mem', '6MB', false); return 1; end $$`)
+	t.Cleanup(func() { command(t, setUp, "drop function batch_sets()") })
+	p := startForced(t, 1, 1, nil)
+	c := p.company(t, 4)
+	c.each(t, "first", func(int) step { return step{query("select 1")} })
+	likeACall := step{query("select 1 as batch_sets")}
+	for _, tc := range []struct {
+		name  string
+		units []step
+	}{
+		{"none", []step{own(0, 0), own(1, 1), own(0, 2), own(1, 3)}},
+		{"a word", []step{own(0, 0), likeACall, own(0, 2), likeACall}},
+		{"a call", []step{own(0, 0), {query("select batch_sets()")}, own(1, 2), own(0, 3)}},
+	} {
+		n := c.together(t, tc.name, tc.units...)
+		if n.surprises > 0 || n.taken > 0 || tc.name == "none" && n.units != 4 {
+			t.Errorf("%s: counted %+v", tc.name, n)
+		}
+	}
+	p.on(t, 0, func(w *worker) {
+		for _, g := range w.groups {
+			stale := *g.shared.catalog.Load()
+			stale.stale = true
+			g.shared.catalog.Store(&stale)
+		}
+	})
+	if n := c.together(t, "not known", own(0, 0), own(1, 1), own(0, 2), own(1, 3)); n.surprises > 0 || n.taken > 0 {
+		t.Errorf("not known: counted %+v", n)
+	}
+	p.settled(t, 4)
+}
