@@ -709,3 +709,269 @@ func TestHazardsAreNotShared(t *testing.T) {
 	}
 	p.settled(t, 4)
 }
+
+// Wherever the connection to a server is cut in a batch, nobody is told, but for a head that has seen rows already.
+func TestLossOfAServerInABatch(t *testing.T) {
+	const clients = 4
+	big := "select repeat('c0', 2000) from generate_series(1, 40)" // comes in several pieces
+	for name, head := range map[string]step{"short": own(0, 0), "unnamed": own(1, 0), "named": own(2, 0), "large": {query(big)}} {
+		f := startFaulty(t)
+		p := f.startBehind(t, force(1, nil))
+		c := p.company(t, clients)
+		c.each(t, "prepare", func(int) step { return step{parse("mine", "select $1::text, 'named'"), syncs} })
+		cuts := []int{1, 5, 30, 60, 80, 100, 130, 160, 200, 260, 300}
+		if name == "large" {
+			cuts = []int{1, 60, 5000, 20000, 70000, 160200, 160300}
+		}
+		for _, at := range cuts {
+			units := []step{head}
+			for i := 1; i < clients; i++ {
+				units = append(units, own(i, i))
+			}
+			release := p.hold(t, c.database)
+			p.queues(t, c.pooled, units...)
+			commit := len(message{pgwire.CommandComplete, cstrings("COMMIT")}.encode()) + 6
+			f.arm(fault{true, commit + at, cutOff})
+			release()
+			told := 0
+			for i, s := range units {
+				got, want := normalise(c.pooled[i].told()), normalise(c.direct[i].play(s, whole))
+				if n := len(got); n > 2 && strings.Contains(got[n-2], "08006") { // it has seen what came before
+					told++
+					if rows := got[:n-2]; !slices.ContainsFunc(rows, func(line string) bool { return line[0] == 'D' }) || !slices.Equal(rows, want[:n-2]) {
+						t.Errorf("%s, cut at %d, client %d: lost behind %s", name, at, i, lines(rows))
+					}
+					continue
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("%s, cut at %d, client %d: direct %s\npooled %s", name, at, i, lines(want), lines(got))
+				}
+			}
+			if told > 1 {
+				t.Errorf("%s, cut at %d: %d clients were told of one loss", name, at, told)
+			}
+			p.settled(t, clients)
+		}
+		if n := p.batches(t); n.batches < uint64(len(cuts)) || n.surprises > 0 {
+			t.Errorf("%s: counted %+v", name, n)
+		}
+	}
+}
+
+// A backend that an administrator ends ends for the head alone, as it would by itself.
+func TestTerminatedBackendInABatch(t *testing.T) {
+	p := startForced(t, 1, 1, nil)
+	c := p.company(t, 4)
+	const long = "select 'c0' from pg_sleep(60)"
+	units := []step{{query(long)}, own(0, 1), own(1, 2), own(0, 3)}
+	release := p.hold(t, c.database)
+	p.queues(t, c.pooled, units...)
+	release()
+	p.runs(t, long)
+	command(t, direct(t, 0), fmt.Sprintf("select pg_terminate_backend(pid) from pg_stat_activity where query = %s", quoted(long)))
+	for i := 1; i < 4; i++ {
+		c.compare(t, "a rider", i, units[i], c.pooled[i].told())
+	}
+	if got := normalise(c.pooled[0].told()); len(got) < 2 || !strings.Contains(got[len(got)-2], "E ERROR 57P01") || got[len(got)-1] != `Z "I"` {
+		t.Errorf("the head: %s", lines(got))
+	}
+	c.pooled[0].works(t, "afterwards")
+	p.settled(t, 4)
+}
+
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// Nobody waits long behind a unit that does not end if there is another server.
+func TestHeadThatDoesNotEnd(t *testing.T) {
+	p := startForced(t, 1, 2, nil)
+	c := p.company(t, 4)
+	const long = "select 'c0' from pg_sleep(60)"
+	units := []step{{query(long)}, own(0, 1), own(1, 2), own(0, 3)}
+	one, other := p.hold(t, c.database), p.hold(t, c.database)
+	p.queues(t, c.pooled, units...)
+	one()
+	p.runs(t, long)
+	other()
+	for i := 1; i < 4; i++ {
+		c.compare(t, "a rider", i, units[i], c.pooled[i].told())
+	}
+	p.find(t, c.pooled[0], func(head *client) {
+		if head.inFlight != 1 || head.server == nil {
+			t.Error("the head has ended")
+		}
+	})
+	if n := p.batches(t); n.batches != 1 || n.units != 4 || n.taken != 3 || n.surprises != 0 {
+		t.Errorf("counted %+v", n)
+	}
+	c.pooled[0].cancel()
+	expectCancelled(t, "the head", c.pooled[0])
+	p.settled(t, 4)
+}
+
+// Who does not read its answer keeps nobody but itself from a server.
+func TestHeadThatDoesNotRead(t *testing.T) {
+	p := startForced(t, 1, 2, nil)
+	c := p.company(t, 4)
+	units := []step{{query("select repeat('c0', 50000) from generate_series(1, 300)")}, own(0, 1), own(1, 2), own(0, 3)}
+	one, other := p.hold(t, c.database), p.hold(t, c.database)
+	p.queues(t, c.pooled, units...)
+	one()
+	other()
+	for i := 1; i < 4; i++ {
+		c.compare(t, "a rider", i, units[i], c.pooled[i].told())
+	}
+	p.find(t, c.pooled[0], func(head *client) {
+		if head.inFlight != 1 || head.server == nil {
+			t.Error("all of it was sent to who does not read")
+		}
+	})
+	c.compare(t, "the head", 0, units[0], c.pooled[0].told())
+	p.settled(t, 4)
+	if n := p.batches(t); n.batches != 1 || n.surprises != 0 {
+		t.Errorf("counted %+v", n)
+	}
+}
+
+// Large answers of a whole batch, all of them read late.
+func TestLargeAnswersInABatch(t *testing.T) {
+	p := startForced(t, 1, 1, nil)
+	c := p.company(t, 5)
+	var units []step
+	for i := range c.pooled {
+		units = append(units, step{query(fmt.Sprintf("select repeat('c%d', 20000) from generate_series(1, 40)", i))})
+	}
+	c.together(t, "large", units...)
+	p.settled(t, 5)
+	if n := p.batches(t); n.batches != 1 || n.surprises != 0 {
+		t.Errorf("counted %+v", n)
+	}
+}
+
+// oddCompany is clients of a fake server, of whom the second asks what is answered oddly over the first connection.
+func oddCompany(t *testing.T, odd func(nc net.Conn, sql string)) *oddities {
+	held := make(chan struct{})
+	o := startOdd(t, nil, func(n int, nc net.Conn, sql string) bool {
+		switch {
+		case sql == "show odd hold":
+			<-held
+			nc.Write(answer(sql))
+		case n == 1 && sql == "show odd 1":
+			odd(nc, sql)
+		default:
+			nc.Write(answer(sql))
+		}
+		return true
+	})
+	c := &oddities{held: held, p: start(t, 1, func(c *Config) {
+		force(1, nil)(c)
+		c.Tuning.Databases = fallback(o.server())
+	})}
+	for i := range 5 {
+		c.clients = append(c.clients, c.p.wire(t))
+		c.units = append(c.units, step{query(fmt.Sprintf("show odd %d", i))})
+	}
+	c.holder = c.p.wire(t)
+	return c
+}
+
+// oddities is what oddCompany makes.
+type oddities struct {
+	p       *testPooler
+	held    chan struct{}
+	holder  *wire
+	clients []*wire
+	units   []step
+}
+
+// together has the clients' units wait for the server, in order.
+func (c *oddities) together(t *testing.T) {
+	t.Helper()
+	c.holder.ask(t, step{query("show odd hold")})
+	waitFor(t, "the server to be held", func() bool { return c.p.busy(t) == 1 })
+	c.p.queues(t, c.clients, c.units...)
+	c.held <- struct{}{}
+	if got := c.holder.told(); len(got) != 4 {
+		t.Errorf("the holder: %v", got)
+	}
+}
+
+// A unit that leaves its transaction open takes its server with it, and nobody else notices. It does not get into a batch
+// again.
+func TestSurpriseInABatch(t *testing.T) {
+	for _, status := range []byte{pgwire.InBlock, pgwire.InFailed} {
+		t.Run(string(status), func(t *testing.T) {
+			c := oddCompany(t, func(nc net.Conn, sql string) {
+				nc.Write(pgwire.AppendReadyForQuery(answer(sql)[:len(answer(sql))-6], status))
+			})
+			c.together(t)
+			for i, w := range c.clients {
+				var got []byte
+				for _, m := range w.told() {
+					got = append(got, m.encode()...)
+				}
+				want := answer(fmt.Sprintf("show odd %d", i))
+				if i == 1 {
+					want = pgwire.AppendReadyForQuery(want[:len(want)-6], status)
+				}
+				if string(got) != string(want) {
+					t.Errorf("client %d: answered %q, want %q", i, got, want)
+				}
+			}
+			if n := c.p.batches(t); n.surprises != 1 || n.taken != 3 || n.batches != 1 || n.units != 5 {
+				t.Errorf("counted %+v", n)
+			}
+			strange := c.clients[1] // its transaction is lost
+			if got := normalise(strange.play(step{query("select 'in it'")}, whole)); len(got) != 2 || got[0][0] != 'E' || got[1] != `Z "E"` {
+				t.Errorf("in the transaction: %s", lines(got))
+			}
+			if got := normalise(strange.play(step{query("rollback")}, whole)); len(got) != 2 || got[1] != `Z "I"` {
+				t.Errorf("its end: %s", lines(got))
+			}
+			c.together(t)
+			for i, w := range c.clients {
+				if got := w.told(); len(got) != 4 {
+					t.Errorf("client %d, afterwards: %v", i, got)
+				}
+			}
+			if n := c.p.batches(t); n.surprises != 1 || n.batches != 1 || n.alone[soloBarred] != 5 { // texts of one shape
+				t.Errorf("afterwards counted %+v", n)
+			}
+			c.p.settled(t, 6)
+		})
+	}
+}
+
+// What a server reports of its session in the middle of a batch, and its notices, are told to the client whose answer they
+// are in.
+func TestReportsInABatch(t *testing.T) {
+	c := oddCompany(t, func(nc net.Conn, sql string) {
+		b := pgwire.AppendNotice(nil, &pgwire.Error{Severity: "NOTICE", Code: "00000", Message: "odd notice"})
+		b = append(b, answer(sql)...)
+		b = pgwire.AppendParameterStatus(b[:len(b)-6], "odd_report", "told")
+		nc.Write(pgwire.AppendReadyForQuery(b, pgwire.Idle))
+	})
+	c.together(t)
+	for i, w := range c.clients {
+		got := normalise(w.told())
+		noticed := strings.Contains(strings.Join(got, ""), "odd notice")
+		if told := w.params["odd_report"] == "told"; told != (i == 1) || noticed != (i == 1) {
+			t.Errorf("client %d: reported %v: %s", i, told, lines(got))
+		}
+	}
+	if n := c.p.batches(t); n.surprises != 0 || n.batches != 1 || n.units != 5 {
+		t.Errorf("counted %+v", n)
+	}
+	c.p.settled(t, 6)
+}
+
+// A server that says what nobody understands in mid-batch costs only the one whose turn it is.
+func TestGarbageInABatch(t *testing.T) {
+	c := oddCompany(t, func(nc net.Conn, sql string) { nc.Write([]byte("garbage, and no message")) })
+	c.together(t)
+	for i, w := range c.clients {
+		if got := w.told(); len(got) != 4 && (i != 1 || len(got) != 2) {
+			t.Errorf("client %d: %v", i, got)
+		}
+	}
+	c.p.settled(t, 6)
+}

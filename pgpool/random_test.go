@@ -223,10 +223,12 @@ func TestRandomScripts(t *testing.T) {
 	pools := []struct {
 		loops, servers, prepared int
 		replica, untilWrite      bool
+		batching                 Batching
 	}{{loops: 1, servers: 2, prepared: 3}, {loops: 2, servers: 2, prepared: 3}, {loops: 2, servers: 3, prepared: 1}, {loops: 1, servers: 1, prepared: 2},
-		{2, 2, 3, true, false}, {1, 2, 2, true, true}}
+		{2, 2, 3, true, false, BatchingOff}, {1, 2, 2, true, true, BatchingOff},
+		{loops: 1, servers: 2, prepared: 3, batching: batchingAll}, {loops: 2, servers: 2, prepared: 1, batching: batchingAll}, {2, 2, 3, true, false, batchingAll}}
 	for _, tc := range pools {
-		t.Run(fmt.Sprintf("loops=%d/servers=%d/prepared=%d/replica=%v/until_write=%v", tc.loops, tc.servers, tc.prepared, tc.replica, tc.untilWrite), func(t *testing.T) {
+		t.Run(fmt.Sprintf("loops=%d/servers=%d/prepared=%d/replica=%v/until_write=%v/batching=%v", tc.loops, tc.servers, tc.prepared, tc.replica, tc.untilWrite, tc.batching), func(t *testing.T) {
 			t.Logf("repeat with -random.seed=%d", seed)
 			begin := start
 			if tc.replica {
@@ -234,6 +236,7 @@ func TestRandomScripts(t *testing.T) {
 			}
 			of := randomPair{direct: direct, pooled: pooled, pooler: begin(t, tc.loops, func(c *Config) {
 				c.Tuning.Defaults.PoolSize, c.Tuning.Defaults.MaxPrepared, c.Tuning.Defaults.ReadsUntilWrite = tc.servers, tc.prepared, tc.untilWrite
+				c.Tuning.Defaults.Batching, c.Tuning.Defaults.BatchMax = tc.batching, 16
 			})}
 			end := time.Now().Add(*randomFor / time.Duration(len(pools)))
 			var first randomFailure
@@ -269,6 +272,11 @@ func TestRandomScripts(t *testing.T) {
 				t.Logf("answers by the primary and the replica: %v", of.pooler.counts(t))
 			}
 			of.pooler.settled(t, 0)
+			if n := of.pooler.batches(t); n.surprises > 0 || tc.batching == batchingAll && n.batches == 0 {
+				t.Errorf("counted of batches: %+v", n)
+			} else {
+				t.Logf("counted of batches: %+v", n)
+			}
 		})
 	}
 }

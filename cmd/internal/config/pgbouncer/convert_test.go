@@ -139,7 +139,8 @@ func TestEverything(t *testing.T) {
 		MaxDBConnections: 40, MaxUserConnections: 41, MaxDBClientConnections: 42, MaxUserClientConnections: 43,
 		QueryWaitTimeout: 8 * s, QueryWaitNotify: 6 * s, QueryTimeout: 7 * s, IdleTransactionTimeout: 11 * s, TransactionTimeout: 12 * s,
 		ClientIdleTimeout: 10 * s, ClientLoginTimeout: 5 * s, CancelWaitTimeout: 9 * s, ServerLifetime: 1200 * s, ServerIdleTimeout: 60 * s,
-		ServerResetQuery: "SELECT 1", MaxPreparedStatements: 300, Route: "auto", Consistency: "session", LoadBalance: "least_connections",
+		ServerResetQuery: "SELECT 1", MaxPreparedStatements: 300,
+		Batching: "auto", BatchMax: 16, BatchMaxTime: 2 * time.Millisecond, BatchMaxReply: 16 << 10, Route: "auto", Consistency: "session", LoadBalance: "least_connections",
 		ReadsWithoutReplica: "primary", MaxReplicaLag: 10 * s, FailoverWait: 30 * s}
 	if !reflect.DeepEqual(c.Pool, top) {
 		t.Errorf("the top level is\n%+v, want\n%+v", c.Pool, top)
