@@ -25,6 +25,15 @@ import (
 type randomPair struct {
 	direct, pooled string // databases
 	pooler         *testPooler
+	alike          bool // all sessions have the same settings
+}
+
+// name is the application_name of a client.
+func (of randomPair) name(me int) string {
+	if of.alike {
+		return "anybody"
+	}
+	return fmt.Sprintf("c%d", me)
 }
 
 // reset returns what takes the tables of a client back to how they began, on both sides. It is to be called whenever no
@@ -55,7 +64,7 @@ var refused = regexp.MustCompile(`^E ERROR (25P02|26000|42P05|08P01 bind message
 
 // play plays a script of client me to both sides. It returns how many steps were equal, and how the next one differs.
 func (of randomPair) play(me int, script []step, cut func(int) int, patience time.Duration) (played int, diff string) {
-	d, err := newDiffer(of.pooler, of.direct, of.pooled, cut, "application_name", fmt.Sprintf("c%d", me))
+	d, err := newDiffer(of.pooler, of.direct, of.pooled, cut, "application_name", of.name(me))
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -166,7 +175,7 @@ func (w *wire) stranger(m message) string {
 // vandalise sends some of a script and leaves, without a word or in the middle of one, perhaps cancelling something. All
 // that can be said of what it is sent is that nothing of it is anybody else's.
 func (r randomScript) vandalise(t *testing.T, of randomPair) (sent int) {
-	w, err := wireTo(of.pooler.addr, of.pooled, "application_name", fmt.Sprintf("c%d", r.me))
+	w, err := wireTo(of.pooler.addr, of.pooled, "application_name", of.name(r.me))
 	if err != nil {
 		t.Errorf("vandal %d: %v", r.me, err)
 		return 0

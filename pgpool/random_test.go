@@ -24,7 +24,8 @@ const (
 // randomScript makes steps as a client might send them that knows the protocol and cares for nothing else.
 type randomScript struct {
 	*rand.Rand
-	me int // whose tables are used, and what rows carry
+	me     int  // whose tables are used, and what rows carry
+	shares bool // it mostly sends what may share a server with others
 }
 
 func pick[T any](r *rand.Rand, list ...T) T { return list[r.IntN(len(list))] }
@@ -153,6 +154,9 @@ func (r randomScript) portals() step {
 // the server's own values instead of those that the session started with. In a unit that was not ended with a Sync, a BEGIN
 // with an isolation level may come behind a Parse of ours. A custom setting that another session has made is empty, not null.
 func (r randomScript) step() (s step) {
+	if r.shares && r.IntN(4) > 0 {
+		return r.read()
+	}
 	for range 1 + r.IntN(4) {
 		switch n := r.IntN(40); {
 		case n < 14:
@@ -179,6 +183,25 @@ func (r randomScript) step() (s step) {
 		}
 	}
 	return s
+}
+
+// read is a unit that may share a server, in a form that units have.
+func (r randomScript) read() step {
+	me := fmt.Sprintf("c%d", r.me)
+	text := strings.NewReplacer("@", fmt.Sprint(r.me), "#", fmt.Sprint(r.IntN(8))).Replace(pick(r.Rand, "select 'c@', #", "select id, s from t@ where id < 8 order by id", "select 'c@', 1/0",
+		"select 'c@', 6/(3-g) from generate_series(1, #) g", "select nothing_such", "select repeat('c@ ', 3000)"))
+	switch name := pick(r.Rand, "", "a", "b", "c", "d", "e"); r.IntN(5) {
+	case 0:
+		return step{query(text)}
+	case 1:
+		return append(run(text), syncs)
+	case 2:
+		return step{parse("", "select $1::text, $2::int"), bind("", "", me, pick(r.Rand, "1", "2", "wrong")), describe('P', ""), execute("", uint32(r.IntN(2))), syncs}
+	case 3:
+		return step{bind("", name), execute("", 0), syncs}
+	default:
+		return step{bind("", name, me), describe('P', ""), execute("", 0), syncs}
+	}
 }
 
 // endless is a query that only a cancel request ends. The one behind it drops the unnamed statement: known difference, a
@@ -234,7 +257,7 @@ func TestRandomScripts(t *testing.T) {
 			if tc.replica {
 				begin = startSplit
 			}
-			of := randomPair{direct: direct, pooled: pooled, pooler: begin(t, tc.loops, func(c *Config) {
+			of := randomPair{direct: direct, pooled: pooled, alike: tc.batching == batchingAll, pooler: begin(t, tc.loops, func(c *Config) {
 				c.Tuning.Defaults.PoolSize, c.Tuning.Defaults.MaxPrepared, c.Tuning.Defaults.ReadsUntilWrite = tc.servers, tc.prepared, tc.untilWrite
 				c.Tuning.Defaults.Batching, c.Tuning.Defaults.BatchMax = tc.batching, 16
 			})}
@@ -246,7 +269,7 @@ func TestRandomScripts(t *testing.T) {
 				own := of.reset(t, me)
 				playing.Go(func() {
 					for round := uint64(0); time.Now().Before(end) && !first.happened.Load() && !t.Failed(); round++ {
-						r := randomScript{rand.New(rand.NewPCG(seed, round<<8|uint64(me))), me}
+						r := randomScript{rand.New(rand.NewPCG(seed, round<<8|uint64(me))), me, of.alike}
 						if me >= randomClients {
 							played[me] += r.vandalise(t, of)
 							continue
