@@ -975,3 +975,138 @@ func TestGarbageInABatch(t *testing.T) {
 	}
 	c.p.settled(t, 6)
 }
+
+// Every script is answered as directly also among clients whose units share servers with each other and with those of the
+// script.
+func TestScriptsAmongBatches(t *testing.T) {
+	direct, pooled := differentialDatabases(t, 1)
+	var sum batchCounts
+	for _, tc := range scripts {
+		if tc.mode == SessionMode { // batches are off
+			continue
+		}
+		t.Run(tc.name, func(t *testing.T) {
+			p := startForced(t, 1, 2, func(c *Config) { c.Tuning.Defaults.MaxPrepared, c.Tuning.Defaults.Mode = 3, tc.mode })
+			d, err := newDiffer(p, direct, pooled, whole, tc.settings...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.close()
+			stop := make(chan struct{})
+			var asking sync.WaitGroup
+			for me := range 5 {
+				w, err := wireTo(p.addr, pooled, tc.settings...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.me = me
+				asking.Go(func() {
+					defer w.nc.Close()
+					for i := 0; ; i++ {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						if got := normalise(w.play(own(i%2, me), whole)); len(got) < 4 || !strings.Contains(strings.Join(got, " "), fmt.Sprintf("c%d", me)) {
+							t.Errorf("client %d beside it: %s", me, lines(got))
+							return
+						}
+					}
+				})
+			}
+			for i, s := range tc.steps {
+				if diff := d.step(s); diff != "" {
+					t.Errorf("step %d: %s", i, diff)
+					break
+				}
+			}
+			close(stop)
+			asking.Wait()
+			if diff := d.step(step{query(probe)}); diff != "" && !t.Failed() {
+				t.Errorf("afterwards: %s", diff)
+			}
+			n := p.batches(t)
+			if n.surprises > 0 {
+				t.Errorf("counted %+v", n)
+			}
+			sum.units += n.units
+		})
+	}
+	if sum.units == 0 {
+		t.Error("nothing has shared a server")
+	}
+	t.Logf("%d units shared a server", sum.units)
+}
+
+// PAUSE waits for a batch, RESUME lets those go on who were taken off it, and a reload changes nothing for it.
+func TestPauseAndReloadInABatch(t *testing.T) {
+	var tuning Tuning
+	p := startForced(t, 1, 1, func(c *Config) { tuning = c.Tuning })
+	c := p.company(t, 5)
+	const long = "select 'c0' from pg_sleep(60)"
+	units := []step{{query(long)}, own(0, 1), own(1, 2), own(0, 3), own(1, 4)}
+	release := p.hold(t, c.database)
+	p.queues(t, c.pooled, units...)
+	release()
+	p.runs(t, long)
+	paused := make(chan struct{})
+	console := p.admin(t)
+	go func() {
+		command(t, console, "pause")
+		close(paused)
+	}()
+	waitFor(t, "the pause to begin", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.switches[""].paused
+	})
+	tuning.Defaults.BatchMax = 2
+	if err := p.Reload(tuning); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-paused:
+		t.Error("paused in the middle of a batch")
+	default:
+	}
+	c.pooled[0].cancel()
+	expectCancelled(t, "the head", c.pooled[0])
+	<-paused
+	command(t, p.admin(t), "resume")
+	for i := 1; i < 5; i++ {
+		c.compare(t, "a rider", i, units[i], c.pooled[i].told())
+	}
+	if n := p.batches(t); n.surprises != 0 {
+		t.Errorf("counted %+v", n)
+	}
+}
+
+// A drain answers what is in a batch before clients go, and a client that is killed goes by itself.
+func TestKillAndDrainInABatch(t *testing.T) {
+	p := startForced(t, 1, 1, nil)
+	c := p.company(t, 5)
+	units := []step{{query("select 'c0' from pg_sleep(0.2)")}, own(0, 1), own(1, 2), own(0, 3), own(1, 4)}
+	release := p.hold(t, c.database)
+	p.queues(t, c.pooled, units...)
+	release()
+	killed := c.pooled[2]
+	p.find(t, killed, func(own *client) { own.refuse(clientIdle.with("client_idle_timeout", time.Second)) }) // as any reason to end it
+	drained := make(chan error, 1)
+	go func() { drained <- p.Drain(t.Context()) }()
+	for i, w := range c.pooled {
+		if i == 2 {
+			continue
+		}
+		want, got := normalise(c.direct[i].play(units[i], whole)), normalise(w.told())
+		if !slices.Equal(want, got) {
+			t.Errorf("client %d: direct %s\npooled %s", i, lines(want), lines(got))
+		}
+	}
+	if got := normalise(killed.told()); len(got) == 0 || !strings.HasPrefix(got[0], "E FATAL") {
+		t.Errorf("the killed: %s", lines(got))
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
