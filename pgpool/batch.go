@@ -329,15 +329,20 @@ func (s *server) nextSeat() *rider {
 // surprise is called when a unit has left more than its answer: those behind it may have run in a transaction of its
 // making. They run again elsewhere, and that one ends with the connection.
 func (s *server) surprise(c *client) {
+	s.bar(c)
+	s.disperse()
+	s.owed.n = 0 // what is left of it was theirs
+	s.lost(errSurprise)
+}
+
+// bar keeps what has left its session changed out of batches.
+func (s *server) bar(c *client) {
 	s.pool.group.batched.surprises++
 	if c.unit != nil {
 		s.pool.w.shapes.of(c.unit).barred = true
 	}
 	s.pool.w.pooler.log.LogAttrs(context.Background(), slog.LevelError, "a statement that was taken for a plain read has left its session changed",
 		serverAttrs(s.pool, s, errSurprise)...)
-	s.disperse()
-	s.owed.n = 0 // what is left of it was theirs
-	s.lost(errSurprise)
 }
 
 // disperse takes those behind the head off the server. What it has been sent of theirs it answers for nobody.

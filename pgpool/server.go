@@ -177,6 +177,9 @@ func (s *server) Drained(*netloop.Conn) {
 func (s *server) settle() {
 	s.leavesLane()
 	if c := s.client; c != nil && c.seat != seatNone {
+		if s.status != pgwire.Idle { // nobody is behind it: it goes on
+			s.bar(c)
+		}
 		c.seat, c.waits = seatNone, true // what it has sent meanwhile goes on
 	}
 	if s.fatal || s.conn.Closing() || s.cancels > 0 || s.learning {

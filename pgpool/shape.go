@@ -117,8 +117,9 @@ func (t *shapes) evict() {
 			delete(t.byKey, key)
 			return
 		}
-		old.recent = false
-		last = key
+		if old.recent = false; last == 0 || !old.barred {
+			last = key
+		}
 	}
 	delete(t.byKey, last)
 }
