@@ -1110,3 +1110,49 @@ func TestKillAndDrainInABatch(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The last unit of a batch may leave its transaction open: it goes on in it, and does not share a server again.
+func TestSurpriseAtTheEndOfABatch(t *testing.T) {
+	c := oddCompany(t, func(nc net.Conn, sql string) {
+		nc.Write(pgwire.AppendReadyForQuery(answer(sql)[:len(answer(sql))-6], pgwire.InBlock))
+	})
+	c.units = []step{{query("show odd 0")}, {query("show odd 1")}}
+	c.together(t)
+	for i := range c.units {
+		if got := c.clients[i].told(); len(got) != 4 || got[3].body[0] != "IT"[i] {
+			t.Errorf("client %d: %v", i, got)
+		}
+	}
+	if got := c.clients[1].play(step{query("rollback")}, whole); got[len(got)-1].body[0] != pgwire.Idle {
+		t.Errorf("rollback: %v", got)
+	}
+	if n := c.p.batches(t); n.surprises != 1 || n.batches != 1 || n.taken != 0 {
+		t.Errorf("counted %+v", n)
+	}
+	c.together(t)
+	for i := range c.units {
+		c.clients[i].told()
+	}
+	if n := c.p.batches(t); n.batches != 1 || n.alone[soloBarred] != 2 {
+		t.Errorf("afterwards counted %+v", n)
+	}
+}
+
+// A full table of shapes forgets those that are barred last.
+func TestBarredShapesAreKept(t *testing.T) {
+	var table shapes
+	for i := range maxShapes {
+		h := table.find(fmt.Appendf(nil, "select a%d", i))
+		h.recent, h.barred = true, i != 100
+	}
+	table.find([]byte("select another"))
+	kept := 0
+	for _, h := range table.byKey {
+		if h.barred {
+			kept++
+		}
+	}
+	if len(table.byKey) != maxShapes || kept != maxShapes-1 {
+		t.Errorf("%d shapes, of which %d are barred", len(table.byKey), kept)
+	}
+}
