@@ -1,13 +1,14 @@
 package health
 
 import (
+	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"time"
-
-	"github.com/jackc/pgproto3/v2"
 
 	"github.com/outrigger-proxy/outrigger/protocol/pgwire"
 )
@@ -44,43 +45,84 @@ const InsertPosition = `(select case when mod(lsn, segment) = 40 then lsn - 40 w
 
 // link is the connection to one server.
 type link struct {
-	conn     net.Conn
-	frontend *pgproto3.Frontend
+	conn net.Conn
+	in   *bufio.Reader
 }
 
-func newLink(conn net.Conn) *link {
-	return &link{conn: conn, frontend: pgproto3.NewFrontend(pgproto3.NewChunkReader(conn), conn)}
-}
+func newLink(conn net.Conn) *link { return &link{conn: conn, in: bufio.NewReader(conn)} }
 
-// row asks for one row of columns values, none of them NULL, within timeout.
+// maxAnswer bounds all that a server says to one question, in bytes.
+const maxAnswer = 64 << 10
+
+// row asks for one row of columns values, none of them NULL, within timeout. Nothing that a server says is trusted: pgproto3
+// panics on some of what is malformed.
 func (l *link) row(sql string, columns int, timeout time.Duration) (values []string, err error) {
 	if err := l.conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, err
 	}
-	if err := l.frontend.Send(&pgproto3.Query{String: sql}); err != nil {
+	if _, err := l.conn.Write(pgwire.AppendQuery(nil, sql)); err != nil {
 		return nil, err
 	}
 	var failure error
-	for {
-		m, err := l.frontend.Receive()
+	for room := maxAnswer; ; {
+		typ, body, err := l.message(&room)
 		if err != nil {
 			return nil, err
 		}
-		switch m := m.(type) {
-		case *pgproto3.DataRow:
-			values = values[:0]
-			for _, v := range m.Values {
-				values = append(values, string(v))
+		switch typ {
+		case pgwire.DataRow:
+			if values, err = parseRow(body); err != nil {
+				return nil, err
 			}
-		case *pgproto3.ErrorResponse:
-			failure = &pgwire.Error{Severity: m.Severity, Code: m.Code, Message: m.Message}
-		case *pgproto3.ReadyForQuery:
+		case pgwire.ErrorResponse:
+			failure = pgwire.ParseError(body)
+		case pgwire.ReadyForQuery:
 			if failure == nil && len(values) != columns {
 				failure = fmt.Errorf("%d columns instead of %d", len(values), columns)
 			}
 			return values, failure
 		}
 	}
+}
+
+// message reads one message, for which there must be room.
+func (l *link) message(room *int) (typ byte, body []byte, err error) {
+	var head [pgwire.HeaderLen]byte
+	if _, err := io.ReadFull(l.in, head[:]); err != nil {
+		return 0, nil, err
+	}
+	typ, size, ok := pgwire.Header(head[:])
+	if *room -= size; !ok || *room < 0 {
+		return 0, nil, fmt.Errorf("the answer is malformed, or has over %d bytes", maxAnswer)
+	}
+	body = make([]byte, size-pgwire.HeaderLen)
+	_, err = io.ReadFull(l.in, body)
+	return typ, body, err
+}
+
+// parseRow takes a DataRow apart; NULL is an empty string.
+func parseRow(b []byte) (values []string, err error) {
+	malformed := errors.New("malformed DataRow")
+	if len(b) < 2 {
+		return nil, malformed
+	}
+	columns := int(binary.BigEndian.Uint16(b))
+	b = b[2:]
+	for range columns {
+		if len(b) < 4 {
+			return nil, malformed
+		}
+		n := int(int32(binary.BigEndian.Uint32(b)))
+		b = b[4:]
+		if n == -1 {
+			n = 0
+		}
+		if n < 0 || n > len(b) {
+			return nil, malformed
+		}
+		values, b = append(values, string(b[:n])), b[n:]
+	}
+	return values, nil
 }
 
 // position asks for one position in the WAL.
