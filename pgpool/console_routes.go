@@ -114,7 +114,7 @@ func (p *Pooler) routed(q admin.RouteQuestion) (g *sharedGroup, user string, err
 	}
 	if g = p.groups[key]; g == nil {
 		g = &sharedGroup{key: key, up: p.upstreams[upstreamKey(d.Servers)], name: d.Name}
-		for range d.Servers {
+		for range g.up.count() { // a name may have several places
 			g.slots = append(g.slots, &slots{})
 		}
 		g.policy.Store(t.policy(database, key.user))

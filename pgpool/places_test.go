@@ -392,3 +392,25 @@ func TestPlacesAreVerifiedByName(t *testing.T) {
 		}
 	}
 }
+
+// atPlace says that the primary is at one of the places behind the second name.
+type atPlace struct{ alone }
+
+func (atPlace) Primary() (int, bool) { return 5, true }
+
+// EXPLAIN ROUTE for a database that nobody has used yet knows as many servers as there are places.
+func TestRouteToAPlaceIsExplained(t *testing.T) {
+	replicas, err := ParseURL("postgres://u@localhost:1/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replicas.Spread = true
+	p := start(t, 1, func(c *Config) {
+		c.Tuning.Databases = fallback(testServer(t, 0), replicas)
+		c.Roles = func([]Server) (Roles, error) { return atPlace{}, nil }
+	})
+	answer, err := p.Console().Route(admin.RouteQuestion{Database: "unused", SQL: "insert into t values (1)"})
+	if err != nil || answer.Side != "primary" {
+		t.Errorf("%+v, %v", answer, err)
+	}
+}
