@@ -40,3 +40,16 @@ func TestNothingLeaksWhileCodeIsUnknown(t *testing.T) {
 		t.Errorf("%d clients keep their server", n)
 	}
 }
+
+// What a server answers to a check or a look at the catalog may be anything.
+func TestOddRowsOfTheCatalogAreTaken(t *testing.T) {
+	for _, kind := range []string{"r", "s", "t", "d", "f", "u", "F", "R", "E", "v", "q", "?", ""} {
+		check := &findings{}
+		look := &findings{defaults: map[string]initial{}}
+		for _, null := range []bool{false, true} {
+			check.add(kind, "", "", null, nil)
+			look.add(kind, "", "", null, nil)
+		}
+		newCatalog(look)
+	}
+}

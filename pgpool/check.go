@@ -178,6 +178,9 @@ func (f *findings) add(kind, name, value string, null bool, known *catalog) {
 	case "l":
 		f.held |= traceListen
 	case "d":
+		if f.defaults == nil {
+			return // not asked for
+		}
 		f.defaults[strings.ToLower(name)] = initial{value, !null}
 	case "f", "u", "F", "R", "E":
 		if f.size += len(name) + len(value); f.size > maxCode {

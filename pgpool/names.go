@@ -65,7 +65,7 @@ func newNames(f *findings, hazards map[string]*traces) *knownNames {
 		case hazards[lastWord(low)] != nil || classify.WhyPrimary([]byte(name)) != "":
 			v = namesActs
 		default:
-			if fn.text[0] == 'v' {
+			if strings.HasPrefix(fn.text, "v") {
 				v = namesVolatile
 			}
 			readers[low] = append(readers[low], fn.name)
