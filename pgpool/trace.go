@@ -48,6 +48,9 @@ func (t *traces) any() bool { return t.kinds|t.releases != 0 }
 // client where it is.
 const maxTraceNames = 64
 
+// maxTraceName bounds the length of such a name, in bytes.
+const maxTraceName = 1024
+
 // add adds what other may have left.
 func (t *traces) add(other *traces) {
 	t.kinds |= other.kinds
@@ -70,6 +73,8 @@ func (t *traces) clone() traces {
 func (t *traces) name(name string) {
 	t.kinds |= traceSettings
 	switch {
+	case len(name) > maxTraceName:
+		t.kinds |= traceAnySetting | traceHidden
 	case slices.Contains(t.names, name):
 	case len(t.names) < maxTraceNames:
 		t.names = append(t.names, name)
@@ -125,7 +130,8 @@ func (k *catalog) isSetting(name string) bool {
 // put together from stands in its strings. Too much found costs a question; too little would leak.
 func tracesOf(text string, known *catalog) traces {
 	var t traces
-	for w := (words{text: text}); w.next(); {
+	left := 4*len(text) + 64<<10
+	for w := (words{text: text, left: &left}); w.next(); {
 		switch w.word {
 		case "set_config":
 			w.setConfig(&t)
@@ -173,6 +179,9 @@ func tracesOf(text string, known *catalog) traces {
 			}
 		}
 	}
+	if left < 0 {
+		t.kinds |= traceSettings | traceAnySetting | traceHidden
+	}
 	return t
 }
 
@@ -185,6 +194,36 @@ type words struct {
 	first string // the first of the text
 	// defines: a statement in the text begins with a word that changes the catalog, or may run one that does.
 	defines bool
+	// left is how many bytes may still be looked at ahead of the word, so that the time for a text grows with its length and
+	// no faster; nil is no limit.
+	left *int
+}
+
+// spend takes n bytes off what may be looked at ahead, and tells whether that is allowed.
+func (w *words) spend(n int) bool {
+	if w.left == nil {
+		return true
+	}
+	*w.left -= n
+	return *w.left >= 0
+}
+
+// dotted returns the name that begins with the word, with what follows behind dots, and goes there.
+func (w *words) dotted() string {
+	if w.pos >= len(w.text) || w.text[w.pos] != '.' {
+		return w.word
+	}
+	var name strings.Builder
+	name.WriteString(w.word)
+	for w.pos < len(w.text) && w.text[w.pos] == '.' {
+		from := w.pos
+		if w.next(); !w.spend(w.pos - from) {
+			break
+		}
+		name.WriteByte('.')
+		name.WriteString(w.word)
+	}
+	return name.String()
 }
 
 func (w *words) next() bool {
@@ -221,8 +260,10 @@ func (w *words) peek() (between, word string) {
 
 // nextCode goes to the next word that is not in a comment, and returns what stands before it.
 func (w *words) nextCode() (between string) {
-	for {
+	for w.spend(0) {
 		rest := strings.TrimLeft(w.text[w.pos:], " \t\r\n")
+		start := len(w.text) - len(rest)
+		w.spend(start - w.pos)
 		end := ""
 		switch {
 		case strings.HasPrefix(rest, "--"):
@@ -230,14 +271,19 @@ func (w *words) nextCode() (between string) {
 		case strings.HasPrefix(rest, "/*"):
 			end = "*/"
 		}
-		n := strings.Index(rest, end)
-		if end == "" || n < 0 {
-			start := len(w.text) - len(rest)
-			w.next()
-			return w.text[start:w.start]
+		if end != "" {
+			if n := strings.Index(rest, end); n >= 0 {
+				w.pos = start + n + len(end)
+				w.spend(n + 16)
+				continue
+			}
+			w.spend(len(rest))
 		}
-		w.pos = len(w.text) - len(rest) + n + len(end)
+		w.next()
+		w.spend(w.pos - start)
+		return w.text[start:w.start]
 	}
+	return ""
 }
 
 // set looks at what follows SET: a name and = or TO. UPDATE … SET looks the same, but its columns are no settings.
@@ -278,11 +324,7 @@ func (w *words) set(t *traces, known *catalog) {
 		t.name("xmloption")
 		return
 	}
-	name := ahead.word
-	for ahead.pos < len(ahead.text) && ahead.text[ahead.pos] == '.' {
-		ahead.next()
-		name += "." + ahead.word
-	}
+	name := ahead.dotted()
 	_, quoted := strings.CutPrefix(ahead.text[ahead.pos:], `"`)
 	if quoted {
 		ahead.pos++
@@ -296,11 +338,7 @@ func (w *words) set(t *traces, known *catalog) {
 func (w *words) reset(t *traces, known *catalog) {
 	ahead := *w
 	ahead.next()
-	name := ahead.word
-	for ahead.pos < len(ahead.text) && ahead.text[ahead.pos] == '.' {
-		ahead.next()
-		name += "." + ahead.word
-	}
+	name := ahead.dotted()
 	switch {
 	case name == "all":
 		t.kinds |= traceSettings | traceAnySetting
@@ -319,7 +357,12 @@ func (w *words) setConfig(t *traces) {
 	if rest == "" || !strings.ContainsRune("(/-\"", rune(rest[0])) {
 		return // no call: the name of a column, say
 	}
-	args := callArguments(rest)
+	var args []string
+	if w.spend(0) {
+		var seen int
+		args, seen = callArguments(rest)
+		w.spend(seen)
+	}
 	if len(args) < 3 {
 		t.kinds |= traceSettings | traceAnySetting | traceHidden
 		return
@@ -381,11 +424,12 @@ func (w *words) dynamic() bool {
 	return !strings.Contains(between, "'")
 }
 
-// callArguments splits the arguments of a call, which begin at the parenthesis. It returns nothing for what is cut off.
-func callArguments(s string) (args []string) {
+// callArguments splits the arguments of a call, which begin at the parenthesis. It returns nothing for what is cut off, and
+// how much it has looked at.
+func callArguments(s string) (args []string, seen int) {
 	open := strings.IndexByte(s, '(')
 	if open < 0 || strings.TrimSpace(s[:open]) != "" {
-		return nil
+		return nil, len(s)
 	}
 	depth, quoted, from := 0, false, open+1
 	for i := open; i < len(s); i++ {
@@ -397,12 +441,12 @@ func callArguments(s string) (args []string) {
 			depth++
 		case c == ')':
 			if depth--; depth == 0 {
-				return append(args, strings.TrimSpace(s[from:i]))
+				return append(args, strings.TrimSpace(s[from:i])), i
 			}
 		case c == ',' && depth == 1:
 			args = append(args, strings.TrimSpace(s[from:i]))
 			from = i + 1
 		}
 	}
-	return nil
+	return nil, len(s)
 }

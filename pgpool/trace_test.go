@@ -1,8 +1,11 @@
 package pgpool
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestTracesOf(t *testing.T) {
@@ -58,6 +61,43 @@ func TestTracesOf(t *testing.T) {
 		got := tracesOf(tc.text, known)
 		if got.kinds != tc.kinds || !slices.Equal(got.names, tc.names) || got.releases != tc.releases {
 			t.Errorf("%q: kinds %b, names %q, releases %b; want %b, %q, %b", tc.text, got.kinds, got.names, got.releases, tc.kinds, tc.names, tc.releases)
+		}
+	}
+}
+
+// A text may have megabytes and is looked through on the event loop: the time grows with its length and no faster. Of one
+// that would take longer, anything is assumed.
+func TestTracesTakeLinearTime(t *testing.T) {
+	const size = 256 << 10
+	var names strings.Builder
+	for i := 0; names.Len() < size; i++ {
+		fmt.Fprintf(&names, "set a%d to 1;", i)
+	}
+	for _, tc := range []struct {
+		text  string
+		gives traceKinds
+	}{
+		{strings.Repeat("--set\n", size/6), traceHidden},
+		{strings.Repeat("--set\n", 1000) + strings.Repeat("a", size), traceHidden},
+		{strings.Repeat("/*set*/", size/7), 0},
+		{strings.Repeat("set/*", size/5), traceHidden},
+		{strings.Repeat("set_config(", size/11), traceHidden},
+		{strings.Repeat("set_config('", size/12), traceHidden},
+		{"SET " + strings.Repeat("a.", size/2) + "a TO 1", traceHidden},
+		{"RESET " + strings.Repeat("a.", size/2) + "a", traceHidden},
+		{strings.Repeat("set ", size/4), 0},
+		{strings.Repeat("set session ", size/12), 0},
+		{strings.Repeat("reset ", size/6), traceSettings},
+		{strings.Repeat("execute format ((", size/17), traceAll},
+		{names.String(), traceSettings},
+	} {
+		begin := time.Now()
+		got := tracesOf("select 1; listen x; "+tc.text, &catalog{})
+		if got.kinds&tc.gives != tc.gives || got.kinds&traceListen == 0 || tc.gives == 0 && got.kinds != traceListen {
+			t.Errorf("%.40q…: kinds %b, want %b", tc.text, got.kinds, tc.gives)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("%.40q…: %d bytes took %v", tc.text, len(tc.text), took)
 		}
 	}
 }
