@@ -42,17 +42,16 @@ type settings struct {
 
 // newSettings sorts list and keeps the last of equal names.
 func newSettings(list []setting) *settings {
-	var kept []setting
-	for i := len(list) - 1; i >= 0; i-- {
-		list[i].name = strings.ToLower(list[i].name)
-		if !slices.ContainsFunc(kept, func(s setting) bool { return s.name == list[i].name }) {
-			kept = append(kept, list[i])
-		}
-	}
-	if len(kept) == 0 {
+	if len(list) == 0 {
 		return nil
 	}
-	slices.SortFunc(kept, func(a, b setting) int { return strings.Compare(a.name, b.name) })
+	for i := range list {
+		list[i].name = strings.ToLower(list[i].name)
+	}
+	kept := slices.Clone(list)
+	slices.Reverse(kept)
+	slices.SortStableFunc(kept, func(a, b setting) int { return strings.Compare(a.name, b.name) })
+	kept = slices.CompactFunc(kept, func(a, b setting) bool { return a.name == b.name })
 	var key strings.Builder
 	for _, s := range kept {
 		key.WriteString(s.name)
@@ -104,12 +103,19 @@ func (s *settings) all() []setting {
 
 // find returns the setting called name.
 func (s *settings) find(name string) (setting, bool) {
-	for _, v := range s.all() {
-		if strings.EqualFold(v.name, name) {
-			return v, true
+	list, lower := s.all(), strings.ToLower(name)
+	low, high := 0, len(list)
+	for low < high { // not slices.BinarySearchFunc: name would escape, and SHOW allocate
+		if middle := (low + high) / 2; list[middle].name < lower {
+			low = middle + 1
+		} else {
+			high = middle
 		}
 	}
-	return setting{}, false
+	if low == len(list) || list[low].name != lower {
+		return setting{}, false
+	}
+	return list[low], true
 }
 
 // equal tells whether two sessions have the same settings.
