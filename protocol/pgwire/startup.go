@@ -147,6 +147,7 @@ func ParseStartup(body []byte) (Startup, error) {
 // the last byte of the packet.
 func parseStartupParams(version uint32, b []byte) (Startup, error) {
 	s := Startup{Kind: KindStartup, Version: version}
+	at := make(map[string]int) // where a name is in its list
 	for {
 		name, rest, ok := cutString(b)
 		if !ok {
@@ -164,9 +165,9 @@ func parseStartupParams(version uint32, b []byte) (Startup, error) {
 		}
 		b = rest
 		if strings.HasPrefix(name, "_pq_.") {
-			s.ProtocolOptions = setParam(s.ProtocolOptions, name, value)
+			s.ProtocolOptions = setParam(s.ProtocolOptions, at, name, value)
 		} else {
-			s.Params = setParam(s.Params, name, value)
+			s.Params = setParam(s.Params, at, name, value)
 		}
 	}
 	if s.User() == "" {
@@ -175,13 +176,12 @@ func parseStartupParams(version uint32, b []byte) (Startup, error) {
 	return s, nil
 }
 
-func setParam(list []Param, name, value string) []Param {
-	for i := range list {
-		if list[i].Name == name {
-			list[i].Value = value
-			return list
-		}
+func setParam(list []Param, at map[string]int, name, value string) []Param {
+	if i, twice := at[name]; twice {
+		list[i].Value = value
+		return list
 	}
+	at[name] = len(list)
 	return append(list, Param{name, value})
 }
 

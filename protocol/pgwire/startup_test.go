@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 func startupPacket(code uint32, rest string) []byte {
@@ -252,4 +254,24 @@ func FuzzParseStartup(f *testing.F) {
 			t.Fatalf("%+v came back as %+v, %v", s, again, err)
 		}
 	})
+}
+
+// Who has not logged in yet makes nobody wait with many parameters. The last of equal ones counts.
+func TestManyStartupParametersTakeLinearTime(t *testing.T) {
+	const n = 100_000
+	body := []byte("user\x00u\x00")
+	for range 2 {
+		for i := range n {
+			body = fmt.Appendf(body, "a%d\x00%d\x00", i, len(body))
+		}
+	}
+	body = append(body, "a7\x00last\x00\x00"...)
+	begin := time.Now()
+	s, err := parseStartupParams(Version30, body)
+	if err != nil || len(s.Params) != n+1 || s.Get("a7") != "last" {
+		t.Errorf("%d parameters, %v", len(s.Params), err)
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("%d parameters took %v", n, took)
+	}
 }
