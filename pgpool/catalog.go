@@ -221,31 +221,8 @@ func newCatalog(f *findings) *catalog {
 		serializable: f.defaults["default_transaction_isolation"].value == serializable}
 	if f.before != nil && f.before.print != "" && f.before.print == f.print {
 		k.hazards, k.partial, k.names = f.before.hazards, f.before.partial, f.before.names
-	}
-	note := func(name, text string) bool {
-		t := tracesOf(text, k)
-		t.kinds &^= traceCatalog
-		t.releases = 0
-		if t.kinds == 0 {
-			return false
-		}
-		for w := (words{text: name}); w.next(); { // of a name that is quoted, any word
-			name = w.word
-		}
-		old := k.hazards[name]
-		if old == nil {
-			old = &traces{}
-			k.hazards[name] = old
-		}
-		kinds, names := old.kinds, len(old.names)
-		old.add(&t)
-		return old.kinds != kinds || len(old.names) != names
-	}
-	for more := true; more; {
-		more = false
-		for _, fn := range f.code {
-			more = note(fn.name, fn.text) || more
-		}
+	} else {
+		k.findHazards(f.code)
 	}
 	for _, t := range k.hazards {
 		k.every.add(t)
@@ -254,4 +231,64 @@ func newCatalog(f *findings) *catalog {
 		k.names = newNames(f, k.hazards)
 	}
 	return k
+}
+
+// coded is a function with what its own text may leave, and those of the others whose names stand in it.
+type coded struct {
+	name  string
+	own   traces
+	calls []string
+}
+
+// findHazards fills in what the functions leave. A text is read once, however long the chains of calls are.
+func (k *catalog) findHazards(code []function) {
+	known := make(map[string]bool, len(code))
+	for _, fn := range code {
+		known[lastWord(fn.name)] = true
+	}
+	all, todo, waits := make([]coded, len(code)), make([]int, len(code)), make([]bool, len(code))
+	callers := make(map[string][]int)
+	for i, fn := range code {
+		all[i] = coded{name: lastWord(fn.name), own: tracesOf(fn.text, k)}
+		seen := make(map[string]bool)
+		for w := (words{text: fn.text}); w.next(); {
+			if known[w.word] && !seen[w.word] {
+				seen[w.word] = true
+				all[i].calls = append(all[i].calls, w.word)
+				callers[w.word] = append(callers[w.word], i)
+			}
+		}
+		todo[len(code)-1-i], waits[i] = i, true
+	}
+	for len(todo) > 0 {
+		i := todo[len(todo)-1]
+		todo, waits[i] = todo[:len(todo)-1], false
+		fn := &all[i]
+		t := fn.own.clone()
+		for _, callee := range fn.calls {
+			if h := k.hazards[callee]; h != nil {
+				t.add(h)
+			}
+		}
+		t.kinds &^= traceCatalog
+		t.releases = 0
+		if t.kinds == 0 {
+			continue
+		}
+		old := k.hazards[fn.name]
+		if old == nil {
+			old = &traces{}
+			k.hazards[fn.name] = old
+		}
+		kinds, names, resets, inValues := old.kinds, len(old.names), old.resets, old.inValues
+		old.add(&t)
+		if old.kinds == kinds && len(old.names) == names && old.resets == resets && old.inValues == inValues {
+			continue
+		}
+		for _, caller := range callers[fn.name] {
+			if !waits[caller] {
+				todo, waits[caller] = append(todo, caller), true
+			}
+		}
+	}
 }

@@ -73,25 +73,46 @@ func newNames(f *findings, hazards map[string]*traces) *knownNames {
 		worsen(n.functions, fn.name, v)
 	}
 	// A function that is not volatile cannot write by itself, but call what does, and any can call what has another effect.
-	for more := true; more; {
-		more = false
-		for _, code := range f.code {
-			keys := readers[code.name]
-			if len(keys) == 0 {
-				continue
-			}
-			calls := n.calls(code.text)
-			kept := keys[:0]
-			for _, key := range keys {
-				if volatile := n.functions[key] == namesVolatile; calls > namesServer || calls > namesRead && !volatile {
-					worsen(n.functions, key, namesActs)
-					more = true
-				} else {
-					kept = append(kept, key)
-				}
-			}
-			readers[code.name] = kept
+	type reader struct {
+		name  string
+		own   verdict  // the worst built-in function that it calls
+		calls []string // others
+	}
+	var all []reader
+	var todo []int
+	callers := make(map[string][]int)
+	for _, code := range f.code {
+		if len(readers[code.name]) == 0 {
+			continue
 		}
+		own, calls := n.calls(code.text)
+		for _, name := range calls {
+			callers[name] = append(callers[name], len(all))
+		}
+		todo = append(todo, len(all))
+		all = append(all, reader{code.name, own, calls})
+	}
+	for len(todo) > 0 {
+		code := &all[todo[len(todo)-1]]
+		todo = todo[:len(todo)-1]
+		keys := readers[code.name]
+		if len(keys) == 0 {
+			continue
+		}
+		calls := code.own
+		for _, name := range code.calls {
+			calls = max(calls, n.functions[name])
+		}
+		kept := keys[:0]
+		for _, key := range keys {
+			if volatile := n.functions[key] == namesVolatile; calls > namesServer || calls > namesRead && !volatile {
+				worsen(n.functions, key, namesActs)
+				todo = append(todo, callers[unqualified(key)]...)
+			} else {
+				kept = append(kept, key)
+			}
+		}
+		readers[code.name] = kept
 	}
 	for key, v := range n.functions {
 		n.shadows = n.shadows || v != namesRead && classify.OnlyReads([]byte(key))
@@ -137,15 +158,19 @@ func lastWord(name string) string {
 	return name
 }
 
-// calls returns the worst that the source of a function calls: for one that is not volatile, anything but reading is not to
-// run on a replica.
-func (n *knownNames) calls(source string) verdict {
-	worst := namesRead
+// calls returns the worst built-in function that the source of a function calls, and which of the others: for one that is
+// not volatile, anything but reading is not to run on a replica.
+func (n *knownNames) calls(source string) (worst verdict, others []string) {
+	worst = namesRead
+	seen := make(map[string]bool)
 	for w := (words{text: source}); w.next(); {
 		if !strings.HasPrefix(strings.TrimLeft(source[w.pos:], "\" \t\r\n"), "(") {
 			continue
 		}
-		worst = max(worst, n.functions[w.word])
+		if _, known := n.functions[w.word]; known && !seen[w.word] {
+			seen[w.word] = true
+			others = append(others, w.word)
+		}
 		if name := []byte(w.word); !classify.OnlyReads(name) && classify.WhyPrimary(name) != "" {
 			if classify.Tells(name) {
 				worst = max(worst, namesTells)
@@ -154,7 +179,7 @@ func (n *knownNames) calls(source string) verdict {
 			}
 		}
 	}
-	return worst
+	return worst, others
 }
 
 // hides tells whether what a view runs or reads is not to be run or read on a replica.
