@@ -18,10 +18,14 @@ import (
 // maxStarts bounds the lists remembered of a group.
 const maxStarts = 256
 
+// maxTrials bounds the lists of a group that are tried at the same time: the limits of the pools do not hold for trials.
+const maxTrials = 4
+
 // starts are the lists that were tried.
 type starts struct {
 	mu    sync.Mutex
 	tried map[string]*trial // under mu, by key of the settings
+	room  chan struct{}     // under mu until it is made: has room for maxTrials
 }
 
 // trial is one of them. reported and err are constant once done is closed.
@@ -77,6 +81,9 @@ func (s *starts) find(key string) (t *trial, first bool) {
 	if t := s.tried[key]; t != nil {
 		return t, false
 	}
+	if s.room == nil {
+		s.room = make(chan struct{}, maxTrials)
+	}
 	if s.tried == nil || len(s.tried) >= maxStarts {
 		s.tried = make(map[string]*trial)
 	}
@@ -96,6 +103,13 @@ func (p *Pooler) try(ctx context.Context, g *sharedGroup, set *settings, t *tria
 	defer close(t.done)
 	ctx, cancel := context.WithTimeout(ctx, p.tuning.Load().ServerConnect)
 	defer cancel()
+	select {
+	case g.starts.room <- struct{}{}:
+		defer func() { <-g.starts.room }()
+	case <-ctx.Done():
+		g.starts.forget(set.key)
+		return
+	}
 	var params []pgwire.Param
 	for _, v := range set.all() {
 		params = append(params, pgwire.Param{Name: v.name, Value: v.value})

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"net/url"
+	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -75,5 +78,57 @@ func TestTrialsAreBounded(t *testing.T) {
 	}
 	if len(s.tried) > maxStarts {
 		t.Errorf("%d lists are remembered", len(s.tried))
+	}
+}
+
+// Clients with start-up parameters of their own do not open any number of connections beyond the limits of the pools.
+func TestFewTrialsRunAtTheSameTime(t *testing.T) {
+	const lists = 20
+	p := start(t, 1, nil)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan net.Conn, lists)
+	go func() {
+		defer close(accepted)
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- nc
+		}
+	}()
+	silent := testServer(t, 0)
+	silent.Addr = ln.Addr().String()
+	g := &sharedGroup{up: newUpstream(alone{}, []Server{silent})}
+	var trials sync.WaitGroup
+	for i := range lists {
+		set := newSettings([]setting{{name: "a.b", value: strconv.Itoa(i)}})
+		trial, _ := g.starts.find(set.key)
+		trials.Go(func() { p.try(context.Background(), g, set, trial) })
+	}
+	var open []net.Conn
+	for range lists {
+		open = append(open, <-accepted)
+		if len(open) == maxTrials {
+			if n := len(accepted); n > 0 {
+				t.Errorf("%d more trials than %d run", n, maxTrials)
+			}
+			open[0].Close()
+			open = open[1:]
+		}
+	}
+	for _, nc := range open {
+		nc.Close()
+	}
+	trials.Wait()
+	ln.Close()
+	for range accepted {
+		t.Error("more trials than lists")
+	}
+	if len(g.starts.tried) > 0 {
+		t.Errorf("%d lists are remembered that no server has seen", len(g.starts.tried))
 	}
 }
