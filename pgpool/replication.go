@@ -116,10 +116,12 @@ func (r *relay) run(ctx context.Context, limit int64) error {
 	var up sync.WaitGroup
 	up.Go(func() {
 		_, upwards = relayMessages(r.server, r.client, limit)
-		r.server.SetDeadline(past) // nobody is left to hear what it says
+		r.server.SetDeadline(past)                            // nobody is left to hear what it says
+		r.client.SetWriteDeadline(time.Now().Add(lingerTime)) // nor perhaps to read what it has said
 	})
 	whole, err := relayMessages(r.client, r.server, pgwire.MaxFrame)
 	r.client.SetReadDeadline(past)
+	r.server.SetWriteDeadline(past) // it may have ended only what it says, and read nothing
 	up.Wait()
 	tooLarge, refused := errors.AsType[*pgwire.Error](upwards)
 	switch {

@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -262,6 +265,43 @@ func TestReplicationEnds(t *testing.T) {
 			t.Errorf("replication=maybe: %v", err)
 		}
 	})
+}
+
+// mute is a connection whose other side has ended what it says, and reads nothing.
+type mute struct {
+	net.Conn
+	ended chan struct{}
+}
+
+func (m mute) Read([]byte) (int, error) {
+	<-m.ended
+	return 0, io.EOF
+}
+
+// A side that has ended what it says, but reads nothing, does not hold the other's connection.
+func TestRelayEndsWhenNobodyReads(t *testing.T) {
+	for _, who := range []string{"client", "server"} {
+		t.Run(who, func(t *testing.T) {
+			silent, _ := net.Pipe()
+			speaker, ours := net.Pipe()
+			defer silent.Close()
+			defer speaker.Close()
+			ended := mute{silent, make(chan struct{})}
+			r := &relay{client: ended, server: ours}
+			if who == "server" {
+				r = &relay{client: ours, server: ended}
+			}
+			done := make(chan error, 1)
+			go func() { done <- r.run(context.Background(), pgwire.MaxFrame) }()
+			speaker.Write(pgwire.AppendQuery(nil, "select 1")) // returns when the relay has it
+			close(ended.ended)
+			select {
+			case <-done:
+			case <-time.After(deadline):
+				t.Error("it goes on for ever")
+			}
+		})
+	}
 }
 
 func FuzzFraming(f *testing.F) {
