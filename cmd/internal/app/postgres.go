@@ -316,14 +316,7 @@ func (s poolerSource) PoolStats() ops.PoolStats {
 	stats := ops.PoolStats{MaxClients: s.maxClients(), Clients: s.pooler.ClientCount() - state.LoginClients, Logins: state.LoginClients,
 		Pinned: len(console.Pins()), AcceptFailures: s.pooler.AcceptFailures(), Servers: upstreams(s.pooler.Watchers())}
 	addStandings(stats.Servers, console.Replicas())
-	for _, p := range console.Pools() {
-		stats.Pools = append(stats.Pools, ops.Pool{
-			Database: p.Database, User: p.User, Server: p.Server, Role: p.Role,
-			ClientsActive: p.ClientsActive, ClientsWaiting: p.ClientsWaiting,
-			ServersActive: p.ServersActive, ServersIdle: p.ServersIdle, ServersLogin: p.ServersLogin,
-			MaxWait: p.MaxWait,
-		})
-	}
+	stats.Pools = pools(console.Pools())
 	for _, d := range console.Stats() {
 		stats.Databases = append(stats.Databases, ops.Database{
 			Name: d.Database, Assignments: d.Total.ServerAssignments, Transactions: d.Total.Xacts, Queries: d.Total.Queries,
@@ -338,4 +331,26 @@ func (s poolerSource) PoolStats() ops.PoolStats {
 		stats.Batches = append(stats.Batches, ops.Batch{Database: b.Database, What: b.What, Reason: b.Reason, Count: b.Count})
 	}
 	return stats
+}
+
+// pools adds up rows with the same labels: a server may be listed twice, as one of primary_url's hosts and in replica_urls,
+// and Prometheus would show no metrics at all.
+func pools(rows []admin.Pool) (all []ops.Pool) {
+	at := make(map[[4]string]int)
+	for _, p := range rows {
+		labels := [4]string{p.Database, p.User, p.Server, p.Role}
+		i, again := at[labels]
+		if !again {
+			i, at[labels] = len(all), len(all)
+			all = append(all, ops.Pool{Database: p.Database, User: p.User, Server: p.Server, Role: p.Role})
+		}
+		sum := &all[i]
+		sum.ClientsActive += p.ClientsActive
+		sum.ClientsWaiting += p.ClientsWaiting
+		sum.ServersActive += p.ServersActive
+		sum.ServersIdle += p.ServersIdle
+		sum.ServersLogin += p.ServersLogin
+		sum.MaxWait = max(sum.MaxWait, p.MaxWait)
+	}
+	return all
 }

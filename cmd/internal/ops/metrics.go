@@ -1,6 +1,10 @@
 package ops
 
 import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -143,12 +147,24 @@ func (f family[T]) describe(ch chan<- *prometheus.Desc) {
 
 func (f family[T]) collect(ch chan<- prometheus.Metric, snapshot T, labels ...string) {
 	for i, row := range f.rows {
-		values := labels
+		values := make([]string, 0, len(labels)+1)
+		for _, l := range labels {
+			values = append(values, printable(l))
+		}
 		if row.state != "" {
-			values = append(append([]string{}, labels...), row.state)
+			values = append(values, row.state)
 		}
 		ch <- prometheus.MustNewConstMetric(f.descs[i], row.kind, row.value(snapshot), values...)
 	}
+}
+
+// printable is a name as a label. Those of databases and users come from clients and are in any encoding; Prometheus takes
+// UTF-8 alone, and would show no metrics at all. No two names become the same.
+func printable(name string) string {
+	if utf8.ValidString(name) && !strings.HasPrefix(name, `"`) {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 // collector turns snapshots of the halves into metrics when it is scraped.

@@ -112,6 +112,17 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// Names come from clients, in any encoding.
+func TestMetricsOfOddNames(t *testing.T) {
+	h := half{pool: PoolStats{Pools: []Pool{{Database: "d\xff", User: "u\xe9", Server: "s:1", Role: "primary"}},
+		Databases: []Database{{Name: "d\xff", Queries: 7}, {Name: "d\xfe"}, {Name: `"d\xff"`}}, Routes: []Route{{Database: "d\xff", Side: "replica", Reason: "read"}}}}
+	w := httptest.NewRecorder()
+	New(Config{Version: "v1", Logger: slog.New(slog.DiscardHandler)}, &Sources{Pooler: h}).handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if want := `outrigger_database_queries_total{database="\"d\\xff\""} 7`; w.Code != 200 || !strings.Contains(w.Body.String(), want+"\n") {
+		t.Fatalf("code %d: %s", w.Code, w.Body)
+	}
+}
+
 // Rows of one name have to agree on everything but the state, and counters end in _total: scrapers rely on both.
 func TestMetricTables(t *testing.T) {
 	type row struct {
