@@ -24,6 +24,7 @@ type judge struct {
 	systemID uint64 // 0: not known yet
 	timeline uint32 // of the last primary
 	primary  int    // the last one
+	follows  []bool // by server: it was last seen as a replica on timeline
 }
 
 // pass sets Fence of all servers, and returns whether one of them is the primary: the one of the cluster that is up, not in
@@ -38,6 +39,7 @@ func (j *judge) pass(servers []Server) (ok bool) {
 			assumed = servers[0].refused
 		}
 	}
+	j.promoted(servers)
 	best := -1
 	for i := range servers {
 		s := &servers[i]
@@ -78,7 +80,23 @@ func (j *judge) pass(servers []Server) (ok bool) {
 			s.Fence = OtherTimeline
 		}
 	}
+	for i, s := range servers {
+		j.follows[i] = s.Up && s.Role == RoleReplica && s.Fence == NotFenced && s.Timeline == j.timeline
+	}
 	return best >= 0 || assumed
+}
+
+// promoted looks for replicas that followed the primary and now are on a later timeline: somebody was promoted, whether we
+// can see who or not. The primary of before is an old one from then on, also if it is the only one that answers.
+func (j *judge) promoted(servers []Server) {
+	if j.follows == nil {
+		j.follows = make([]bool, len(servers))
+	}
+	for i, s := range servers {
+		if j.follows[i] && s.Up && s.Role == RoleReplica && s.SystemID == j.systemID {
+			j.timeline = max(j.timeline, s.Timeline)
+		}
+	}
 }
 
 // identify returns which server says what the cluster is, or -1: the first primary, or else the first that is up. None says

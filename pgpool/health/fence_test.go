@@ -47,6 +47,15 @@ func TestJudge(t *testing.T) {
 			{"begun without a primary", []Server{r(2), down, r(2), r(1)}, 0, !ok, []Fence{none, none, none, OtherTimeline}},
 			{"a stranger as primary", []Server{r(2), up(RolePrimary, 2, 5), r(2), r(1)}, 0, !ok, []Fence{none, OtherCluster, none, OtherTimeline}},
 		},
+		{
+			{"all follow", []Server{p(1), r(1), r(1)}, 0, ok, []Fence{none, none, none}},
+			{"one was promoted where we cannot see it", []Server{down, down, r(2)}, 0, !ok, []Fence{none, none, none}},
+			{"the old primary is seen first", []Server{p(1), down, r(2)}, 0, !ok, []Fence{OldPrimary, none, none}},
+			{"and stays alone", []Server{p(1), down, down}, 0, !ok, []Fence{OldPrimary, none, none}},
+			{"then the new one", []Server{p(1), p(2), r(2)}, 1, ok, []Fence{OldPrimary, none, none}},
+			{"a replica that has gone its own way", []Server{r(2), p(2), r(1)}, 1, ok, []Fence{none, none, OtherTimeline}},
+			{"and on", []Server{r(2), p(2), r(4)}, 1, ok, []Fence{none, none, OtherTimeline}},
+		},
 		{{"strangers from the beginning", []Server{up(RoleReplica, 1, 8), p(1)}, 1, ok, []Fence{OtherCluster, none}}},
 		{{"vacant places say nothing", []Server{p(1), vacant}, 0, ok, []Fence{none, none}}},
 		{
