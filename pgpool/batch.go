@@ -320,10 +320,14 @@ func (s *server) next() {
 func (s *server) nextSeat() *rider {
 	r := &s.riders[s.seated]
 	s.seated++
+	s.uncountRider(r)
+	return r
+}
+
+func (s *server) uncountRider(r *rider) {
 	if r.counted {
 		s.pool.standing.busy.Add(-1)
 	}
-	return r
 }
 
 // surprise is called when a unit has left more than its answer: those behind it may have run in a transaction of its
@@ -345,10 +349,14 @@ func (s *server) bar(c *client) {
 		serverAttrs(s.pool, s, errSurprise)...)
 }
 
-// disperse takes those behind the head off the server. What it has been sent of theirs it answers for nobody.
+// disperse takes those behind the head off the server, the last first: each goes to the head of its queue. What the server
+// has been sent of theirs it answers for nobody.
 func (s *server) disperse() {
 	for s.full() {
-		r := s.nextSeat()
+		last := len(s.riders) - 1
+		r := &s.riders[last]
+		s.riders = s.riders[:last]
+		s.uncountRider(r)
 		c := r.client
 		if r.client = nil; c == nil {
 			continue
@@ -356,7 +364,9 @@ func (s *server) disperse() {
 		c.seat, c.server = seatNone, nil
 		s.pool.group.batched.taken++
 		if !c.closing {
-			c.repeat(r.unit, c.reread())
+			if c.repeat(r.unit, c.reread()); c.pool != nil {
+				c.pool.waiting.prefer(c)
+			}
 		}
 	}
 }
@@ -408,14 +418,18 @@ func (w *worker) lookSoon() {
 	}
 }
 
-// lookAtBatches takes those off who have waited too long behind another's unit, and has waiting clients looked at.
+// lookAtBatches takes those off who have waited too long behind another's unit, ends what runs long for who has left, and
+// has waiting clients looked at.
 func (w *worker) lookAtBatches() {
 	for i := 0; i < len(w.batches); {
 		s := w.batches[i]
-		if s.full() && w.loop.Now().Sub(s.since) > patienceOfRiders {
+		if w.loop.Now().Sub(s.since) > patienceOfRiders && !s.conn.Closing() {
 			s.disperse()
+			if s.orphan && s.owed.n > 0 && s.cancels == 0 { // it runs on for nobody
+				w.pooler.cancelServer(s, func() {})
+			}
 		}
-		if s.full() {
+		if len(s.riders) > 0 && s.owed.n > 0 && !s.conn.Closing() {
 			i++
 			continue
 		}
@@ -433,7 +447,7 @@ func (w *worker) lookAtBatches() {
 	w.gathering = w.gathering[:0]
 }
 
-// unwatch is for a server that nobody rides on.
+// unwatch is for a server whose batch is over.
 func (w *worker) unwatch(s *server) {
 	if s.watched {
 		s.watched = false

@@ -182,6 +182,7 @@ func (s *server) settle() {
 		}
 		c.seat, c.waits = seatNone, true // what it has sent meanwhile goes on
 	}
+	s.riders, s.seated = s.riders[:0], 0
 	if s.fatal || s.conn.Closing() || s.cancels > 0 || s.learning {
 		return
 	}

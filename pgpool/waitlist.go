@@ -107,6 +107,17 @@ func (l *waitList) remove(c *client) {
 	}
 }
 
+// prefer takes c, who came last, to the head of its user's line: it has waited before.
+func (l *waitList) prefer(c *client) {
+	q := l.lines[c.user.Value()]
+	if q.head == c {
+		return
+	}
+	q.tail, c.prev.next = c.prev, nil
+	c.prev, c.next = nil, q.head
+	q.head.prev, q.head = c, c
+}
+
 // longest is for how long the client that came first has waited.
 func (l *waitList) longest(now time.Time) time.Duration {
 	var longest time.Duration
