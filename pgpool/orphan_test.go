@@ -124,3 +124,26 @@ func TestUsersWaitInTurn(t *testing.T) {
 		t.Error("lines are left")
 	}
 }
+
+func TestWhoHasWaitedComesFirst(t *testing.T) {
+	list := waitList{load: new(atomic.Int32)}
+	var all []*client
+	for _, name := range []string{"later", "other", "later", "alone"} {
+		all = append(all, &client{user: unique.Make(name)})
+		list.push(all[len(all)-1])
+	}
+	preferred := []*client{{user: unique.Make("later")}, {user: unique.Make("later")}, {user: unique.Make("first")}}
+	for _, c := range preferred {
+		list.push(c)
+		list.prefer(c)
+	}
+	want := []*client{preferred[1], all[1], all[3], preferred[2], preferred[0], all[0], all[2]}
+	for i, c := range want {
+		if got := list.pop(); got != c {
+			t.Errorf("the %dth is another", i)
+		}
+	}
+	if list.n != 0 || len(list.lines) != 0 {
+		t.Errorf("%d are left", list.n)
+	}
+}
