@@ -14,6 +14,7 @@ func TestWhatHasAServerToItself(t *testing.T) {
 		d := &c.Tuning.Defaults
 		d.PoolSize, d.Batching, d.BatchMax, d.BatchMaxTime, d.BatchMaxReply = 2, BatchingAuto, 16, 2*time.Millisecond, 16<<10
 	})
+	mustExec(t, direct(t, 0), "create table if not exists soloed(n int); create sequence if not exists soloing") // DDL through p would make it unsure
 	for _, tc := range []struct {
 		name   string
 		steps  []step
@@ -30,17 +31,17 @@ func TestWhatHasAServerToItself(t *testing.T) {
 		{"servers are lent for sessions", []step{{query("select 1")}}, func(c *client, _ *server, _ *shape) { c.policy.Mode = SessionMode }, soloOff},
 
 		{"other settings", []step{{query("set work_mem = '1MB'")}, {query("select 1")}}, func(_ *client, s *server, _ *shape) { s.set = nil }, soloState},
-		{"a pinned client", []step{{query("create temp table if not exists own(n int)")}, {query("select 1")}}, nil, soloState},
+		{"a pinned client", []step{{query("prepare own as select 1")}, {query("select 1")}}, nil, soloState},
 		{"a client that does not read", []step{{query("select 1")}}, func(c *client, _ *server, _ *shape) { c.stalled = true }, soloState},
 
 		{"in a transaction", []step{{query("begin")}, {query("select 1")}}, nil, soloTransaction},
 		{"in one that has begun here", []step{{query("select 1")}, {query("begin")}}, nil, soloTransaction},
 
-		{"a write", []step{{query("create table if not exists soloed(n int)")}, {query("insert into soloed values (1)")}}, nil, soloWrite},
+		{"a write", []step{{query("insert into soloed values (1)")}}, nil, soloWrite},
 		{"a lock", []step{{query("select n from soloed for update")}}, nil, soloWrite},
 		{"an advisory lock", []step{{query("select pg_advisory_xact_lock(1)")}}, nil, soloWrite},
 		{"a setting", []step{{query("set work_mem = '2MB'")}}, nil, soloWrite},
-		{"a sequence", []step{{query("create sequence if not exists soloing")}, {query("select nextval('soloing')")}}, nil, soloWrite},
+		{"a sequence", []step{{query("select nextval('soloing')")}}, nil, soloWrite},
 		{"two reads in a string", []step{{query("select 1; select 2")}}, nil, soloWrite},
 		{"nothing", []step{{query("")}}, nil, soloWrite},
 		{"a token", []step{{query("show outrigger.token")}}, nil, soloWrite},
@@ -71,6 +72,14 @@ func TestWhatHasAServerToItself(t *testing.T) {
 			for _, s := range tc.steps {
 				w.play(s, whole)
 			}
+			waitFor(t, "the catalog to be known", func() (known bool) {
+				p.on(t, 0, func(wk *worker) {
+					for _, g := range wk.groups {
+						known = !g.shared.catalog.Load().unsure()
+					}
+				})
+				return known
+			})
 			p.on(t, 0, func(wk *worker) {
 				var c *client
 				for each := range wk.clients {

@@ -202,6 +202,11 @@ func TestPortScanners(t *testing.T) {
 		nc := p.dialRaw(t)
 		nc.Close()
 	}
+	last := p.dialRaw(t) // comes behind all of them
+	if _, err := last.Write([]byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, last)
 	waitFor(t, "them to be forgotten", func() bool { return p.arrivals.Load() == 0 })
 	var silent []net.Conn
 	for range spareArrivals + 1 {
