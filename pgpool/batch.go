@@ -263,6 +263,7 @@ func (s *server) board(r *client) {
 	s.client, s.unit, s.tentative = head, unit, tentative
 	if r.seat != seatAboard { // it was not all sent: solo has overlooked something
 		p.group.batched.surprises++
+		s.blameless = true
 		s.lost(errSurprise)
 	}
 }
@@ -336,6 +337,7 @@ func (s *server) surprise(c *client) {
 	s.bar(c)
 	s.disperse()
 	s.owed.n = 0 // what is left of it was theirs
+	s.blameless = true
 	s.lost(errSurprise)
 }
 

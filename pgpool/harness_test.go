@@ -84,9 +84,9 @@ func fallback(servers ...Server) map[string]Database {
 	return map[string]Database{"*": {Servers: servers}}
 }
 
-// start runs a pooler; change may adjust its configuration.
 var forced = flag.Bool("batch", false, "have every unit that may share a server do so")
 
+// start runs a pooler; change may adjust its configuration.
 func start(t testing.TB, loops int, change func(*Config)) *testPooler {
 	t.Helper()
 	clients, err := auth.New(auth.Config{Method: auth.Trust})
