@@ -101,11 +101,8 @@ func (w *worker) route(pl *placement, c *call, out []byte) (reply []byte, done b
 // locate puts the keys of c in w.keys. They are valid as long as the arguments, until the next call.
 func (w *worker) locate(c *call) {
 	w.keys, w.keyBytes = w.keys[:0], w.keyBytes[:0]
-	first, last, step := c.spec.KeyRange(len(c.args))
-	if step == 0 {
-		return
-	}
-	for i := first; i <= min(last, len(c.args)-1); i += step {
+	w.at = c.spec.KeysAt(c.args, w.at[:0])
+	for _, i := range w.at {
 		// Growing leaves the keys that were cut before where they are.
 		w.keyBytes = slices.Grow(w.keyBytes, len(c.args[i])+1)
 		start := len(w.keyBytes)

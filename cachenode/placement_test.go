@@ -109,8 +109,8 @@ func TestWireEntries(t *testing.T) {
 	entries := []store.Entry{
 		{Key: []byte("s"), Kind: store.KindString, Version: 1, Value: []byte("v")},
 		{Key: []byte("r"), Kind: store.KindString, Version: 1<<63 + 1, ExpireAt: 1 << 41, Raw: true, Value: []byte{}},
-		{Key: []byte("h"), Kind: store.KindHash, Version: 3, Fields: []store.Field{{Name: []byte("f"), Value: []byte("1")}, {Name: []byte("g"), Value: []byte("2")}}},
-		{Key: []byte("t"), Kind: store.KindSet, Version: 4, Fields: []store.Field{{Name: []byte("m")}, {Name: []byte("n")}}},
+		{Key: []byte("h"), Kind: store.KindHash, Version: 3, Items: [][]byte{[]byte("f"), []byte("1"), []byte("g"), []byte("2")}},
+		{Key: []byte("t"), Kind: store.KindSet, Version: 4, Items: [][]byte{[]byte("m"), []byte("n")}},
 		{Key: []byte("gone"), Version: 5, Deleted: true},
 	}
 	var w wireEntry
@@ -124,8 +124,8 @@ func TestWireEntries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got.Fields) == 0 {
-			got.Fields = nil
+		if len(got.Items) == 0 {
+			got.Items = nil
 		}
 		if len(want.Value) == 0 && len(got.Value) == 0 {
 			got.Value = want.Value

@@ -29,14 +29,8 @@ func (w *wireEntry) append(b []byte, e *store.Entry) []byte {
 	case e.Deleted:
 	case e.Kind == store.KindString:
 		o.Items = append(o.Items, e.Value)
-	case e.Kind == store.KindHash:
-		for i := range e.Fields {
-			o.Items = append(o.Items, e.Fields[i].Name, e.Fields[i].Value)
-		}
 	default:
-		for i := range e.Fields {
-			o.Items = append(o.Items, e.Fields[i].Name)
-		}
+		o.Items = append(o.Items, e.Items...)
 	}
 	return peer.AppendEntry(b, o)
 }
@@ -47,7 +41,7 @@ func (w *wireEntry) next(b []byte, e *store.Entry) (rest []byte, err error) {
 	if rest, err = peer.NextEntry(b, i); err != nil {
 		return nil, err
 	}
-	fields := e.Fields[:0]
+	items := e.Items[:0]
 	*e = store.Entry{
 		Key:      i.Key,
 		Version:  i.Version,
@@ -63,19 +57,10 @@ func (w *wireEntry) next(b []byte, e *store.Entry) (rest []byte, err error) {
 			return nil, peer.ErrEntry
 		}
 		e.Value = i.Items[0]
-	case e.Kind == store.KindHash:
-		if len(i.Items)%2 != 0 {
-			return nil, peer.ErrEntry
-		}
-		for j := 0; j < len(i.Items); j += 2 {
-			fields = append(fields, store.Field{Name: i.Items[j], Value: i.Items[j+1]})
-		}
 	default:
-		for _, item := range i.Items {
-			fields = append(fields, store.Field{Name: item})
-		}
+		items = append(items, i.Items...)
 	}
-	e.Fields = fields
+	e.Items = items
 	return rest, nil
 }
 

@@ -40,6 +40,7 @@ type worker struct {
 	wire     wireEntry
 	keys     []store.Key
 	keyBytes []byte
+	at       []int  // of the keys among the arguments
 	scratch  []byte // a reply, or a frame's body, in the making
 
 	// What owns answers by.

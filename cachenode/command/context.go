@@ -19,13 +19,19 @@ type Context struct {
 	Track    bool           // fill Changed
 	Out      []byte         // replies are appended here
 
+	// Notify is the classes of events that somebody wants to hear of. Exec collects them in Events.
+	Notify Event
+	Events []Happened
+
 	// Flushed is set by Exec when the command flushed: whole partitions changed.
 	Flushed bool
 
-	spec   *Spec
-	tx     store.Tx
-	keys   []store.Key
-	keyBuf []byte
+	spec     *Spec
+	tx       store.Tx
+	keys     []store.Key
+	at       []int // of the keys among the arguments
+	keyBuf   []byte
+	together bool // inside Together: nothing may block
 }
 
 // Changed lists the keys that the last Exec changed, in stored form, when Track was set; a key may appear twice. It is
@@ -46,6 +52,7 @@ func (c *Context) stored(key []byte) []byte {
 // Errors that several commands share, in the words of Redis.
 const (
 	errWrongType   = "WRONGTYPE Operation against a key holding the wrong kind of value"
+	errOOM         = "OOM command not allowed when used memory > 'maxmemory'."
 	errNotInteger  = "ERR value is not an integer or out of range"
 	errNotFloat    = "ERR value is not a valid float"
 	errSyntax      = "ERR syntax error"

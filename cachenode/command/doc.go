@@ -2,6 +2,7 @@
 // connections or of other nodes: a command gets its arguments and a time, and appends its reply.
 //
 //	spec.go      Spec, one row of the table, and how a command is run
+//	event.go     keyspace events
 //	context.go   Context: what a running command sees, and the replies that all share
 //	table.go     the table
 //	strings.go   GET, SET and what else treats a value as bytes

@@ -67,7 +67,8 @@ type Spec struct {
 	Help  string
 
 	run  func(*Context)
-	grow func(*Context) int64 // upper bound of the growth beyond what the arguments tell
+	keys func(args [][]byte, at []int) []int // appends the positions of the keys where the range above cannot tell
+	grow func(*Context) int64                // upper bound of the growth beyond what the arguments tell
 }
 
 // ArityOK tells whether n arguments, the name included, are allowed.
@@ -76,6 +77,23 @@ func (s *Spec) ArityOK(n int) bool {
 		return n == s.Arity
 	}
 	return n >= -s.Arity
+}
+
+// HasKeys tells whether the command takes keys.
+func (s *Spec) HasKeys() bool { return s.KeyStep > 0 || s.keys != nil }
+
+// KeysAt appends to at the positions of the keys among the arguments. What the command itself will refuse may have none.
+func (s *Spec) KeysAt(args [][]byte, at []int) []int {
+	if s.keys != nil {
+		return s.keys(args, at)
+	}
+	first, last, step := s.KeyRange(len(args))
+	if step > 0 {
+		for i := first; i <= last && i < len(args); i += step {
+			at = append(at, i)
+		}
+	}
+	return at
 }
 
 // KeyRange gives the positions of the keys among n arguments: from first to last inclusive, by step. step is 0 when
@@ -94,26 +112,79 @@ func (s *Spec) KeyRange(n int) (first, last, step int) {
 // Exec runs the command on c.Store and appends its whole reply to c.Out. The arity must have been checked. The command is
 // atomic: the shards of all its keys are held while it runs.
 func (s *Spec) Exec(c *Context) {
-	c.spec = s
-	c.Flushed = false
-	c.keys, c.keyBuf = c.keys[:0], c.keyBuf[:0]
-	first, last, step := s.KeyRange(len(c.Args))
-	if step > 0 {
-		for i := first; i <= last && i < len(c.Args); i += step {
-			c.keys = append(c.keys, c.Store.Key(c.stored(c.Args[i])))
-		}
-	}
+	c.begin(s)
 	growth := int64(0)
 	if s.Flags&DenyOOM != 0 {
 		growth = c.growth()
 	}
-	c.tx.Track = c.Track
 	if !c.tx.Begin(c.Store, c.keys, c.NowMilli, growth) {
-		c.fail("OOM command not allowed when used memory > 'maxmemory'.")
+		c.fail(errOOM)
 		return
 	}
 	s.run(c)
 	c.tx.End()
+}
+
+// begin gets c ready for a run of s.
+func (c *Context) begin(s *Spec) {
+	c.Flushed, c.Events = false, c.Events[:0]
+	c.keyBuf = c.keyBuf[:0]
+	c.tx.Track = c.Track
+	c.locate(s)
+}
+
+// locate puts the keys of the command in c.keys.
+func (c *Context) locate(s *Spec) {
+	c.spec = s
+	c.keys, c.at = c.keys[:0], s.KeysAt(c.Args, c.at[:0])
+	for _, i := range c.at {
+		c.keys = append(c.keys, c.Store.Key(c.stored(c.Args[i])))
+	}
+}
+
+// Together runs fn, in which c.Call runs any number of commands as one: nothing else happens on the shards of keys, which
+// are named as clients name them; nil stands for all keys there are. growth is an upper bound of what they add, as far as it
+// is known. It reports false, without running fn, where there is no room for that.
+func (c *Context) Together(keys [][]byte, growth int64, fn func()) bool {
+	c.Flushed, c.Events = false, c.Events[:0]
+	c.keyBuf = c.keyBuf[:0]
+	c.tx.Track = c.Track
+	if keys == nil {
+		if !c.tx.BeginAll(c.Store, c.NowMilli, growth) {
+			return false
+		}
+	} else {
+		c.keys = c.keys[:0]
+		for _, k := range keys {
+			c.keys = append(c.keys, c.Store.Key(c.stored(k)))
+		}
+		if !c.tx.Begin(c.Store, c.keys, c.NowMilli, growth) {
+			return false
+		}
+	}
+	c.together = true
+	fn()
+	c.together = false
+	c.tx.End()
+	return true
+}
+
+// Call runs a command inside Together and appends its reply to c.Out. The arguments must stay as they are until Together
+// returns. It reports false, and does nothing, for keys that Together does not hold.
+func (c *Context) Call(s *Spec, args [][]byte) bool {
+	c.Args = args
+	c.locate(s)
+	for i := range c.keys {
+		if !c.tx.Holds(&c.keys[i]) {
+			return false
+		}
+	}
+	if s.Flags&DenyOOM != 0 && !c.Store.Fits(c.growth()) {
+		c.fail(errOOM)
+		return true
+	}
+	s.run(c)
+	return true
 }
 
 // growth bounds what the arguments can add to the charge, wherever they are put.

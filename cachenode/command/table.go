@@ -1,6 +1,9 @@
 package command
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // Table finds commands by name. It does not change after NewTable.
 type Table struct {
@@ -41,8 +44,13 @@ func (t *Table) Lookup(name []byte) *Spec {
 // All lists the commands by name. It must not be changed.
 func (t *Table) All() []*Spec { return t.sorted }
 
-// specs are the rows of the table, by group.
+// specs are the rows of the table. Those of a large group stand beside its commands.
 func specs() []Spec {
+	return slices.Concat(basicSpecs())
+}
+
+// basicSpecs are the rows of strings, hashes, sets, keys whatever they hold, and sessions.
+func basicSpecs() []Spec {
 	return []Spec{
 		{Name: "get", Arity: 2, Flags: ReadOnly | Fast, FirstKey: 1, LastKey: 1, KeyStep: 1, Group: "string", Since: "1.0.0",
 			Help: "Returns the string value of a key", run: get},

@@ -113,12 +113,11 @@ func (s *session) getKeys(args [][]byte) {
 		s.fail("ERR Invalid command specified")
 	case !spec.ArityOK(len(args)):
 		s.fail("ERR Invalid number of arguments specified for command")
-	case spec.KeyStep == 0:
+	case !spec.HasKeys():
 		s.fail("ERR The command has no key arguments")
 	default:
-		first, last, step := spec.KeyRange(len(args))
 		var keys [][]byte
-		for i := first; i <= last && i < len(args); i += step {
+		for _, i := range spec.KeysAt(args, nil) {
 			keys = append(keys, args[i])
 		}
 		s.st.w = resp.AppendCommand(s.st.w, keys)

@@ -9,13 +9,12 @@ import (
 // Dict holds the fields of a hash or the members of a set (fields with empty values). Fields lie densely in a slice,
 // so that any one can be drawn at random; from nine on, chains find them by name.
 type Dict struct {
-	key    []byte
 	seed   maphash.Seed
 	fields []field
 	heads  []uint32 // index+1 of the first field of each chain; nil while there are few
 	bytes  int      // of fields' data, by class
 
-	charged  int // bytes charged to the budget
+	valued   bool // a hash
 	encoding encoding
 }
 
@@ -38,6 +37,7 @@ const (
 const (
 	dictLinear  = 8 // fields found by looking at each
 	dictBase    = int(unsafe.Sizeof(Dict{}))
+	objectBase  = int(unsafe.Sizeof(object{}))
 	fieldSize   = int(unsafe.Sizeof(field{}))
 	maxIntset   = 512 // set-max-intset-entries
 	maxListpack = 128 // {hash,set}-max-listpack-entries
@@ -215,9 +215,33 @@ func (d *Dict) rehash(buckets int) {
 	}
 }
 
-// size is what the Dict occupies now.
-func (d *Dict) size() int {
-	return class(dictBase) + class(cap(d.key)) + class(cap(d.fields)*fieldSize) + 4*len(d.heads) + d.bytes
+// Size is what the Dict occupies now.
+func (d *Dict) Size() int {
+	return class(dictBase) + class(cap(d.fields)*fieldSize) + 4*len(d.heads) + d.bytes
+}
+
+// flatten gives the members of a set; of a hash, each name with its value behind it.
+func (d *Dict) flatten(e *Entry) {
+	for i := range d.Len() {
+		name, value := d.At(i)
+		e.item(name)
+		if d.valued {
+			e.item(value)
+		}
+	}
+}
+
+func (d *Dict) restore(items [][]byte) bool {
+	if !d.valued {
+		for _, member := range items {
+			d.Set(member, nil)
+		}
+		return true
+	}
+	for i := 0; i+1 < len(items); i += 2 {
+		d.Set(items[i], items[i+1])
+	}
+	return len(items)%2 == 0
 }
 
 // IsInt tells whether Redis would keep s as an integer: it reads as one and is written as one would be.

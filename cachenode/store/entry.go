@@ -1,5 +1,7 @@
 package store
 
+import "errors"
+
 // Entry is one key with all it holds, as it travels between nodes.
 type Entry struct {
 	Key      []byte // stored form
@@ -9,13 +11,10 @@ type Entry struct {
 	Deleted  bool  // the key was deleted at Version
 	Raw      bool  // a string that was edited in place
 	Value    []byte
-	Fields   []Field // of a hash; members of a set have no value
+	Items    [][]byte // of a collection, as it flattens them
 
 	arena []byte
 }
-
-// Field is one field of a hash or member of a set.
-type Field struct{ Name, Value []byte }
 
 // Entry copies what the store knows of key into e, tombstones included, reusing e's memory. It reports false when there
 // is nothing, or only something expired.
@@ -34,23 +33,22 @@ func (s *Store) Entry(stored []byte, now int64, e *Entry) bool {
 
 // Fill copies an item into e, reusing e's memory. It is for visit functions of ScanPartition.
 func (e *Entry) Fill(it *Item) {
-	*e = Entry{arena: e.arena[:0], Fields: e.Fields[:0], Version: it.version}
+	*e = Entry{arena: e.arena[:0], Items: e.Items[:0], Version: it.version}
 	e.Key = e.keep(it.Key())
 	if it.kind == kindTombstone {
 		e.Deleted = true
 		return
 	}
 	e.Kind, e.ExpireAt, e.Raw = it.kind, it.expireAt, it.Raw()
-	if !it.isDict() {
+	if !it.isObject() {
 		e.Value = e.keep(it.Value())
 		return
 	}
-	d := it.Dict()
-	for i := range d.Len() {
-		name, value := d.At(i)
-		e.Fields = append(e.Fields, Field{e.keep(name), e.keep(value)})
-	}
+	it.Collection().flatten(e)
 }
+
+// item takes in a part of a collection.
+func (e *Entry) item(b []byte) { e.Items = append(e.Items, e.keep(b)) }
 
 // keep copies b into the arena. A full arena is left to the slices cut from it and a new one is started.
 func (e *Entry) keep(b []byte) []byte {
@@ -62,13 +60,16 @@ func (e *Entry) keep(b []byte) []byte {
 	return e.arena[start:len(e.arena):len(e.arena)]
 }
 
+// ErrEntry means that an entry's items are none of its kind.
+var ErrEntry = errors.New("malformed collection")
+
 // Apply takes over an entry of another node if it is newer than what is known here: than the item, the tombstone, and
-// the last flush. It copies what it keeps. ErrNoRoom means that there was no room for it.
+// the last flush. It copies what it keeps. ErrNoRoom means that there was no room for it, ErrEntry that it is malformed.
 func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
 	size := len(e.Key) + len(e.Value)
 	growth := ItemGrowth(size)
-	for _, f := range e.Fields {
-		growth += FieldGrowth(len(f.Name) + len(f.Value))
+	for _, item := range e.Items {
+		growth += FieldGrowth(len(item))
 	}
 	if !s.reserve(growth) {
 		return false, ErrNoRoom
@@ -101,15 +102,16 @@ func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
 		it = sh.newString(&k, KindString, len(e.Value))
 		copy(it.Value(), e.Value)
 		it.setRaw(e.Raw)
-	case e.Kind == KindHash || e.Kind == KindSet:
-		it = sh.newDict(&k, e.Kind)
-		d := it.Dict()
-		for _, f := range e.Fields {
-			d.Set(f.Name, f.Value)
+	case e.Kind < kinds && e.Kind != kindTombstone && e.Kind != kindFree:
+		it = sh.newObject(&k, e.Kind)
+		o := it.object()
+		if !o.restore(e.Items) {
+			sh.drop(it)
+			return false, ErrEntry
 		}
-		was := d.charged
-		d.charged = d.size()
-		sh.recharge(it, d.charged-was)
+		was := o.charged
+		o.charged = o.size()
+		sh.recharge(it, o.charged-was)
 	default:
 		return false, nil
 	}

@@ -13,6 +13,10 @@ const (
 	KindHash
 	KindSet
 	kindTombstone
+	KindList
+	KindZSet
+	KindStream
+	kinds
 )
 
 func (k Kind) String() string {
@@ -23,13 +27,19 @@ func (k Kind) String() string {
 		return "hash"
 	case KindSet:
 		return "set"
+	case KindList:
+		return "list"
+	case KindZSet:
+		return "zset"
+	case KindStream:
+		return "stream"
 	}
 	return "none"
 }
 
 // Item is one key with its value, or a tombstone. A pointer to it is valid while its shard is held.
 type Item struct {
-	// ptr is the first byte of key and value, or the *Dict of a collection: the one pointer the collector follows.
+	// ptr is the first byte of key and value, or the *object of a collection: the one pointer the collector follows.
 	ptr      unsafe.Pointer
 	version  uint64
 	expireAt int64 // unix milliseconds, 0 = never
@@ -84,8 +94,8 @@ func (it *Item) Raw() bool { return it.bits&rawBit != 0 }
 
 // Key is the stored key.
 func (it *Item) Key() []byte {
-	if it.isDict() {
-		return it.Dict().key
+	if it.isObject() {
+		return it.object().key
 	}
 	return unsafe.Slice((*byte)(it.ptr), it.keyLen)
 }
@@ -96,9 +106,14 @@ func (it *Item) Value() []byte {
 }
 
 // Dict is the content of a hash or set.
-func (it *Item) Dict() *Dict { return (*Dict)(it.ptr) }
+func (it *Item) Dict() *Dict { return it.object().Collection.(*Dict) }
 
-func (it *Item) isDict() bool { return it.kind == KindHash || it.kind == KindSet }
+// Collection is the content of whatever is no string.
+func (it *Item) Collection() Collection { return it.object().Collection }
+
+func (it *Item) object() *object { return (*object)(it.ptr) }
+
+func (it *Item) isObject() bool { return it.kind > KindString && it.kind != kindTombstone }
 
 func (it *Item) expired(now int64) bool { return it.expireAt != 0 && it.expireAt <= now }
 
@@ -107,8 +122,8 @@ func (it *Item) capacity() int { return class(int(it.keyLen) + int(it.valLen)) }
 
 // cost is what the item is charged with.
 func (it *Item) cost() int {
-	if it.isDict() {
-		return itemOverhead + it.Dict().charged
+	if it.isObject() {
+		return itemOverhead + it.object().charged
 	}
 	return itemOverhead + it.capacity()
 }

@@ -83,10 +83,10 @@ func (sh *shard) newString(k *Key, kind Kind, valLen int) *Item {
 	return it
 }
 
-func (sh *shard) newDict(k *Key, kind Kind) *Item {
+func (sh *shard) newObject(k *Key, kind Kind) *Item {
 	it := sh.slab.alloc()
 	it.hash, it.bits, it.kind = k.hash, uint8(k.local()), kind
-	it.ptr = unsafe.Pointer(sh.store.newDict(k.Bytes, kind))
+	it.ptr = unsafe.Pointer(sh.store.newObject(k.Bytes, kind))
 	sh.link(it)
 	return it
 }

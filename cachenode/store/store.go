@@ -151,6 +151,16 @@ func (s *Store) reserve(n int64) bool {
 	return false
 }
 
+// Fits tells whether n more bytes are within the budget. It makes no room, so it may be asked with shards held; where room
+// can be made when they are released, a command may go over the budget for that long by as much as it has.
+func (s *Store) Fits(n int64) bool {
+	limit := s.maxBytes.Load()
+	if limit > 0 && s.policy != NoEviction {
+		limit += limit / 8
+	}
+	return limit <= 0 || s.used.Load()+n <= limit
+}
+
 // release gives a reservation back.
 func (s *Store) release(n int64) { s.used.Add(-n) }
 

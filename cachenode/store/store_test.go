@@ -59,8 +59,8 @@ func check(t testing.TB, s *Store) {
 					if k := s.Key(it.Key()); k.hash != it.hash || k.local() != p || k.shard() != i {
 						t.Fatalf("%q in the wrong place", it.Key())
 					}
-					if it.isDict() && it.Dict().charged != it.Dict().size() {
-						t.Fatalf("%q is charged %d, has %d", it.Key(), it.Dict().charged, it.Dict().size())
+					if it.isObject() && it.object().charged != it.object().size() {
+						t.Fatalf("%q is charged %d, has %d", it.Key(), it.object().charged, it.object().size())
 					}
 					db, _ := SplitKey(it.Key())
 					if it.kind != kindTombstone {

@@ -31,18 +31,32 @@ type Tx struct {
 	wrote  bool
 }
 
+// allShards is the set of all shards.
+const allShards = 1<<shardCount - 1
+
+// BeginAll is Begin for what may touch any key: it locks all shards.
+func (tx *Tx) BeginAll(s *Store, now, growth int64) bool { return tx.begin(s, allShards, now, growth) }
+
+// Holds tells whether the shard of k is locked.
+func (tx *Tx) Holds(k *Key) bool { return tx.held>>k.shard()&1 != 0 }
+
 // Begin locks the shards of keys. now is the time in unix milliseconds that decides what is expired. growth is an upper
 // bound of what the command will add to the charge (see ItemGrowth); where there is no room for it, nothing is locked
 // and Begin reports false.
 func (tx *Tx) Begin(s *Store, keys []Key, now, growth int64) bool {
+	held := uint64(0)
+	for i := range keys {
+		held |= 1 << keys[i].shard()
+	}
+	return tx.begin(s, held, now, growth)
+}
+
+func (tx *Tx) begin(s *Store, shards uint64, now, growth int64) bool {
 	if growth > 0 && !s.reserve(growth) {
 		return false
 	}
-	tx.store, tx.now, tx.held, tx.growth, tx.wrote = s, now, 0, growth, false
+	tx.store, tx.now, tx.held, tx.growth, tx.wrote = s, now, shards, growth, false
 	tx.Changed = tx.Changed[:0]
-	for i := range keys {
-		tx.held |= 1 << keys[i].shard()
-	}
 	for m := tx.held; m != 0; m &= m - 1 {
 		s.shards[bits.TrailingZeros64(m)].mu.Lock()
 	}
@@ -129,25 +143,25 @@ func (tx *Tx) stringItem(k *Key, n int) *Item {
 	return sh.newString(k, KindString, n)
 }
 
-// Create makes k an empty hash or set, whatever was there. The caller fills it and calls Update.
+// Create makes k an empty collection, whatever was there. The caller fills it and calls Update.
 func (tx *Tx) Create(k *Key, kind Kind) *Item {
 	sh := tx.shard(k)
 	if it := sh.find(k); it != nil {
 		sh.drop(it)
 	}
-	return sh.newDict(k, kind)
+	return sh.newObject(k, kind)
 }
 
-// Update books that the Dict of it has changed. A Dict that has become empty is deleted, as in Redis.
+// Update books that the collection of it has changed. One that has become empty is deleted, as in Redis, but for streams.
 func (tx *Tx) Update(k *Key, it *Item) {
-	d := it.Dict()
-	if d.Len() == 0 {
+	o := it.object()
+	if o.Len() == 0 && it.kind != KindStream {
 		tx.Delete(k)
 		return
 	}
-	size := d.size()
-	delta := size - d.charged
-	d.charged = size
+	size := o.size()
+	delta := size - o.charged
+	o.charged = size
 	tx.shard(k).recharge(it, delta)
 	tx.written(k, it)
 }
@@ -178,13 +192,12 @@ func (tx *Tx) Delete(k *Key) bool {
 func (tx *Tx) Rename(from, to *Key) {
 	it := tx.Peek(from)
 	expireAt := it.expireAt
-	if it.isDict() {
-		// The Dict changes its owner, so that a large one is not copied.
-		d, kind := it.Dict(), it.kind
-		moved := tx.Create(to, kind)
-		fresh := moved.Dict()
-		d.key, fresh.key = fresh.key, d.key
-		d.charged, fresh.charged = fresh.charged, d.charged
+	if it.isObject() {
+		// The collection changes its owner, so that a large one is not copied.
+		o, moved := it.object(), tx.Create(to, it.kind)
+		fresh := moved.object()
+		o.key, fresh.key = fresh.key, o.key
+		o.charged, fresh.charged = fresh.charged, o.charged
 		it.ptr, moved.ptr = moved.ptr, it.ptr
 		tx.shard(to).setExpiry(moved, expireAt, tx.now)
 		tx.Update(to, moved)
@@ -206,13 +219,4 @@ func (tx *Tx) changed(k *Key) {
 	if tx.Track {
 		tx.Changed = append(tx.Changed, *k)
 	}
-}
-
-func (s *Store) newDict(key []byte, kind Kind) *Dict {
-	d := &Dict{key: append(make([]byte, 0, class(len(key))), key...), seed: s.seed}
-	if kind == KindHash {
-		d.encoding = encodingListpack
-	}
-	d.charged = d.size()
-	return d
 }
