@@ -25,6 +25,16 @@ func (s *server) answerHere() {
 			return
 		case e.kind == kindParse:
 			s.deliver(parseComplete)
+		case e.kind == kindSync:
+			pass, replaced := s.ready(e, pgwire.Idle)
+			if pass {
+				replaced = readyIdle
+			}
+			s.deliver(replaced)
+			if s.unitEnds(); s.conn.Closing() {
+				return
+			}
+			continue
 		default:
 			s.deliver(closeComplete)
 		}
@@ -128,20 +138,18 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 		}
 		pos = end
 		if s.ended {
-			s.ended = false
 			s.deliver(b[start:pos])
 			start = pos
-			s.note()
-			if s.owed.n > 0 && (s.client == nil && s.orphan || s.client != nil && s.client.seat == seatAboard) {
-				if s.alight(); c.Closing() {
-					break
-				}
+			if s.unitEnds(); c.Closing() {
+				break
 			}
 		}
 		if s.owed.n > 0 && (s.owed.first().action == synthesise || s.owed.first().kind == kindCopyEnd) {
 			s.deliver(b[start:pos])
 			start = pos
-			s.answerHere()
+			if s.answerHere(); c.Closing() {
+				break
+			}
 		}
 	}
 	s.deliver(b[start:pos])
@@ -161,6 +169,15 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 		s.client.resume() // it may have been stopped for what was owed
 	}
 	return pos
+}
+
+// unitEnds is called when all answers to a unit are passed on.
+func (s *server) unitEnds() {
+	s.ended = false
+	s.note()
+	if s.joined {
+		s.alight()
+	}
 }
 
 // ours tells whether the answer at hand is to a query of our own.

@@ -51,8 +51,12 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 		}
 	}
 	c.wrote, s.tx, s.leaves = false, 0, false
-	s.conn.Write(frame)
-	s.expect(e)
+	if s.joined {
+		s.asPart(frame, e)
+	} else {
+		s.conn.Write(frame)
+		s.expect(e)
+	}
 	c.inFlight++
 	s.unnamed, c.unnamed = nil, nil // exec_simple_query in postgres.c drops it
 }

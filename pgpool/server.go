@@ -47,6 +47,9 @@ type server struct {
 	unit      []byte     // the client's bytes, to repeat them
 	riders    []rider    // units of others behind it (batch.go)
 	seated    int        // how many of these have become the client's
+	joined    bool       // it runs a batch: no unit ends with a Sync of its own
+	hit       bool       // the client has had its unit cancelled
+	erred     bool       // the unit that has ended has had an error
 	alone     bool       // it is the primary, and the unit a plain read with nothing behind it
 	early     []byte     // answers held back while tentative
 	repeat    bool       // it failed there: drop its answers, then repeat
@@ -176,13 +179,12 @@ func (s *server) Drained(*netloop.Conn) {
 // settle is called when the server owes nothing. If client and server are both between units it goes back to the pool.
 func (s *server) settle() {
 	s.leavesLane()
-	if c := s.client; c != nil && c.seat != seatNone {
-		if s.status != pgwire.Idle { // nobody is behind it: it goes on
-			s.bar(c)
+	if s.riders, s.seated = s.riders[:0], 0; s.joined {
+		if s.joined = false; s.status != pgwire.Idle {
+			s.unforeseen()
+			return
 		}
-		c.seat, c.waits = seatNone, true // what it has sent meanwhile goes on
 	}
-	s.riders, s.seated = s.riders[:0], 0
 	if s.fatal || s.conn.Closing() || s.cancels > 0 || s.learning {
 		return
 	}
