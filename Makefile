@@ -17,7 +17,7 @@ VERIFY := cd '$(CURDIR)/pgpool/classify/verify' && CGO_CFLAGS='-O0 -g0'
 .PHONY: help build run test lint race soak fuzz bench bench-micro regress dist clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build bin/outrigger
 	$(BUILD) -o bin/outrigger $(MAIN)
