@@ -130,7 +130,7 @@ func (c *client) solo(s *server) solo {
 		return soloOff
 	case c.status != pgwire.Idle || c.tx != nil:
 		return soloTransaction
-	case c.serializable(): // whose reads may fail at the end of their transaction
+	case c.serializable(), c.hearsLog(): // whose reads may fail at the end of their transaction; who would hear of a batch
 		return soloState
 	case c.keeps() || c.midUnit || c.inFlight > 0 || c.stalled || c.conn.Congested() || s != nil && !s.set.equal(c.set):
 		return soloState

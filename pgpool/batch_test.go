@@ -1119,7 +1119,9 @@ func TestKillAndDrainInABatch(t *testing.T) {
 
 // So does the last unit of a batch, which nobody is behind.
 func TestSurpriseAtTheEndOfABatch(t *testing.T) {
-	c := oddCompany(t, func(sql string) []byte { return pgwire.AppendReadyForQuery(answer(sql)[:len(answer(sql))-6], pgwire.InBlock) })
+	c := oddCompany(t, func(sql string) []byte {
+		return pgwire.AppendReadyForQuery(answer(sql)[:len(answer(sql))-6], pgwire.InBlock)
+	})
 	c.units = []step{{query("show odd 0")}, {query("show odd 1")}}
 	c.together(t)
 	c.told(t, "first")

@@ -218,7 +218,7 @@ func (g *sharedGroup) publish(known *catalog, codeChanges uint64) {
 // newCatalog finds out which functions leave what: first by their own text, then by what they call.
 func newCatalog(f *findings) *catalog {
 	k := &catalog{defaults: f.defaults, hazards: make(map[string]*traces), print: f.print, partial: f.partial,
-		serializable: f.defaults["default_transaction_isolation"].value == serializable}
+		serializable: f.defaults["default_transaction_isolation"].value == serializable, level: f.defaults["client_min_messages"].value}
 	if f.before != nil && f.before.print != "" && f.before.print == f.print {
 		k.hazards, k.partial, k.names = f.before.hazards, f.before.partial, f.before.names
 	} else {

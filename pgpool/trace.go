@@ -100,6 +100,8 @@ type catalog struct {
 	names   *knownNames // what functions and relations decide where a statement runs
 	// serializable is the isolation of a fresh session.
 	serializable bool
+	// level is its client_min_messages.
+	level string
 }
 
 // hasHazards tells whether any function may leave something.
