@@ -164,14 +164,14 @@ func (c *client) onlyReads(st *statement) bool {
 	return c.plain || c.byNames(st, st.decide()) == decision{true, forRead}
 }
 
-// suspects tells whether st may, for all that is known, leave something in its session.
+// suspects tells whether st may, for all that is known, leave something in its session or in its transaction.
 func (c *client) suspects(st *statement) bool {
 	known := c.group.shared.catalog.Load()
 	if !known.hasHazards() {
 		return false
 	}
 	t := st.traced(known)
-	return known.unsure() || t.any()
+	return known.unsure() || known.hidden || t.any() || t.kinds&traceLocal != 0
 }
 
 // reread is where the unit goes that is taken off a batch: where it was to run before.

@@ -57,7 +57,7 @@ func TestQueriesInABatchAreAnsweredToTheByte(t *testing.T) {
 		"with x as (select 1) table x", "(select 1)", "((select 1) union (select 2))", "select n from batch_t limit 0", "select n from batch_t fetch first 1 row only",
 		"select current_query()", "select '$1'", "select '" + strings.Repeat("x", 3000) + "'", "select repeat('x', 20000)", "select n, repeat('c', 3000) from generate_series(1, 30) n",
 		"select count(*) from pg_prepared_statements", "select count(*) from pg_cursors", "select name, statement from pg_cursors",
-		"select statement_timestamp() = now()", "select transaction_timestamp() = current_timestamp", "select txid_current_if_assigned()", "select pg_current_xact_id_if_assigned()",
+		"select transaction_timestamp() = current_timestamp", "select txid_current_if_assigned()", "select pg_current_xact_id_if_assigned()",
 		"select now() > clock_timestamp() - interval '1 minute'",
 	} {
 		for at := range c.pooled {
@@ -94,7 +94,7 @@ func TestErrorBehindRowsThatWereSeen(t *testing.T) {
 	const late = "select repeat('c0', 300), 1/(200-g) from generate_series(1, 400) g"
 	for name, wrong := range map[string]step{"query": {query(late)}, "unnamed": asUnnamed(late), "named": asNamed("late")} {
 		c.each(t, "prepare", func(i int) step {
-			return step{closing('S', "late"), parse("late", late), closing('S', "mine"), parse("mine", "select $1::text, 'named'"), syncs}
+			return step{closing('S', "late"), parse("late", late+" -- named"), closing('S', "mine"), parse("mine", "select $1::text, 'named'"), syncs}
 		})
 		for at := range c.pooled {
 			var units []step
@@ -201,11 +201,9 @@ create or replace function batch_wraps() returns text stable language plpgsql as
 create or replace function batch_wraps_stable() returns text stable language sql as $$ select batch_stable() || batch_sql() $$;
 create or replace function batch_own() returns text stable language sql set work_mem = '7MB' as $$ select 'x'::text $$;
 create or replace view batch_view as select batch_sql() as x;
-create or replace function batch_op(int, int) returns text stable language sql as $$ select set_config('work_mem', '7MB', true) $$;
-drop operator if exists ###(int, int); create operator ### (function = batch_op, leftarg = int, rightarg = int);
-create or replace function batch_cast(text) returns text stable language plpgsql as $$ begin return pg_catalog."set_config"('work_mem', '7MB', true); end $$`)
+create or replace function batch_cast(text) returns text stable language plpgsql as $$ begin return pg_catalog.set_config('work_mem', '7MB', true); end $$`)
 	t.Cleanup(func() {
-		command(t, setUp, `drop view batch_view; drop operator ###(int, int); drop function batch_stable, batch_immutable, batch_sql, batch_named, batch_dynamic, batch_volatile, batch_wraps, batch_wraps_stable, batch_own, batch_op, batch_cast`)
+		command(t, setUp, `drop view batch_view; drop function batch_stable, batch_immutable, batch_sql, batch_named, batch_dynamic, batch_volatile, batch_wraps, batch_wraps_stable, batch_own, batch_cast`)
 	})
 	p := startForced(t, 1, 1, nil)
 	c := p.company(t, 4)
@@ -215,7 +213,7 @@ create or replace function batch_cast(text) returns text stable language plpgsql
 	for _, sql := range []string{
 		"select set_config('work_mem', '7MB', true)", "select set_config('batch.seen', 'leaked', true)", "select pg_catalog.set_config('work_mem', '7MB', true)",
 		"select batch_stable()", "select batch_immutable()", "select batch_sql()", "select * from batch_sql()", "select batch_named('work_mem', '7MB')", "select batch_dynamic()", "select batch_wraps()",
-		"select batch_wraps_stable()", "select batch_own()", "select x from batch_view", "select 1 ### 2", "select 1 operator(public.###) 2", "select batch_cast('x')", "select ('x'::text).batch_cast",
+		"select batch_wraps_stable()", "select batch_own()", "select x from batch_view", "select batch_cast('x')", "select ('x'::text).batch_cast",
 		"explain select batch_immutable()",
 	} {
 		for _, unit := range []step{{query(sql)}, asUnnamed(sql)} {
@@ -231,32 +229,65 @@ create or replace function batch_cast(text) returns text stable language plpgsql
 	if n := c.together(t, "none", ask, ask, ask, ask); n.units != 4 {
 		t.Errorf("what harms nobody: counted %+v", n)
 	}
-	p.settled(t, 4)
+	p.settled(t, 5)
+}
+
+// Where a function that sets something runs without being named nothing is shared.
+func TestHiddenCallsAreNotShared(t *testing.T) {
+	setUp := direct(t, 0)
+	command(t, setUp, `create or replace function batch_hides(int) returns text stable language sql as $$ select set_config('work_mem', '7MB', true) $$;
+create or replace function batch_holds(text) returns boolean stable language sql as $$ select set_config('work_mem', '7MB', true) <> '' $$`)
+	t.Cleanup(func() { command(t, setUp, "drop function batch_hides(int), batch_holds(text)") })
+	for _, tc := range []struct{ name, made, gone, sql string }{
+		{"nothing", "", "", "select 1"},
+		{"operator", "create operator ### (function = batch_hides, rightarg = int)", "drop operator ###(none, int)", "select ### 2"},
+		{"cast", "create type batch_type as (n int); create function batch_casts(batch_type) returns text stable language sql as 'select batch_hides(1)'; create cast (batch_type as text) with function batch_casts(batch_type)",
+			"drop function batch_casts(batch_type) cascade; drop type batch_type", "select row(1)::batch_type::text"},
+		{"domain", "create domain batch_domain as text check (batch_holds(value))", "drop domain batch_domain", "select 'x'::batch_domain"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.made != "" {
+				command(t, setUp, tc.made)
+				defer command(t, setUp, tc.gone)
+			}
+			p := startForced(t, 1, 1, nil)
+			c := p.company(t, 4)
+			p.learned(t, c.database)
+			ask := step{query("select current_setting('work_mem')")}
+			n := c.together(t, tc.name, ask, step{query(tc.sql)}, ask, ask)
+			if shared := n.units > 0; n.surprises > 0 || shared != (tc.made == "") {
+				t.Errorf("counted %+v", n)
+			}
+		})
+	}
 }
 
 // What functions say reaches who has called them.
 func TestNoticesInABatch(t *testing.T) {
 	setUp := direct(t, 0)
-	command(t, setUp, `create or replace function batch_says(text) returns text stable language plpgsql as $$ begin raise notice 'for %', $1; return $1; end $$`)
-	t.Cleanup(func() { command(t, setUp, "drop function batch_says(text)") })
+	command(t, setUp, `create or replace function batch_says(text) returns text stable language plpgsql as $$ begin raise notice 'for %', $1; return $1; end $$;
+create or replace view batch_said as select n, batch_says('c' || n) as said from generate_series(0, 9) n`)
+	t.Cleanup(func() { command(t, setUp, "drop view batch_said; drop function batch_says(text)") })
 	p := startForced(t, 1, 1, nil)
 	c := p.company(t, 6)
 	p.learned(t, c.database)
-	c.each(t, "prepare", func(int) step { return step{parse("says", "select batch_says($1), batch_says('twice ' || $1)"), syncs} })
+	c.each(t, "prepare", func(int) step {
+		return step{parse("says", "select said, 'named' from batch_said where n = $1::int"), syncs}
+	})
 	var sum batchCounts
-	for round := range 3 {
+	for round := range 4 {
 		var units []step
 		for i := range c.pooled {
-			me := fmt.Sprintf("c%d", i)
-			units = append(units, []step{{query("select batch_says('" + me + "') from generate_series(1, 3)")}, asUnnamed("select batch_says($1::text)", me), asNamed("says", me), own(0, i)}[(i+round)%4])
+			me := fmt.Sprint(i)
+			units = append(units, []step{{query("select said from batch_said where n = " + me)}, asUnnamed("select said from batch_said where n = $1::int", me), asNamed("says", me), own(0, i)}[(i+round)%4])
 		}
 		n := c.together(t, "notices", units...)
 		sum.units, sum.taken, sum.surprises = sum.units+n.units, sum.taken+n.taken, sum.surprises+n.surprises
 	}
-	if sum.units != 18 || sum.taken+sum.surprises != 0 {
+	if sum.units != 24 || sum.taken+sum.surprises != 0 {
 		t.Errorf("counted %+v, in the end %+v", sum, p.batches(t))
 	}
-	p.settled(t, 6)
+	p.settled(t, 7)
 }
 
 // Who has its server tell it what it logs is told of its own units, as alone.
