@@ -26,6 +26,9 @@ func (s *server) answerHere() {
 		case e.kind == kindParse:
 			s.deliver(parseComplete)
 		case e.kind == kindSync:
+			if s.tentative && !s.repeat {
+				s.commit()
+			}
 			pass, replaced := s.ready(e, pgwire.Idle)
 			if pass {
 				replaced = readyIdle
@@ -121,7 +124,7 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 			s.body = end - len(b)
 			end = len(b)
 		}
-		if s.tentative && decisive(typ, b[pos:end]) && !s.ours() && !s.repeatable(typ, b[pos:end]) {
+		if s.tentative && decisive(typ, b[pos:end]) && !s.holdsBack(typ) && !s.ours() && !s.repeatable(typ, b[pos:end]) {
 			s.deliver(b[start:pos])
 			start = pos
 			s.commit()
@@ -184,6 +187,15 @@ func (s *server) unitEnds() {
 func (s *server) ours() bool {
 	return s.owed.n > 0 && s.owed.first().kind == kindQuery && s.owed.first().action == swallow
 }
+
+// holdsBack tells whether the rows of a unit in a batch wait for its end: while its client has seen none of them it can be
+// run again, when what is behind it in the batch does not end, or it fails itself.
+func (s *server) holdsBack(typ byte) bool {
+	return s.joined && typ == pgwire.DataRow && len(s.early) < maxEarly
+}
+
+// maxEarly bounds what is held back, in bytes.
+const maxEarly = 64 << 10
 
 // decisive tells whether a message ends the time in which a unit can be repeated: after it there is something that the
 // client must see, or an error to look at.

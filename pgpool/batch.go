@@ -88,7 +88,8 @@ const (
 	// slack is how many times batch_max_time a run may take when the server has much to do. The limit itself is for what a
 	// run takes when it has not: a server with many busy connections makes all of them slow, and that batches mend.
 	slack = 16
-	// patienceOfRiders is how long those behind a unit that does not end wait for it.
+	// patienceOfRiders is how long a batch may say nothing, besides what its units are known to take when the server has much
+	// to do.
 	patienceOfRiders = 100 * time.Millisecond
 )
 
@@ -220,12 +221,14 @@ func (s *server) share(n int) {
 		c.pump()
 		return
 	}
-	s.riders, s.seated = s.riders[:0], 0
-	s.joined, c.seat = true, seatTaken
+	s.riders, s.seated, s.hurried = s.riders[:0], 0, false
+	s.patience = patienceOfRiders + c.patience()
+	s.joined, s.tentative, c.seat = true, true, seatTaken
 	c.pump()
 	for n--; n > 0 && p.waiting.n > 0 && c.seat == seatAboard && s.fresh() && s.takes(p.waiting.first(), &room); n-- {
 		r := p.waiting.pop()
 		r.pool = nil
+		s.patience += r.patience()
 		s.board(r)
 	}
 	if s.conn.Closing() {
@@ -255,6 +258,11 @@ func (b *budget) takes(c *client) bool {
 	b.time -= time.Duration(h.best.value * float32(time.Microsecond))
 	b.reply -= h.reply
 	return b.time >= 0 && b.reply >= 0 || c.policy.Batching == batchingAll
+}
+
+// patience is how long the client's unit may take.
+func (c *client) patience() time.Duration {
+	return time.Duration(float32(c.w.shapes.of(c.unit).time) * float32(time.Microsecond))
 }
 
 // takes tells whether the unit of r, who waits, can go behind those that the server has.
@@ -295,7 +303,9 @@ var runUnnamed = []byte{
 // here; those behind it run again elsewhere.
 func (s *server) failsBatch() {
 	if c := s.client; c != nil {
-		c.w.shapes.of(c.unit).runs = 0
+		h := c.w.shapes.of(c.unit)
+		h.runs = 0
+		s.ran = slices.DeleteFunc(s.ran, func(m measured) bool { return m.shape == h })
 	}
 	s.disperse()
 	n, own := s.owed.n-1, 0
@@ -364,7 +374,13 @@ func (s *server) alight() {
 	switch {
 	case c == nil:
 	case again:
-		c.repeat(unit, c.reread())
+		if old := s.outdated; old != nil {
+			s.outdated = nil
+			c.renew(old)
+		}
+		if c.repeat(unit, c.reread()); c.pool != nil {
+			c.pool.waiting.prefer(c)
+		}
 	default:
 		c.released()
 	}
@@ -488,10 +504,10 @@ func (w *worker) lookSoon() {
 func (w *worker) lookAtBatches() {
 	for i := 0; i < len(w.batches); {
 		s := w.batches[i]
-		if w.loop.Now().Sub(s.since) > patienceOfRiders && !s.conn.Closing() {
+		if w.loop.Now().Sub(s.since) > s.patience && !s.conn.Closing() {
 			s.disperse()
-			if s.unheard() && s.cancels == 0 { // what it runs may be theirs, and the head's answer stands behind it
-				s.since = w.loop.Now()
+			if s.unheard() && s.cancels == 0 && !s.hurried { // what it runs may be theirs, and the head's answer stands behind it
+				s.hurried = true
 				w.pooler.cancelServer(s, func() {})
 			}
 		}

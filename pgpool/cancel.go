@@ -118,6 +118,7 @@ func (s *server) cancelDue() {
 		done()
 		return
 	}
+	s.hit = true
 	s.pool.w.pooler.cancelServer(s, done)
 }
 

@@ -21,7 +21,7 @@ type lanes struct {
 
 const (
 	// leastLanes keep a database at work: while one's answers are on their way, it has the other's questions.
-	leastLanes = 2
+	leastLanes = 1
 	// strained is the stretch from which there are too many lanes, relaxed that below which there may be more.
 	strained, relaxed = 4, 2.5
 	// lanesEvery is after how many runs that is judged.

@@ -39,6 +39,7 @@ func (s *server) repeatable(typ byte, frame []byte) bool {
 		if s.timedOut || s.hit && bytes.Contains(frame, queryCancelled) {
 			return false
 		}
+		s.outdatedPlan(frame)
 	case s.outdatedPlan(frame):
 	case s.readOnly && bytes.Contains(frame, readOnlyViolation):
 		c.refusedAsWrite()
