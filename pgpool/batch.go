@@ -394,9 +394,14 @@ func (s *server) next() {
 		s.client, r.client = r.client, nil
 		s.unit, r.unit = r.unit, s.unit[:0]
 	}
+	s.readOn() // it was the other's fault
 	c := s.client
 	if s.orphan = c == nil; s.orphan {
+		s.uncount()
 		return
+	}
+	if s.readOnly {
+		s.count()
 	}
 	s.leftover = 0
 	s.tentative, s.alone = true, c.plain && !s.readOnly
