@@ -33,7 +33,7 @@ func TestPortalsInABatch(t *testing.T) {
 			{parse("", "select 1"), bind("", ""), describe('P', "p"), execute("", 0), syncs}},
 		"unnamed execute ahead": {{parse("", "select 'secret of 0' from generate_series(1,3)"), bind("", ""), execute("", 1), syncs},
 			{execute("", 0), parse("", "select 1"), bind("", ""), execute("", 0), syncs}},
-		"no portal": {own(0, 0), {parse("", "select 1"), bind("", ""), execute("nowhere", 0), syncs}},
+		"no portal":         {own(0, 0), {parse("", "select 1"), bind("", ""), execute("nowhere", 0), syncs}},
 		"behind an execute": {own(0, 0), {parse("", "select 1"), bind("", ""), execute("", 0), describe('P', "nowhere"), execute("", 0), syncs}},
 		"unnamed describe ahead": {{parse("", "select 'secret of 0' from generate_series(1,3)"), bind("", ""), execute("", 1), syncs},
 			{describe('P', ""), parse("", "select 1"), bind("", ""), execute("", 0), syncs}},

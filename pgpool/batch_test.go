@@ -325,15 +325,15 @@ func TestErrorsInABatchStayWithTheirUnit(t *testing.T) {
 	const late = "select 10 / g, 'named' from generate_series($1::int, $1::int) g" // fails when it is run, by any plan
 	c.each(t, "prepare", func(i int) step { return step{parse("mine", late), syncs} })
 	for name, wrong := range map[string]step{
-		"query":             {query("select 1/0")},
-		"rows, query":       {query("select 6/(3-g) from generate_series(1, 5) g")},
-		"parse":             asUnnamed("select nothing_such"),
-		"bind":              asUnnamed("select $1::int", "no number"),
-		"bind, not enough":  asUnnamed("select $1::int"),
-		"execute":           asUnnamed("select 1/$1::int", "0"),
-		"rows, execute":     asUnnamed("select 6/($1-g) from generate_series(1, 5) g", "3"),
-		"named, bind":       asNamed("mine", "no number"),
-		"named, execute":    asNamed("mine", "0"),
+		"query":            {query("select 1/0")},
+		"rows, query":      {query("select 6/(3-g) from generate_series(1, 5) g")},
+		"parse":            asUnnamed("select nothing_such"),
+		"bind":             asUnnamed("select $1::int", "no number"),
+		"bind, not enough": asUnnamed("select $1::int"),
+		"execute":          asUnnamed("select 1/$1::int", "0"),
+		"rows, execute":    asUnnamed("select 6/($1-g) from generate_series(1, 5) g", "3"),
+		"named, bind":      asNamed("mine", "no number"),
+		"named, execute":   asNamed("mine", "0"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, at := range [][]int{{0}, {2}, {4}, {0, 1, 2, 3, 4}, {1, 3}, {0, 4}} {
