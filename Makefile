@@ -14,10 +14,10 @@ MAIN  := ./cmd/outrigger
 VERIFY := cd '$(CURDIR)/pgpool/classify/verify' && CGO_CFLAGS='-O0 -g0'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint race soak fuzz bench regress dist clean
+.PHONY: help build run test lint race soak fuzz bench bench-micro regress dist clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build bin/outrigger
 	$(BUILD) -o bin/outrigger $(MAIN)
@@ -64,6 +64,17 @@ fuzz: ## every fuzz target in turn, FUZZTIME each
 bench: ## whole-system workloads against PgBouncer and Redis, as ratios (QUICK=1: three minutes)
 	@.ci/install bench
 	go run ./bench/run $(ARGS)
+
+# What a message costs: framing, classification, bookkeeping, dispatch, commands. One file a commit is kept.
+MICRO     := bench/results/micro
+BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+
+bench-micro: ## Go benchmarks of the hot paths into bench/results/micro, beside those of the last commit that has some
+	@mkdir -p $(MICRO)
+	@old=$$(ls -t $(MICRO)/*.txt 2>/dev/null | head -1); new=$(MICRO)/$$(date +%F)-$$(git rev-parse --short HEAD).txt; \
+	go test -run '^$$' -bench 'Framing|Parse|Classify|Lookup|Accounting|Dispatch|Commands' -benchtime 200ms -count 6 \
+	  ./protocol/pgwire ./protocol/resp ./pgpool/classify ./pgpool ./cachenode 2>&1 | grep -v 'level=' | tee $$new && \
+	{ [ -z "$$old" ] || [ "$$old" = "$$new" ] || go run $(BENCHSTAT) $$old $$new; }
 
 regress: ## PostgreSQL's own tests, directly and through the pooler (ARGS='-suite isolation')
 	@.ci/install regress

@@ -102,7 +102,7 @@ func TestBatchesAllocateNothing(t *testing.T) {
 }
 
 // untilReady reads whole messages up to ReadyForQuery.
-func untilReady(t *testing.T, nc net.Conn, buf []byte) {
+func untilReady(t testing.TB, nc net.Conn, buf []byte) {
 	for {
 		if _, err := io.ReadFull(nc, buf[:pgwire.HeaderLen]); err != nil {
 			t.Fatal(err)

@@ -25,6 +25,19 @@ func (s *server) answerHere() {
 			return
 		case e.kind == kindParse:
 			s.deliver(parseComplete)
+		case e.kind == kindSync:
+			if s.tentative && !s.repeat {
+				s.commit()
+			}
+			pass, replaced := s.ready(e, pgwire.Idle)
+			if pass {
+				replaced = readyIdle
+			}
+			s.deliver(replaced)
+			if s.unitEnds(); s.conn.Closing() {
+				return
+			}
+			continue
 		default:
 			s.deliver(closeComplete)
 		}
@@ -111,7 +124,7 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 			s.body = end - len(b)
 			end = len(b)
 		}
-		if s.tentative && decisive(typ, b[pos:end]) && !s.ours() && !s.repeatable(typ, b[pos:end]) {
+		if s.tentative && decisive(typ, b[pos:end]) && !s.holdsBack(typ) && !s.ours() && !s.repeatable(typ, b[pos:end]) {
 			s.deliver(b[start:pos])
 			start = pos
 			s.commit()
@@ -128,20 +141,18 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 		}
 		pos = end
 		if s.ended {
-			s.ended = false
 			s.deliver(b[start:pos])
 			start = pos
-			s.note()
-			if s.owed.n > 0 && (s.client == nil && s.orphan || s.client != nil && s.client.seat == seatAboard) {
-				if s.alight(); c.Closing() {
-					break
-				}
+			if s.unitEnds(); c.Closing() {
+				break
 			}
 		}
 		if s.owed.n > 0 && (s.owed.first().action == synthesise || s.owed.first().kind == kindCopyEnd) {
 			s.deliver(b[start:pos])
 			start = pos
-			s.answerHere()
+			if s.answerHere(); c.Closing() {
+				break
+			}
 		}
 	}
 	s.deliver(b[start:pos])
@@ -163,10 +174,28 @@ func (s *server) Data(c *netloop.Conn, b []byte) int {
 	return pos
 }
 
+// unitEnds is called when all answers to a unit are passed on.
+func (s *server) unitEnds() {
+	s.ended = false
+	s.note()
+	if s.joined {
+		s.alight()
+	}
+}
+
 // ours tells whether the answer at hand is to a query of our own.
 func (s *server) ours() bool {
 	return s.owed.n > 0 && s.owed.first().kind == kindQuery && s.owed.first().action == swallow
 }
+
+// holdsBack tells whether the rows of a unit in a batch wait for its end: while its client has seen none of them it can be
+// run again, when what is behind it in the batch does not end, or it fails itself.
+func (s *server) holdsBack(typ byte) bool {
+	return s.joined && typ == pgwire.DataRow && len(s.early) < maxEarly
+}
+
+// maxEarly bounds what is held back, in bytes.
+const maxEarly = 64 << 10
 
 // decisive tells whether a message ends the time in which a unit can be repeated: after it there is something that the
 // client must see, or an error to look at.

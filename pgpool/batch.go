@@ -14,9 +14,11 @@ import (
 )
 
 // When all servers of a pool are busy, clients wait. A server that becomes free then takes the units of several of them in
-// one write, and each client gets its answers as they come back: one wake-up of the server for many queries. The units are
-// a batch. It must never show, so all of them are plain reads that are known to be short: whatever happens to a server, or
-// to the client whose turn it is, those behind it are taken off and run again elsewhere, and nobody can tell.
+// one write and with one Sync, behind the last, and each client gets its own answers: one wake-up, one transaction and one
+// write of the server for many queries. The units are a batch. It must never show, so all of them are plain reads that are
+// known to be short: whatever happens to a server, to the client whose turn it is, or to its unit, that and those behind it
+// are run again elsewhere, and nobody can tell. A simple Query becomes a Parse, Bind, Describe and Execute of the same text:
+// no text ever stands behind another client's.
 //
 // While its unit is in a batch a client has that server, as it would alone. The server's own client is the one whose
 // answers come next: the head. Those behind it ride.
@@ -80,10 +82,14 @@ func (w solo) String() string { return soloNames[w] }
 const (
 	// maxShared bounds a unit in a batch, in bytes: one write is to take them all.
 	maxShared = 4 << 10
+	// maxAnswers bounds what is thought to be the answers to a batch: a server sends them at once when they fill its buffer
+	// (PqSendBufferSize in pqcomm.c) or at the Sync, and an answer that has gone out in part cannot be run again.
+	maxAnswers = 8 << 10
 	// slack is how many times batch_max_time a run may take when the server has much to do. The limit itself is for what a
 	// run takes when it has not: a server with many busy connections makes all of them slow, and that batches mend.
 	slack = 16
-	// patienceOfRiders is how long those behind a unit that does not end wait for it.
+	// patienceOfRiders is how long a batch may say nothing, besides what its units are known to take when the server has much
+	// to do.
 	patienceOfRiders = 100 * time.Millisecond
 )
 
@@ -125,6 +131,8 @@ func (c *client) solo(s *server) solo {
 		return soloOff
 	case c.status != pgwire.Idle || c.tx != nil:
 		return soloTransaction
+	case c.serializable(), c.hearsLog(): // whose reads may fail at the end of their transaction; who would hear of a batch
+		return soloState
 	case c.keeps() || c.midUnit || c.inFlight > 0 || c.stalled || c.conn.Congested() || s != nil && !s.set.equal(c.set):
 		return soloState
 	case len(c.replay) > 0:
@@ -157,14 +165,14 @@ func (c *client) onlyReads(st *statement) bool {
 	return c.plain || c.byNames(st, st.decide()) == decision{true, forRead}
 }
 
-// suspects tells whether st may, for all that is known, leave something in its session.
+// suspects tells whether st may, for all that is known, leave something in its session or in its transaction.
 func (c *client) suspects(st *statement) bool {
 	known := c.group.shared.catalog.Load()
 	if !known.hasHazards() {
 		return false
 	}
 	t := st.traced(known)
-	return known.unsure() || t.any()
+	return known.unsure() || known.hidden || t.any() || t.kinds&traceLocal != 0
 }
 
 // reread is where the unit goes that is taken off a batch: where it was to run before.
@@ -198,47 +206,129 @@ func (s *server) share(n int) {
 	if why == soloNot {
 		s.takesLane()
 	}
+	room := budget{time: c.policy.BatchMaxTime, reply: maxAnswers}
 	switch {
 	case why != soloNot:
-	case n < 2:
+	case n < 2 || p.waiting.n == 0:
 		why = soloAlone
 	case !s.fresh():
 		why = soloState
+	case !room.takes(c) || p.waiting.first().solo(s) != soloNot:
+		why = soloAlone
 	}
 	if why != soloNot {
 		p.group.batched.alone[why]++
 		c.pump()
 		return
 	}
-	s.riders, s.seated = s.riders[:0], 0
-	c.seat = seatTaken
+	s.riders, s.seated, s.hurried = s.riders[:0], 0, false
+	s.patience = patienceOfRiders + c.patience()
+	s.joined, s.tentative, c.seat = true, true, seatTaken
 	c.pump()
-	for n--; n > 0 && p.waiting.n > 0 && c.seat == seatAboard && s.fresh() && s.conn.Queued() < maxShared*4; n-- {
-		r := p.waiting.first()
-		if why = r.solo(s); why != soloNot || r.reads && !r.mayReadAt(p) {
-			break
-		}
-		p.waiting.pop()
+	for n--; n > 0 && p.waiting.n > 0 && c.seat == seatAboard && s.fresh() && s.takes(p.waiting.first(), &room); n-- {
+		r := p.waiting.pop()
 		r.pool = nil
+		s.patience += r.patience()
 		s.board(r)
 	}
-	if len(s.riders) > 0 {
-		p.group.batched.batches++
-		p.group.batched.units += 1 + uint64(len(s.riders))
-		p.w.watchBatch(s)
+	if s.conn.Closing() {
 		return
 	}
-	p.group.batched.alone[max(why, soloAlone)]++
-	if c.server == s {
-		c.seat = seatNone
-		c.pump()
+	if c.seat != seatAboard { // solo has overlooked something
+		s.unforeseen()
+		return
+	}
+	s.conn.Write(syncMessage)
+	s.expect(expectation{kind: kindSync, action: swallow})
+	p.group.batched.batches++
+	p.group.batched.units += 1 + uint64(len(s.riders))
+	p.w.watchBatch(s)
+}
+
+// budget is what is left for a batch, by what is known of shapes: of time, because nobody has his answer before the last,
+// and of bytes.
+type budget struct {
+	time  time.Duration
+	reply high
+}
+
+// takes tells whether the client's unit fits in, and takes it off. Where everything is shared, so is what does not fit.
+func (b *budget) takes(c *client) bool {
+	h := c.w.shapes.of(c.unit)
+	b.time -= time.Duration(h.best.value * float32(time.Microsecond))
+	b.reply -= h.reply
+	return b.time >= 0 && b.reply >= 0 || c.policy.Batching == batchingAll
+}
+
+// patience is how long the client's unit may take.
+func (c *client) patience() time.Duration {
+	return time.Duration(float32(c.w.shapes.of(c.unit).time) * float32(time.Microsecond))
+}
+
+// takes tells whether the unit of r, who waits, can go behind those that the server has.
+func (s *server) takes(r *client, room *budget) bool {
+	return s.conn.Queued() < maxShared*4 && r.solo(s) == soloNot && (!r.reads || r.mayReadAt(s.pool)) && room.takes(r)
+}
+
+// unforeseen gives a server up with which a batch has done what it was not thought to do.
+func (s *server) unforeseen() {
+	s.pool.group.batched.surprises++
+	s.pool.w.pooler.log.LogAttrs(context.Background(), slog.LevelError, "a statement that was taken for a plain read is none", serverAttrs(s.pool, s, errSurprise)...)
+	s.blameless = true
+	s.lost(errSurprise)
+}
+
+// asPart sends a simple Query in the shape in which it can be one of many. e is what its answer would be.
+func (s *server) asPart(query []byte, e expectation) {
+	text := query[pgwire.HeaderLen:]
+	b := s.conn.Buffer(len(text) + 64)
+	b = append(pgwire.AppendHeader(b, pgwire.Parse, 1+len(text)+2), 0)
+	b = append(append(b, text...), 0, 0)
+	s.conn.SetBuffer(append(b, runUnnamed...))
+	s.expect(expectation{kind: kindParse, action: swallow, unnamed: true, prevOf: s.unnamed})
+	s.expect(expectation{kind: kindBind, action: swallow})
+	s.expect(expectation{kind: kindDescribe, simple: true})
+	s.expect(expectation{kind: kindExecute})
+	s.expect(expectation{kind: kindSync, action: synthesise, wrote: e.wrote, tx: e.tx, leaves: e.leaves, set: e.set})
+}
+
+// runUnnamed is what a simple Query means behind its Parse ("Simple Query", PostgreSQL documentation, "Message Flow").
+var runUnnamed = []byte{
+	pgwire.Bind, 0, 0, 0, 4 + 8, 0, 0, 0, 0, 0, 0, 0, 0,
+	pgwire.Describe, 0, 0, 0, 4 + 2, 'P', 0,
+	pgwire.Execute, 0, 0, 0, 4 + 5, 0, 0, 0, 0, 0,
+}
+
+// failsBatch is called when a unit of a batch has failed: the server skips all that is left of it. That unit still ends
+// here; those behind it run again elsewhere.
+func (s *server) failsBatch() {
+	if c := s.client; c != nil {
+		h := c.w.shapes.of(c.unit)
+		h.runs = 0
+		s.ran = slices.DeleteFunc(s.ran, func(m measured) bool { return m.shape == h })
+	}
+	s.disperse()
+	n, own := s.owed.n-1, 0
+	for s.owed.at(own).kind != kindSync {
+		own++
+	}
+	c := s.client
+	s.client = nil // what is undone of theirs is only the server's: they send it again
+	for i := n - 1; i > own; i-- {
+		s.undo(s.owed.at(i), true)
+		s.owed.remove(i)
+	}
+	s.client = c
+	s.undoUnit(own)
+	for range own {
+		s.owed.pop()
 	}
 }
 
 // fresh tells whether nothing of what was sent to the server changes what it is for the next client.
 func (s *server) fresh() bool {
 	return !s.due.any() && !s.leaves && !s.unproven && !s.opening && !s.restoring && len(s.inspections) == 0 && s.cancels == 0 && s.status == pgwire.Idle &&
-		!s.conn.Closing()
+		!s.conn.Closing() && !s.conn.Congested()
 }
 
 // board sends the unit of r behind those that the server has.
@@ -261,39 +351,37 @@ func (s *server) board(r *client) {
 		p.standing.busy.Add(1)
 	}
 	s.client, s.unit, s.tentative = head, unit, tentative
-	if r.seat != seatAboard { // it was not all sent: solo has overlooked something
-		p.group.batched.surprises++
-		s.blameless = true
-		s.lost(errSurprise)
+	if r.seat != seatAboard && !s.conn.Closing() { // solo has overlooked something
+		s.unforeseen()
 	}
 }
 
-// alight is called when a unit of a batch is answered and more is to come: the server goes over to the next client.
+// alight is called when a unit of a batch is answered: the server goes over to the next client.
 func (s *server) alight() {
 	c, unit, again := s.client, s.unit, s.repeat
-	if c != nil && !again && (s.status != pgwire.Idle || c.keeps() || s.due.any()) {
+	if c != nil && !again && (c.keeps() || s.due.any()) {
 		s.surprise(c)
 		return
-	}
-	var d decision
-	if again {
-		if d = s.elsewhere(); s.outdated != nil {
-			d = c.reread()
-			c.renew(s.outdated)
-		}
 	}
 	if c != nil {
 		s.pool.account(s)
 		c.seat, c.server = seatNone, nil
 		c.runsOn.Store(nil)
 	}
-	s.repeat, s.outdated, s.conflict, s.tentative, s.wrote = false, nil, false, false, false
+	s.repeat, s.tentative, s.wrote = false, false, false
 	s.early = s.early[:0]
 	s.next()
 	switch {
+	case c == nil:
 	case again:
-		c.repeat(unit, d)
-	case c != nil:
+		if old := s.outdated; old != nil {
+			s.outdated = nil
+			c.renew(old)
+		}
+		if c.repeat(unit, c.reread()); c.pool != nil {
+			c.pool.waiting.prefer(c)
+		}
+	default:
 		c.released()
 	}
 }
@@ -306,9 +394,14 @@ func (s *server) next() {
 		s.client, r.client = r.client, nil
 		s.unit, r.unit = r.unit, s.unit[:0]
 	}
+	s.readOn() // it was the other's fault
 	c := s.client
 	if s.orphan = c == nil; s.orphan {
+		s.uncount()
 		return
+	}
+	if s.readOnly {
+		s.count()
 	}
 	s.leftover = 0
 	s.tentative, s.alone = true, c.plain && !s.readOnly
@@ -331,24 +424,15 @@ func (s *server) uncountRider(r *rider) {
 	}
 }
 
-// surprise is called when a unit has left more than its answer: those behind it may have run in a transaction of its
-// making. They run again elsewhere, and that one ends with the connection.
+// surprise is called when a unit has left more than its answer: those behind it may have run with that. They run again
+// elsewhere, and what it has left ends with the connection.
 func (s *server) surprise(c *client) {
-	s.bar(c)
-	s.disperse()
-	s.owed.n = 0 // what is left of it was theirs
-	s.blameless = true
-	s.lost(errSurprise)
-}
-
-// bar keeps what has left its session changed out of batches.
-func (s *server) bar(c *client) {
-	s.pool.group.batched.surprises++
 	if c.unit != nil {
 		s.pool.w.shapes.of(c.unit).barred = true
 	}
-	s.pool.w.pooler.log.LogAttrs(context.Background(), slog.LevelError, "a statement that was taken for a plain read has left its session changed",
-		serverAttrs(s.pool, s, errSurprise)...)
+	s.disperse()
+	s.owed.n = 0 // what is left of it was theirs
+	s.unforeseen()
 }
 
 // disperse takes those behind the head off the server, the last first: each goes to the head of its queue. What the server
@@ -376,7 +460,7 @@ func (s *server) disperse() {
 // lastUnit cuts what the server owed, which is gone, down to its own client's unit.
 func (s *server) lastUnit() {
 	for i := range s.owed.n {
-		if e := s.owed.at(i); e.endsUnit() && e.action == forward {
+		if e := s.owed.at(i); e.endsUnit() && e.action != swallow {
 			s.owed.n = i + 1
 			return
 		}
@@ -425,13 +509,14 @@ func (w *worker) lookSoon() {
 func (w *worker) lookAtBatches() {
 	for i := 0; i < len(w.batches); {
 		s := w.batches[i]
-		if w.loop.Now().Sub(s.since) > patienceOfRiders && !s.conn.Closing() {
+		if w.loop.Now().Sub(s.since) > s.patience && !s.conn.Closing() {
 			s.disperse()
-			if s.orphan && s.owed.n > 0 && s.cancels == 0 { // it runs on for nobody
+			if s.unheard() && s.cancels == 0 && !s.hurried { // what it runs may be theirs, and the head's answer stands behind it
+				s.hurried = true
 				w.pooler.cancelServer(s, func() {})
 			}
 		}
-		if len(s.riders) > 0 && s.owed.n > 0 && !s.conn.Closing() {
+		if (s.full() || s.unheard()) && !s.conn.Closing() {
 			i++
 			continue
 		}
@@ -447,6 +532,11 @@ func (w *worker) lookAtBatches() {
 		}
 	}
 	w.gathering = w.gathering[:0]
+}
+
+// unheard tells whether nobody has heard anything of what the server still runs of its batch.
+func (s *server) unheard() bool {
+	return s.joined && s.owed.n > 0 && (s.client == nil || s.tentative)
 }
 
 // unwatch is for a server whose batch is over.
@@ -472,6 +562,10 @@ func (s *server) note() {
 	if c == nil || c.unit == nil || c.unit.class.Class != classify.Read || s.repeat || s.pool.waiting.n == 0 && c.seat == seatNone && !s.short || c.policy.Batching == BatchingOff || len(s.ran) == cap(s.ran) && cap(s.ran) >= maxMeasured {
 		return
 	}
+	if s.erred {
+		s.pool.w.shapes.of(c.unit).runs = 0 // in a batch, those behind it would have to run twice
+		return
+	}
 	s.ran = append(s.ran, measured{s.pool.w.shapes.of(c.unit), reply})
 }
 
@@ -482,8 +576,10 @@ const maxMeasured = 64
 // them took how long.
 func (s *server) noted(now time.Time) {
 	took := now.Sub(s.sent) / time.Duration(len(s.ran))
+	surprise := s.joined && s.status != pgwire.Idle // one of them has begun a transaction
 	for i, m := range s.ran {
 		m.shape.ran(took, m.reply, now)
+		m.shape.barred = m.shape.barred || surprise
 		if s.short {
 			s.pool.lanes.felt(m.shape.stretch(took), int(s.pool.slots.used.Load()))
 		}

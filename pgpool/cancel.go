@@ -50,6 +50,7 @@ func (c *client) cancelled(done func()) {
 	switch {
 	case s == nil || s.owed.n == 0 || c.closing:
 	case !s.ours() && !s.inspecting():
+		s.hit = true
 		c.w.pooler.cancelServer(s, done)
 		return
 	case begun: // the client's unit is behind a query of ours, which is not to be hit in its place
@@ -117,6 +118,7 @@ func (s *server) cancelDue() {
 		done()
 		return
 	}
+	s.hit = true
 	s.pool.w.pooler.cancelServer(s, done)
 }
 

@@ -77,6 +77,10 @@ UNION ALL SELECT DISTINCT 'u', n.name, ref.name FROM edge JOIN named n ON n.oid 
  WHERE (SELECT yes FROM changed) AND edge.oid OPERATOR(pg_catalog.<>) edge.ref AND edge.ref OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
 UNION ALL SELECT 'u', command, pg_catalog.lower(p.proname)::pg_catalog.text FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) e.evtfoid,
   pg_catalog.unnest('{create,alter,drop}'::pg_catalog.text[]) command WHERE (SELECT yes FROM changed)
+UNION ALL SELECT DISTINCT 'o', pg_catalog.lower(p.proname)::pg_catalog.text, '' FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.oid OPERATOR(pg_catalog.=) ANY (
+ SELECT oprcode::pg_catalog.oid FROM pg_catalog.pg_operator UNION ALL SELECT castfunc FROM pg_catalog.pg_cast
+ UNION ALL SELECT refobjid FROM pg_catalog.pg_depend JOIN pg_catalog.pg_constraint c ON c.oid OPERATOR(pg_catalog.=) objid WHERE c.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+  AND classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass AND refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass)
 UNION ALL SELECT 'q', '', '' WHERE EXISTS (SELECT FROM code WHERE text OPERATOR(pg_catalog.~*) E'\\m(currval|lastval)\\M')
  OR (SELECT yes FROM changed) AND EXISTS (SELECT FROM pg_catalog.pg_attrdef WHERE adbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (1575|2559) ')` + namesSQL
 
@@ -218,7 +222,7 @@ func (g *sharedGroup) publish(known *catalog, codeChanges uint64) {
 // newCatalog finds out which functions leave what: first by their own text, then by what they call.
 func newCatalog(f *findings) *catalog {
 	k := &catalog{defaults: f.defaults, hazards: make(map[string]*traces), print: f.print, partial: f.partial,
-		serializable: f.defaults["default_transaction_isolation"].value == serializable}
+		serializable: f.defaults["default_transaction_isolation"].value == serializable, level: f.defaults["client_min_messages"].value}
 	if f.before != nil && f.before.print != "" && f.before.print == f.print {
 		k.hazards, k.partial, k.names = f.before.hazards, f.before.partial, f.before.names
 	} else {
@@ -226,6 +230,9 @@ func newCatalog(f *findings) *catalog {
 	}
 	for _, t := range k.hazards {
 		k.every.add(t)
+	}
+	for _, name := range f.unnamed {
+		k.hidden = k.hidden || k.hazards[name] != nil
 	}
 	if k.names == nil {
 		k.names = newNames(f, k.hazards)

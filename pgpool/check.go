@@ -33,6 +33,7 @@ type findings struct {
 	partial     bool       // there is more
 	print       string     // fingerprint of the code
 	sequences   bool       // there is code that calls currval or lastval
+	unnamed     []string   // functions that run without being named
 	codeChanges uint64     // how many changes of code were known of when it began
 	before      *catalog
 }
@@ -86,7 +87,7 @@ func (s *server) check() bool {
 	if due.kinds&traceHidden != 0 {
 		s.client.keep(pinHidden)
 	}
-	due.kinds &^= traceCatalog | traceUnknown | traceHidden
+	due.kinds &^= traceCatalog | traceUnknown | traceHidden | traceLocal
 	due.releases &= s.client.held
 	if due.kinds|due.releases != 0 {
 		s.client.changing = true // what it sends next must find the books in order
@@ -188,6 +189,8 @@ func (f *findings) add(kind, name, value string, null bool, known *catalog) {
 			return
 		}
 		f.learn(kind, function{name, value})
+	case "o":
+		f.unnamed = append(f.unnamed, name)
 	case "v":
 		f.print = value
 	case "q":

@@ -80,6 +80,7 @@ func (c *client) mayLeave(st *statement) {
 		return // rows, and code that is known to leave nothing
 	}
 	t := st.traced(known)
+	t.kinds &^= traceLocal
 	if st.class.Flags.Has(classify.StatePrepare) {
 		if c.prepares == nil {
 			c.prepares = &traces{}

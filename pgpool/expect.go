@@ -41,6 +41,7 @@ type expectation struct {
 	shows   bool       // query, execute: the answer to SHOW outrigger.token, which the server knows as something else
 	tx      byte       // query, sync: what the unit does to its transaction (lost.go)
 	leaves  bool       // query, function, sync: the unit may leave what the server is asked for
+	simple  bool       // describe of ours, for a client that has sent a Query and knows no NoData
 	stmt    *statement // parse, close: the statement; bind, describe: the one they name; query: what it deallocates
 	name    string     // parse, close, bind, describe of the client's, query: its name for the statement
 	prev    *statement // what the client's unnamed statement was before

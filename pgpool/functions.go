@@ -99,6 +99,19 @@ func (c *client) serializable() bool {
 
 const serializable = "serializable"
 
+// hearsLog tells whether the server is to tell the client what it logs: of its statements as they were sent, also when they
+// have been answered.
+func (c *client) hearsLog() bool {
+	level := ""
+	if c.set != nil {
+		level = c.set.level
+	}
+	if known := c.group.shared.catalog.Load(); level == "" && known != nil {
+		level = known.level
+	}
+	return level == "log" || strings.HasPrefix(level, "debug")
+}
+
 // Fields of the errors by which a replica refuses a read that the primary would run: of an unlogged relation
 // (get_relation_info in plancat.c), and in a serializable session (predicate.c).
 var (

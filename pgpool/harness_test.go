@@ -112,7 +112,7 @@ func start(t testing.TB, loops int, change func(*Config)) *testPooler {
 	if change != nil {
 		change(&cfg)
 	}
-	if *forced {
+	if *forced && cfg.Tuning.Defaults.Batching == BatchingOff {
 		cfg.Tuning.Defaults.Batching, cfg.Tuning.Defaults.BatchMax = batchingAll, 16
 	}
 	p, err := New(cfg)

@@ -20,10 +20,11 @@ type lanes struct {
 }
 
 const (
-	// leastLanes keep a database at work: while one's answers are on their way, it has the other's questions.
-	leastLanes = 2
+	// leastLanes is enough where database, pooler and clients share few processors: more lanes find more work only where
+	// their runs are not stretched, and there come back.
+	leastLanes = 1
 	// strained is the stretch from which there are too many lanes, relaxed that below which there may be more.
-	strained, relaxed = 4, 2.5
+	strained, relaxed = 2.5, 1.5
 	// lanesEvery is after how many runs that is judged.
 	lanesEvery = 32
 	// stuck is the time after which nobody waits for lanes that do not move.

@@ -62,7 +62,7 @@ func newNames(f *findings, hazards map[string]*traces) *knownNames {
 		name, v, low := unqualified(fn.name), namesRead, strings.ToLower(unqualified(fn.name))
 		switch {
 		case fn.text == "vc" && (classify.OnlyReads([]byte(name)) || isHarmlessInC(name)):
-		case hazards[lastWord(low)] != nil || classify.WhyPrimary([]byte(name)) != "":
+		case leaves(hazards[lastWord(low)]) || classify.WhyPrimary([]byte(name)) != "":
 			v = namesActs
 		default:
 			if strings.HasPrefix(fn.text, "v") {
@@ -149,6 +149,9 @@ func unqualified(key string) string {
 	_, name, _ := strings.Cut(key, separator)
 	return name
 }
+
+// leaves tells whether a function leaves something in its session.
+func leaves(hazard *traces) bool { return hazard != nil && hazard.any() }
 
 // lastWord is what hazards know a function by whose name is not a word.
 func lastWord(name string) string {

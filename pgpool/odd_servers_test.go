@@ -20,12 +20,14 @@ import (
 type oddServer struct {
 	ln     net.Listener
 	script func(n int, nc net.Conn, sql string) (goOn bool)
-	once   func(n int, nc net.Conn) // after the login, if not nil
-	all    bool                     // script is called with all that comes
+	once   func(n int, nc net.Conn)       // after the login, if not nil
+	all    bool                           // script is called with all that comes
+	parts  func(n int, sql string) []byte // what it answers to an Execute, as if to a Query; nil: it knows Query alone
 
 	running sync.WaitGroup
 	mu      sync.Mutex
-	conns   []net.Conn // under mu
+	conns   []net.Conn      // under mu
+	unsent  map[int]*unsent // by connection; under mu
 }
 
 func startOdd(t *testing.T, once func(int, net.Conn), script func(int, net.Conn, string) bool) *oddServer {
@@ -100,6 +102,12 @@ func (o *oddServer) serve(n int, nc net.Conn) {
 			return
 		}
 		if head[0] != pgwire.Query {
+			if o.parts != nil {
+				if !o.part(n, nc, head[0], body) {
+					return
+				}
+				continue
+			}
 			if o.all {
 				continue
 			}
@@ -118,6 +126,59 @@ func (o *oddServer) serve(n int, nc net.Conn) {
 			once = nil
 		}
 	}
+}
+
+// unsent is what an odd server has answered to the messages before a Sync.
+type unsent struct {
+	sql      string // the unnamed statement
+	out      []byte
+	status   byte // at the Sync
+	skipping bool
+}
+
+// part answers a message of the extended protocol as PostgreSQL does: nothing before the Sync, but for an error, and nothing
+// between that and the Sync. parts says what a Query would be answered.
+func (o *oddServer) part(n int, nc net.Conn, typ byte, body []byte) (goOn bool) {
+	o.mu.Lock()
+	if o.unsent == nil {
+		o.unsent = map[int]*unsent{}
+	}
+	u := o.unsent[n]
+	if u == nil {
+		u = &unsent{status: pgwire.Idle}
+		o.unsent[n] = u
+	}
+	o.mu.Unlock()
+	switch {
+	case typ == pgwire.Sync:
+		nc.Write(pgwire.AppendReadyForQuery(u.out, u.status))
+		*u = unsent{status: pgwire.Idle}
+	case u.skipping:
+	case typ == pgwire.Parse:
+		_, rest, _ := pgwire.CString(body)
+		sql, _, _ := pgwire.CString(rest)
+		u.sql = string(sql)
+		u.out = append(u.out, parseComplete...)
+	case typ == pgwire.Bind:
+		u.out = append(u.out, pgwire.BindComplete, 0, 0, 0, 4)
+	case typ == pgwire.Describe: // parts says it in its place
+	case typ == pgwire.Execute:
+		b := o.parts(n, u.sql)
+		if end := len(b) - 6; end >= 0 && b[end] == pgwire.ReadyForQuery {
+			if b[end+5] != pgwire.Idle {
+				u.status = b[end+5]
+			}
+			b = b[:end]
+		}
+		u.out = append(u.out, b...)
+		if u.skipping = b[0] == pgwire.ErrorResponse; u.skipping {
+			nc.Write(u.out)
+			u.out = nil
+		}
+	default:
+		return false
+	}
+	return true
 }
 
 // tagged is a whole reply of a command, with the state of the transaction behind it.

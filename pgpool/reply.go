@@ -32,6 +32,7 @@ func (s *server) receive(typ byte, frame []byte) (pass bool, replaced []byte) {
 	case pgwire.CloseComplete:
 		s.done(e.kind == kindClose)
 	case pgwire.NoData:
+		pass = pass && !e.simple
 		s.done(e.kind == kindDescribe)
 	case pgwire.RowDescription:
 		if e.kind == kindDescribe {
@@ -123,7 +124,7 @@ func (s *server) ready(e *expectation, status byte) (pass bool, replaced []byte)
 	s.unproven = s.unproven && s.ours()
 	s.status = status
 	failed := s.failed
-	s.failed, s.timedOut, s.tagged = false, false, false
+	s.failed, s.timedOut, s.tagged, s.hit, s.erred = false, false, false, false, failed
 	now := s.pool.w.loop.Now()
 	s.pool.stats.queryTime += uint64(now.Sub(s.since).Microseconds())
 	s.works(now)
@@ -286,7 +287,9 @@ func (s *server) error(e *expectation, frame []byte) (pass bool, replaced []byte
 			c.stmts[e.name] = e.stmt // it was not deallocated
 		}
 	}
-	if !e.endsUnit() {
+	if s.joined && !e.endsUnit() {
+		s.failsBatch()
+	} else if !e.endsUnit() {
 		n := 1
 		for n < s.owed.n && s.owed.at(n).kind != kindSync {
 			n++

@@ -12,7 +12,8 @@ import (
 //
 //   - what a replica refuses as a write, on the primary;
 //   - a read on a replica whose connection was lost, or that a conflict with recovery has ended, on another server;
-//   - a plain read that was alone on the primary when the connection was lost, wherever reads go then.
+//   - a plain read that was alone on the primary when the connection was lost, wherever reads go then;
+//   - a plain read that has failed in a batch, with all that was behind it there (batch.go).
 //
 // Nothing else is: what may have written may have happened.
 
@@ -34,6 +35,11 @@ func (s *server) repeatable(typ byte, frame []byte) bool {
 		return false
 	}
 	switch c := s.client; {
+	case s.joined: // alone it gets the answer that is its own
+		if s.timedOut || s.hit && bytes.Contains(frame, queryCancelled) {
+			return false
+		}
+		s.outdatedPlan(frame)
 	case s.outdatedPlan(frame):
 	case s.readOnly && bytes.Contains(frame, readOnlyViolation):
 		c.refusedAsWrite()

@@ -42,10 +42,14 @@ func TestReplayInAFailedTransaction(t *testing.T) {
 func TestGivingUpWhatHasNotCome(t *testing.T) {
 	p := start(t, 1, nil)
 	w := p.own(t)
-	p.on(t, 0, func(w *worker) {
-		for c := range w.clients {
-			c.giveUp(cancelledInQueue.with())
-		}
+	waitFor(t, "the loop to have the client", func() (there bool) {
+		p.on(t, 0, func(w *worker) {
+			for c := range w.clients {
+				c.giveUp(cancelledInQueue.with())
+				there = true
+			}
+		})
+		return there
 	})
 	if code := lastWords(t, w.nc); code != "57014" {
 		t.Errorf("told %q", code)

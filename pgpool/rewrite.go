@@ -51,8 +51,12 @@ func (c *client) sendQuery(s *server, frame []byte, whole bool) {
 		}
 	}
 	c.wrote, s.tx, s.leaves = false, 0, false
-	s.conn.Write(frame)
-	s.expect(e)
+	if s.joined {
+		s.asPart(frame, e)
+	} else {
+		s.conn.Write(frame)
+		s.expect(e)
+	}
 	c.inFlight++
 	s.unnamed, c.unnamed = nil, nil // exec_simple_query in postgres.c drops it
 }
@@ -414,6 +418,9 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 				sc.form = formOne
 			}
 			sc.mark(hasBind, true)
+			if len(rest) > pgwire.HeaderLen && rest[pgwire.HeaderLen] != 0 {
+				sc.form = formOther
+			}
 			sc.mark(tiesDown, len(rest) > pgwire.HeaderLen && rest[pgwire.HeaderLen] != 0) // a portal with a name
 			sc.named = sc.named || st != nil && c.unnamed != st
 		case pgwire.Sync:
@@ -424,10 +431,13 @@ func (c *client) scanUnit(b []byte) (d decision, whole bool) {
 		case pgwire.Flush, pgwire.FunctionCall:
 			return unknown, true // a Flush wants its answers now, and what follows is not known
 		case pgwire.Describe: // of another statement, which one before it in the batch may be preparing
-			if body := rest[pgwire.HeaderLen:]; len(body) > 1 && body[0] == 'S' && body[1] != 0 {
+			if body := rest[pgwire.HeaderLen:]; len(body) > 1 && (body[1] != 0 || body[0] == 'P' && !sc.has(hasBind)) {
 				sc.form = formOther
 			}
 		case pgwire.Execute:
+			if !sc.has(hasBind) || len(rest) > pgwire.HeaderLen && rest[pgwire.HeaderLen] != 0 {
+				sc.form = formOther
+			}
 		case pgwire.Close:
 			sc.form = formOther
 		default:

@@ -209,7 +209,9 @@ func (c *client) parsedBefore(name []byte) bool {
 
 // sendSync passes a Sync on and reports whether it ends the unit.
 func (c *client) sendSync(s *server, frame []byte) bool {
-	s.conn.Write(frame)
+	if !s.joined {
+		s.conn.Write(frame)
+	}
 	if c.copyIn {
 		return false // in copy-in mode the server ignores it
 	}
@@ -221,7 +223,11 @@ func (c *client) sendSync(s *server, frame []byte) bool {
 		}
 		set = nil
 	}
-	s.expect(expectation{kind: kindSync, set: set, wrote: c.wrote, tx: s.tx, leaves: s.leaves})
+	e := expectation{kind: kindSync, set: set, wrote: c.wrote, tx: s.tx, leaves: s.leaves}
+	if s.joined {
+		e.action = synthesise
+	}
+	s.expect(e)
 	c.bound, c.binds, c.executes, c.wrote, s.tx, s.leaves = nil, 0, 0, false, 0, false
 	c.inFlight++
 	return true

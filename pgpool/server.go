@@ -41,17 +41,22 @@ type server struct {
 
 	// A read can be repeated as long as the client has seen nothing of it (rerun.go); so can a unit that meets a plan that is
 	// out of date, on the same server (replan.go).
-	readOnly  bool       // it was a replica when it was lent
-	hosts     bool       // and runs a transaction of its client, not single reads
-	tentative bool       // nothing has been passed on yet
-	unit      []byte     // the client's bytes, to repeat them
-	riders    []rider    // units of others behind it (batch.go)
-	seated    int        // how many of these have become the client's
-	alone     bool       // it is the primary, and the unit a plain read with nothing behind it
-	early     []byte     // answers held back while tentative
-	repeat    bool       // it failed there: drop its answers, then repeat
-	outdated  *statement // whose plan was the reason
-	conflict  bool       // recovery was
+	readOnly  bool          // it was a replica when it was lent
+	hosts     bool          // and runs a transaction of its client, not single reads
+	tentative bool          // nothing has been passed on yet
+	unit      []byte        // the client's bytes, to repeat them
+	riders    []rider       // units of others behind it (batch.go)
+	seated    int           // how many of these have become the client's
+	joined    bool          // it runs a batch: no unit ends with a Sync of its own
+	hit       bool          // the client has had its unit cancelled
+	patience  time.Duration // of the batch: see lookAtBatches
+	hurried   bool          // it was cancelled because nobody has heard anything of it for longer
+	erred     bool          // the unit that has ended has had an error
+	alone     bool          // it is the primary, and the unit a plain read with nothing behind it
+	early     []byte        // answers held back while tentative
+	repeat    bool          // it failed there: drop its answers, then repeat
+	outdated  *statement    // whose plan was the reason
+	conflict  bool          // recovery was
 
 	tx         byte          // what the unit that is being sent does to its transaction (lost.go)
 	words      []byte        // the error that stands for what the server has said before it closes
@@ -176,13 +181,12 @@ func (s *server) Drained(*netloop.Conn) {
 // settle is called when the server owes nothing. If client and server are both between units it goes back to the pool.
 func (s *server) settle() {
 	s.leavesLane()
-	if c := s.client; c != nil && c.seat != seatNone {
-		if s.status != pgwire.Idle { // nobody is behind it: it goes on
-			s.bar(c)
+	if s.riders, s.seated = s.riders[:0], 0; s.joined {
+		if s.joined = false; s.status != pgwire.Idle {
+			s.unforeseen()
+			return
 		}
-		c.seat, c.waits = seatNone, true // what it has sent meanwhile goes on
 	}
-	s.riders, s.seated = s.riders[:0], 0
 	if s.fatal || s.conn.Closing() || s.cancels > 0 || s.learning {
 		return
 	}
@@ -193,6 +197,7 @@ func (s *server) settle() {
 		case s.status != pgwire.Idle || s.skipping: // the end of an orphan's transaction, or the Sync it owes, is up to nobody
 			s.retire()
 		default:
+			s.uncount()
 			s.inReset, s.orphan, s.leftover = false, false, 0
 			s.prepared()
 			s.pool.put(s)

@@ -36,6 +36,8 @@ type settings struct {
 	path string    // search_path and role, which are part of what a statement means
 	// isolation is default_transaction_isolation, if that is set.
 	isolation string
+	// level is client_min_messages, if that is set.
+	level string
 	// token is what outrigger.token says, or nil.
 	token *Position
 }
@@ -71,7 +73,10 @@ func newSettings(list []setting) *settings {
 			s.path += v.value + "\x01"
 		}
 		if v.name == "default_transaction_isolation" {
-			s.isolation = strings.ToLower(strings.Trim(v.value, "'"))
+			s.isolation = strings.ToLower(v.plain())
+		}
+		if v.name == "client_min_messages" {
+			s.level = strings.ToLower(v.plain())
 		}
 	}
 	return s

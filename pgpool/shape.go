@@ -3,6 +3,7 @@
 package pgpool
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -15,7 +16,7 @@ type shape struct {
 	best   least // of the time that a server takes, in microseconds: when it has little else to do
 	time   high  // in general
 	reply  high  // of the answer's bytes
-	barred bool  // it has done what it was not thought to do
+	barred bool  // it has done what it was not thought to do, or shows what a batch changes
 	recent bool  // the second chance in the table's eviction
 }
 
@@ -70,6 +71,8 @@ func (h *shape) stretch(took time.Duration) float32 {
 	return float32(took) / float32(time.Microsecond) / max(h.best.value, 1)
 }
 
+var statementTime = []byte("statement_timestamp")
+
 const (
 	// maxShapes bounds a worker's table of shapes.
 	maxShapes = 4 << 10
@@ -104,7 +107,8 @@ func (t *shapes) find(text []byte) *shape {
 	if len(t.byKey) >= maxShapes {
 		t.evict()
 	}
-	h = &shape{}
+	// A batch is one transaction: now() is that of its first unit, and only this tells.
+	h = &shape{barred: bytes.Contains(bytes.ToLower(text), statementTime)}
 	t.byKey[key] = h
 	return h
 }

@@ -33,6 +33,8 @@ const (
 	traceHidden
 	// traceCatalog: the database's functions have been changed.
 	traceCatalog
+	// traceLocal: settings until the end of the transaction. There is nothing to look for: it only keeps units out of batches.
+	traceLocal
 	// traceUnknown: code has run that is not known. It may leave also whatever any function is known to leave.
 	traceUnknown
 
@@ -42,7 +44,7 @@ const (
 )
 
 // any tells whether there is something to look for.
-func (t *traces) any() bool { return t.kinds|t.releases != 0 }
+func (t *traces) any() bool { return t.kinds&^traceLocal|t.releases != 0 }
 
 // maxTraceNames bounds the settings that are asked for by name; with more, all are looked through, and custom ones keep the
 // client where it is.
@@ -96,10 +98,13 @@ type catalog struct {
 	expires time.Time   // then it is time for another look
 	stale   bool        // code has been changed since
 	partial bool        // there is more code than is taken in
+	hidden  bool        // some of it runs without being named, as an operator or a cast
 	print   string      // fingerprint of the code
 	names   *knownNames // what functions and relations decide where a statement runs
 	// serializable is the isolation of a fresh session.
 	serializable bool
+	// level is its client_min_messages.
+	level string
 }
 
 // hasHazards tells whether any function may leave something.
@@ -300,6 +305,7 @@ func (w *words) set(t *traces, known *catalog) {
 			}
 			return
 		case local:
+			t.kinds |= traceLocal
 			return
 		}
 	}
@@ -372,7 +378,8 @@ func (w *words) setConfig(t *traces) {
 	}
 	switch strings.ToLower(strings.Trim(args[2], "' ")) {
 	case "true", "t", "yes", "on", "1":
-		return // until the end of the transaction
+		t.kinds |= traceLocal
+		return
 	}
 	name := args[0]
 	switch {
