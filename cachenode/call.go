@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
@@ -188,6 +189,8 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	x := &w.ctx
 	x.Store, x.Args, x.Proto, x.DB, x.NowMilli, x.Out = w.n.store, c.args, c.proto, c.db, w.now(), out
 	x.Track = len(pl.peers) > 0
+	x.HoldServed = x.Track
+	x.MayBlock = c.from == nil && !c.part
 	x.Owns = nil
 	if c.part {
 		w.counting, w.limit = pl, c.limit
@@ -195,6 +198,10 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	}
 	c.spec.Exec(x)
 	out, x.Out, x.Args = x.Out, nil, nil
+	if x.Waiter != nil {
+		c.later().(*respserver.Slot).Block(x.Waiter)
+		return out, false
+	}
 	if c.spec.Flags&command.Write == 0 {
 		return out, true
 	}
@@ -206,8 +213,10 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	}
 	pending := w.replicate(pl, x.Changed())
 	if pending == nil {
+		command.Deliver(x.Served)
 		return out, true
 	}
+	pending.served = append(pending.served, x.Served...)
 	if c.to == nil && c.request == nil {
 		pending.peer = peerReply{c.from, c.id}
 		pending.to = &pending.peer

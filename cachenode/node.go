@@ -15,6 +15,7 @@ import (
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
+	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
 // Node is one node of the cache: its store, and its dealings with the other nodes. It is the respserver.Backend.
@@ -222,13 +223,24 @@ func (n *Node) follow(_, view *cluster.View) {
 func (n *Node) fence(pl *placement) {
 	n.onLoops(n.lifetime, func(*worker) {})
 	n.mu.Lock()
-	if n.placement.Load() == pl {
+	current := n.placement.Load() == pl
+	if current {
 		n.fenced.Store(pl.epoch)
 	}
 	n.mu.Unlock()
+	if current {
+		n.endWaiting(pl)
+	}
 	for _, w := range n.workers {
 		w.loop.Post(w.follow)
 	}
+}
+
+// endWaiting ends the commands that wait for keys which another node owns by now: nobody would serve them here.
+func (n *Node) endWaiting(pl *placement) {
+	n.store.Waiters(func(p int) bool { return pl.owner[p] != self }, func(w *store.Waiter) {
+		w.For.(*command.Waiter).End(resp.AppendError(nil, "UNBLOCKED the key has moved to another node, try again"))
+	})
 }
 
 func (n *Node) wakeMover() {

@@ -3,6 +3,7 @@
 package cachenode
 
 import (
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
@@ -13,10 +14,11 @@ const maxBatch = 256 << 10
 
 // write is a command whose reply waits until the other holders of its keys have what it changed.
 type write struct {
-	to    replyTo
-	peer  peerReply // what to points to, where a peer has sent the command
-	reply []byte
-	left  int // batches that are not acknowledged
+	to     replyTo
+	peer   peerReply // what to points to, where a peer has sent the command
+	reply  []byte
+	served []*command.Waiter // who was served by it, and waits for the same
+	left   int               // batches that are not acknowledged
 }
 
 // batchAsk waits for the acknowledgement of one batch.
@@ -121,6 +123,7 @@ func (a *batchAsk) answered(w *worker, _ *peer.Frame, err error) {
 func (w *worker) release(pending *write) {
 	if pending.left--; pending.left == 0 && pending.to != nil {
 		pending.to.Resolve(pending.reply)
+		command.Deliver(pending.served)
 		w.freeWrite(pending)
 	}
 }

@@ -26,12 +26,25 @@ type Context struct {
 	// Flushed is set by Exec when the command flushed: whole partitions changed.
 	Flushed bool
 
+	// MayBlock says that the caller can wait: then Exec sets Waiter, and appends no reply, when the command has to.
+	MayBlock bool
+	Waiter   *Waiter
+	// Served are the waiters that the last Exec or Together has served. It tells them, unless HoldServed is set: then the
+	// caller does, by Deliver.
+	Served     []*Waiter
+	HoldServed bool
+
 	spec     *Spec
 	tx       store.Tx
 	keys     []store.Key
 	at       []int // of the keys among the arguments
 	keyBuf   []byte
 	together bool // inside Together: nothing may block
+
+	// Of a waiter that is being served.
+	serving  bool
+	served   int  // position among the keys that it waits for of the one that is ready
+	unserved bool // it found nothing after all
 }
 
 // Changed lists the keys that the last Exec changed, in stored form, when Track was set; a key may appear twice. It is

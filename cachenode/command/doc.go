@@ -4,6 +4,7 @@
 //	spec.go      Spec, one row of the table, and how a command is run
 //	event.go     keyspace events
 //	context.go   Context: what a running command sees, and the replies that all share
+//	block.go     commands that wait for their keys, and who serves them
 //	table.go     the table
 //	strings.go   GET, SET and what else treats a value as bytes
 //	numbers.go   INCR and its kind; floats as Redis computes them
@@ -12,6 +13,27 @@
 //	hashes.go    hashes
 //	sets.go      sets
 //	glob.go      patterns
+//
+// # Blocking
+//
+// A command that may wait (flag Blocking) looks at its keys first, passing over those for which Context.waits is false, and
+// when it has found nothing it calls Context.block and returns:
+//
+//	until, ok := c.timeoutSeconds(len(c.Args) - 1) // or timeoutMillis; 0 means for ever
+//	…
+//	for i := range c.keys {
+//		if !c.waits(i) {
+//			continue // it is being served, and another key is the one that was written
+//		}
+//		… reply and return if there is something …
+//	}
+//	c.block(store.KindZSet, until, 0, len(c.keys))
+//
+// What Tx.Update books as written wakes those who wait for that key and that kind: before the shards are let go their
+// commands run again, in the order in which they came, and pop what they find; a key of another kind is left to those who
+// wait for that. The arguments are kept as they are when block is called, so one like $ must have been replaced in c.Args by
+// what it stands for. Inside Together nothing waits. Exec leaves what waits in Context.Waiter; the session then executes
+// nothing until the Waiter has a reply. Context.end, which both Exec and Together go through, serves and tells the others.
 //
 // Replies and errors are those of Redis 7, byte for byte; a differential test holds them to the real server.
 package command

@@ -17,6 +17,7 @@ const (
 	Admin                     // administers the server
 	PubSub                    // allowed for a subscribed RESP2 session
 	NoAuth                    // allowed before authentication
+	Blocking                  // may wait for its keys; not for scripts
 )
 
 // Scope says where a command runs.
@@ -122,15 +123,30 @@ func (s *Spec) Exec(c *Context) {
 		return
 	}
 	s.run(c)
+	c.end()
+}
+
+// end serves who waits for what was written, and lets go of the shards.
+func (c *Context) end() {
+	if len(c.tx.Ready) > 0 {
+		c.serve()
+	}
 	c.tx.End()
+	if len(c.Served) > 0 && !c.HoldServed {
+		Deliver(c.Served)
+	}
 }
 
 // begin gets c ready for a run of s.
 func (c *Context) begin(s *Spec) {
-	c.Flushed, c.Events = false, c.Events[:0]
+	c.reset()
+	c.locate(s)
+}
+
+func (c *Context) reset() {
+	c.Flushed, c.Events, c.Waiter, c.Served = false, c.Events[:0], nil, c.Served[:0]
 	c.keyBuf = c.keyBuf[:0]
 	c.tx.Track = c.Track
-	c.locate(s)
 }
 
 // locate puts the keys of the command in c.keys.
@@ -146,9 +162,7 @@ func (c *Context) locate(s *Spec) {
 // are named as clients name them; nil stands for all keys there are. growth is an upper bound of what they add, as far as it
 // is known. It reports false, without running fn, where there is no room for that.
 func (c *Context) Together(keys [][]byte, growth int64, fn func()) bool {
-	c.Flushed, c.Events = false, c.Events[:0]
-	c.keyBuf = c.keyBuf[:0]
-	c.tx.Track = c.Track
+	c.reset()
 	if keys == nil {
 		if !c.tx.BeginAll(c.Store, c.NowMilli, growth) {
 			return false
@@ -165,7 +179,7 @@ func (c *Context) Together(keys [][]byte, growth int64, fn func()) bool {
 	c.together = true
 	fn()
 	c.together = false
-	c.tx.End()
+	c.end()
 	return true
 }
 

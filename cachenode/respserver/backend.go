@@ -61,6 +61,9 @@ func (sl *Slot) Resolve(reply []byte) {
 		return
 	}
 	sl.resolved = true
+	if s.blocked == sl {
+		s.blocked = nil
+	}
 	if !sl.discard {
 		sl.reply = append(sl.reply[:0], reply...)
 		s.waiting += len(reply)

@@ -93,8 +93,8 @@ func (s *session) client(args [][]byte) {
 		s.ok()
 	case "reply":
 		s.replyCommand(rest[0])
-	case "unblock": // no command blocks
-		s.int(0)
+	case "unblock":
+		s.unblockClient(args)
 	case "pause", "unpause":
 		s.ok()
 	case "getredir":
@@ -157,6 +157,9 @@ func (s *session) describe() string {
 	}
 	if i.channels+i.patterns > 0 {
 		flags = "P"
+	}
+	if s.waiter.Load() != nil {
+		flags = strings.TrimPrefix(flags, "N") + "b"
 	}
 	idle := int64(0)
 	if at := s.lastAt.Load(); at != 0 {

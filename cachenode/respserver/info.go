@@ -46,7 +46,7 @@ func (s *session) infoCommand(args [][]byte) {
 	section("Clients", func() {
 		line("connected_clients", srv.Clients())
 		line("maxclients", srv.cfg.MaxClients)
-		line("blocked_clients", 0)
+		line("blocked_clients", srv.blocked.Load())
 	})
 	section("Memory", func() {
 		used := srv.cfg.Store.Used()

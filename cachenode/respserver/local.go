@@ -18,7 +18,7 @@ type Local struct {
 func NewLocal(s *store.Store, loops ...*netloop.Loop) *Local {
 	b := &Local{store: s, contexts: map[*netloop.Loop]*command.Context{}}
 	for _, l := range loops {
-		b.contexts[l] = &command.Context{Store: s}
+		b.contexts[l] = &command.Context{Store: s, MayBlock: true}
 	}
 	return b
 }
@@ -29,6 +29,10 @@ func (b *Local) Execute(l *netloop.Loop, r *Request, out []byte) (reply []byte, 
 	c.Args, c.Proto, c.DB, c.NowMilli, c.Out = r.Args, r.Proto, r.DB, l.UnixMilli(), out
 	r.Spec.Exec(c)
 	reply, c.Out, c.Args = c.Out, nil, nil
+	if c.Waiter != nil {
+		r.Defer().Block(c.Waiter)
+		return reply, false
+	}
 	return reply, true
 }
 

@@ -66,6 +66,7 @@ type Server struct {
 	accepted atomic.Uint64
 	refused  atomic.Uint64
 	commands atomic.Uint64
+	blocked  atomic.Int64 // sessions that wait for keys
 
 	// Under mu.
 	mu       sync.Mutex

@@ -67,6 +67,11 @@ type session struct {
 	waiting     int // bytes in resolved slots and behind them
 	stalled     bool
 
+	// blocked is the command that has to be answered before another one runs, nil if there is none.
+	blocked   *Slot
+	waiter    atomic.Pointer[command.Waiter] // what it waits for; CLIENT UNBLOCK ends it from other loops
+	waitTimer *netloop.Timer
+
 	channels, patterns map[string]struct{}
 }
 
@@ -75,12 +80,20 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 	if s.closed {
 		return len(b)
 	}
+	if s.blocked != nil {
+		s.stalled = true
+		return 0
+	}
 	st := s.st
 	st.current, st.out = s, st.out[:0]
 	lim := st.srv.cfg.Limits
 	done, count := 0, uint64(0)
 	var spec *command.Spec
 	for !s.ending && !c.Closing() {
+		if s.blocked != nil {
+			s.stalled = true
+			break
+		}
 		if s.slots >= maxSlots || s.waiting >= maxWaiting || c.Congested() {
 			s.stalled = true
 			c.PauseReading()
@@ -208,6 +221,9 @@ func (s *session) forward(spec *command.Spec, args [][]byte) (done bool) {
 	if !done && r.slot == nil {
 		panic("respserver: Execute neither replied nor deferred")
 	}
+	if !done && spec.Flags&command.Blocking != 0 && !r.slot.resolved {
+		s.blocked = r.slot
+	}
 	return done
 }
 
@@ -292,6 +308,9 @@ func (s *session) finish() {
 		return
 	}
 	s.ending = true
+	if w := s.waiter.Load(); w != nil {
+		w.TimeOut()
+	}
 	if s.first == nil {
 		s.conn.CloseAfterFlush()
 	}
@@ -310,6 +329,7 @@ func (s *session) Closed(*netloop.Conn, error) {
 		s.closed = true
 		s.st.srv.unregister(s)
 		s.unsubscribeAll()
+		s.stopWaiting()
 	}
 	for sl := s.first; sl != nil; {
 		next := sl.next

@@ -8,6 +8,7 @@
 //	table.go      the hash table of a partition and its cursor
 //	dict.go       Dict: the fields of a hash, the members of a set
 //	queue.go      S3-FIFO: three queues measured in bytes, and the ghost's fingerprints
+//	wait.go      who waits for a key to be written
 //	wheel.go      the timing wheel that finds expired items
 //	partition.go  whole partitions: scan, count, drop, flush
 //	entry.go      Entry: one key with all it holds, as nodes exchange it; Apply takes the newer one

@@ -27,6 +27,11 @@ type shard struct {
 	bytes  int    // charged: items and tables
 	stats  Stats
 
+	// Who waits for keys, see wait.go. needs is the set of shards that have to be held with this one.
+	queued  map[string]*waitQueue
+	needers *[shardCount]int
+	needs   uint64
+
 	_ [64]byte // the next shard's mutex lives on another cache line
 }
 

@@ -82,6 +82,7 @@ type Store struct {
 	// Atomic.
 	maxBytes atomic.Int64
 	used     atomic.Int64 // charged, and reserved by commands at work
+	waiting  atomic.Int64 // bytes of waiters
 	hand     atomic.Uint32
 	sweep    atomic.Uint32
 }

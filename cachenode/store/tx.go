@@ -23,6 +23,8 @@ type Tx struct {
 	// Track makes the Tx note the keys it changes in Changed.
 	Track   bool
 	Changed []Key // reset by Begin; a key may appear twice
+	// Ready are keys that were written while somebody waits for them; reset by Begin. A key may appear twice.
+	Ready []Key
 
 	store  *Store
 	held   uint64 // bit per shard
@@ -55,19 +57,38 @@ func (tx *Tx) begin(s *Store, shards uint64, now, growth int64) bool {
 	if growth > 0 && !s.reserve(growth) {
 		return false
 	}
-	tx.store, tx.now, tx.held, tx.growth, tx.wrote = s, now, shards, growth, false
-	tx.Changed = tx.Changed[:0]
-	for m := tx.held; m != 0; m &= m - 1 {
-		s.shards[bits.TrailingZeros64(m)].mu.Lock()
-	}
+	tx.store, tx.now, tx.growth, tx.wrote = s, now, growth, false
+	tx.Changed, tx.Ready = tx.Changed[:0], tx.Ready[:0]
+	tx.held = s.lock(shards)
 	return true
+}
+
+// lock locks shards, and those that the waiters there need.
+func (s *Store) lock(shards uint64) uint64 {
+	for {
+		all := shards
+		for m := shards; m != 0; m &= m - 1 {
+			sh := &s.shards[bits.TrailingZeros64(m)]
+			sh.mu.Lock()
+			all |= sh.needs
+		}
+		if all == shards {
+			return shards
+		}
+		s.unlock(shards)
+		shards = all
+	}
+}
+
+func (s *Store) unlock(shards uint64) {
+	for m := shards; m != 0; m &= m - 1 {
+		s.shards[bits.TrailingZeros64(m)].mu.Unlock()
+	}
 }
 
 // End unlocks and gives the reservation back. When the command has outgrown it, room is made now.
 func (tx *Tx) End() {
-	for m := tx.held; m != 0; m &= m - 1 {
-		tx.store.shards[bits.TrailingZeros64(m)].mu.Unlock()
-	}
+	tx.store.unlock(tx.held)
 	tx.held = 0
 	if tx.growth > 0 {
 		tx.store.release(tx.growth)
@@ -213,6 +234,9 @@ func (tx *Tx) written(k *Key, it *Item) {
 	it.version = sh.nextVersion(tx.now)
 	tx.wrote = true
 	tx.changed(k)
+	if len(sh.queued) > 0 && sh.queued[string(k.Bytes)] != nil {
+		tx.Ready = append(tx.Ready, *k)
+	}
 }
 
 func (tx *Tx) changed(k *Key) {
