@@ -217,7 +217,7 @@ const embstrLimit = 44
 
 func encoding(it *store.Item) string {
 	if it.Kind() != store.KindString {
-		return it.Dict().Encoding()
+		return it.Collection().(interface{ Encoding() string }).Encoding()
 	}
 	switch v := it.Value(); {
 	case it.Raw() || len(v) > embstrLimit:

@@ -24,7 +24,7 @@ func NewTable() *Table {
 }
 
 // maxName is longer than any command's name.
-const maxName = 16
+const maxName = 20
 
 // Lookup finds a command by its name in any case, nil if there is none.
 func (t *Table) Lookup(name []byte) *Spec {

@@ -7,6 +7,9 @@
 //	item.go       Item, 64 bytes without its bytes, in slabs whose chunks never move
 //	table.go      the hash table of a partition and its cursor
 //	dict.go       Dict: the fields of a hash, the members of a set
+//	zset.go       ZSet: a sorted set, and the packed form of a small one
+//	ztree.go      the B-tree that orders a large one and counts ranks
+//	zindex.go     the linear hash that finds its members by name
 //	queue.go      S3-FIFO: three queues measured in bytes, and the ghost's fingerprints
 //	wait.go      who waits for a key to be written
 //	wheel.go      the timing wheel that finds expired items

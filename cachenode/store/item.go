@@ -108,6 +108,9 @@ func (it *Item) Value() []byte {
 // Dict is the content of a hash or set.
 func (it *Item) Dict() *Dict { return it.object().Collection.(*Dict) }
 
+// ZSet is the content of a sorted set.
+func (it *Item) ZSet() *ZSet { return it.object().Collection.(*ZSet) }
+
 // Collection is the content of whatever is no string.
 func (it *Item) Collection() Collection { return it.object().Collection }
 

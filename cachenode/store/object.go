@@ -37,6 +37,8 @@ func newCollection(kind Kind, seed maphash.Seed) Collection {
 		return &Dict{seed: seed, valued: true, encoding: encodingListpack}
 	case KindSet:
 		return &Dict{seed: seed}
+	case KindZSet:
+		return &ZSet{seed: seed}
 	}
 	panic("store: no collection")
 }
