@@ -104,6 +104,10 @@ func (w *worker) locate(c *call) {
 	w.keys, w.keyBytes = w.keys[:0], w.keyBytes[:0]
 	w.at = c.spec.KeysAt(c.args, w.at[:0])
 	for _, i := range w.at {
+		if c.spec.StoredKeys() {
+			w.keys = append(w.keys, w.n.store.Key(c.args[i]))
+			continue
+		}
 		// Growing leaves the keys that were cut before where they are.
 		w.keyBytes = slices.Grow(w.keyBytes, len(c.args[i])+1)
 		start := len(w.keyBytes)
@@ -191,6 +195,7 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	x.Track = len(pl.peers) > 0
 	x.HoldServed = x.Track
 	x.MayBlock = c.from == nil && !c.part
+	x.Peers = x.Track
 	x.Owns = nil
 	if c.part {
 		w.counting, w.limit = pl, c.limit
@@ -258,7 +263,7 @@ func (w *worker) command(in *inbound, f *peer.Frame) error {
 	if err != nil || size != len(f.Body) || len(args) == 0 {
 		return peer.ErrBody
 	}
-	spec := w.n.table.Lookup(args[0])
+	spec := w.n.table.LookupForPeer(args[0])
 	if spec == nil || spec.Scope == command.InSession || !spec.ArityOK(len(args)) {
 		in.reply(f.ID, resp.AppendError(nil, "ERR the node that holds this key does not know the command: is it of another version?"))
 		return nil

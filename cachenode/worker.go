@@ -51,6 +51,7 @@ type worker struct {
 
 func newWorker(n *Node, loop *netloop.Loop) *worker {
 	w := &worker{n: n, loop: loop, links: map[*remote]*link{}, inbounds: map[*inbound]struct{}{}, pulling: map[*keyPull]struct{}{}}
+	w.ctx.Table = n.table
 	w.parkTimer = loop.NewTimer(w.unpark)
 	w.heldTimer = loop.NewTimer(w.answerHeld)
 	w.owns = func(p int) bool { return p < w.limit && w.counting.owner[p] == self }

@@ -11,12 +11,14 @@ import (
 // first group of fields for each.
 type Context struct {
 	Store    *store.Store
+	Table    *Table   // where commands that hold other commands find them
 	Args     [][]byte // Args[0] is the name
 	Proto    int      // 2 or 3
 	DB       int
 	NowMilli int64          // the time that decides what is expired
 	Owns     func(int) bool // partitions that count for commands on all keys; nil: all
 	Track    bool           // fill Changed
+	Peers    bool           // other nodes have keys too
 	Out      []byte         // replies are appended here
 
 	// Notify is the classes of events that somebody wants to hear of. Exec collects them in Events.

@@ -99,7 +99,8 @@ type ours struct {
 }
 
 func newOurs(proto int) *ours {
-	return &ours{table: NewTable(), c: Context{Store: store.New(store.Config{}), Proto: proto}}
+	table := NewTable()
+	return &ours{table: table, c: Context{Store: store.New(store.Config{}), Table: table, Proto: proto}}
 }
 
 func (o *ours) do(args ...string) []byte {

@@ -13,6 +13,7 @@
 //	hashes.go    hashes
 //	sets.go      sets
 //	glob.go      patterns
+//	transaction.go  what MULTI queued, as one command
 //
 // # Blocking
 //

@@ -228,7 +228,7 @@ func encoding(it *store.Item) string {
 	return "embstr"
 }
 
-func dbsize(c *Context) { c.int(int64(c.Store.CountDB(c.DB, c.Owns))) }
+func dbsize(c *Context) { c.int(int64(c.tx.CountDB(c.DB, c.Owns))) }
 
 func flushdb(c *Context)  { c.flush(c.DB) }
 func flushall(c *Context) { c.flush(-1) }
@@ -239,19 +239,18 @@ func (c *Context) flush(db int) {
 		return
 	}
 	for p := range store.Partitions {
-		c.Store.FlushPartition(p, db, c.NowMilli)
+		c.tx.FlushPartition(p, db)
 	}
 	c.Flushed = true
 	c.ok()
 }
 
 func randomkey(c *Context) {
-	key, ok := c.Store.RandomKey(c.keyBuf[:0], c.DB, c.Owns, c.NowMilli)
+	key, ok := c.tx.RandomKey(nil, c.DB, c.Owns)
 	if !ok {
 		c.null()
 		return
 	}
-	c.keyBuf = key[:0]
 	c.bulk(key)
 }
 

@@ -93,7 +93,7 @@ func scan(c *Context) {
 		if c.Owns != nil && !c.Owns(p) {
 			inner = 0
 		} else {
-			inner = c.Store.ScanPartition(p, inner, o.count-visited, c.NowMilli, func(it *store.Item) {
+			inner = c.tx.ScanPartition(p, inner, o.count-visited, func(it *store.Item) {
 				visited++
 				if name, ok := o.accepts(it, c.DB); ok {
 					found++
@@ -136,7 +136,7 @@ func keys(c *Context) {
 			continue
 		}
 		for cursor := uint64(0); ; {
-			cursor = c.Store.ScanPartition(p, cursor, 1<<30, c.NowMilli, func(it *store.Item) {
+			cursor = c.tx.ScanPartition(p, cursor, 1<<30, func(it *store.Item) {
 				if name, ok := o.accepts(it, c.DB); ok {
 					found++
 					c.bulk(name)

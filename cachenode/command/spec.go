@@ -7,17 +7,19 @@ import (
 )
 
 // Flag describes a command.
-type Flag uint16
+type Flag uint32
 
 const (
-	Write    Flag = 1 << iota // changes keys
-	ReadOnly                  // reads keys
-	DenyOOM                   // needs memory: refused when there is none
-	Fast                      // takes constant or logarithmic time
-	Admin                     // administers the server
-	PubSub                    // allowed for a subscribed RESP2 session
-	NoAuth                    // allowed before authentication
-	Blocking                  // may wait for its keys; not for scripts
+	Write      Flag = 1 << iota // changes keys
+	ReadOnly                    // reads keys
+	DenyOOM                     // needs memory: refused when there is none
+	Fast                        // takes constant or logarithmic time
+	Admin                       // administers the server
+	PubSub                      // allowed for a subscribed RESP2 session
+	NoAuth                      // allowed before authentication
+	Blocking                    // may wait for its keys; not for scripts
+	NoMulti                     // not allowed inside MULTI
+	storedKeys                  // its keys are in stored form already
 )
 
 // Scope says where a command runs.
@@ -68,6 +70,7 @@ type Spec struct {
 	Help  string
 
 	run  func(*Context)
+	self func(*Context)                      // in place of run: begins and ends what it holds itself
 	keys func(args [][]byte, at []int) []int // appends the positions of the keys where the range above cannot tell
 	grow func(*Context) int64                // upper bound of the growth beyond what the arguments tell
 }
@@ -82,6 +85,14 @@ func (s *Spec) ArityOK(n int) bool {
 
 // HasKeys tells whether the command takes keys.
 func (s *Spec) HasKeys() bool { return s.KeyStep > 0 || s.keys != nil }
+
+// AllKeys tells whether the command looks at all keys there are: it asks every node for its own.
+func (s *Spec) AllKeys() bool {
+	return s.Scope == Everywhere || s.Scope == ByCursor || s.Scope == Anywhere && s.Flags&ReadOnly != 0
+}
+
+// StoredKeys tells whether the command's keys are in stored form among its arguments.
+func (s *Spec) StoredKeys() bool { return s.Flags&storedKeys != 0 }
 
 // KeysAt appends to at the positions of the keys among the arguments. What the command itself will refuse may have none.
 func (s *Spec) KeysAt(args [][]byte, at []int) []int {
@@ -114,6 +125,10 @@ func (s *Spec) KeyRange(n int) (first, last, step int) {
 // atomic: the shards of all its keys are held while it runs.
 func (s *Spec) Exec(c *Context) {
 	c.begin(s)
+	if s.self != nil {
+		s.self(c)
+		return
+	}
 	growth := int64(0)
 	if s.Flags&DenyOOM != 0 {
 		growth = c.growth()
@@ -163,18 +178,23 @@ func (c *Context) locate(s *Spec) {
 // is known. It reports false, without running fn, where there is no room for that.
 func (c *Context) Together(keys [][]byte, growth int64, fn func()) bool {
 	c.reset()
-	if keys == nil {
-		if !c.tx.BeginAll(c.Store, c.NowMilli, growth) {
-			return false
-		}
+	c.keys = c.keys[:0]
+	for _, k := range keys {
+		c.keys = append(c.keys, c.Store.Key(c.stored(k)))
+	}
+	return c.hold(c.keys, keys == nil, growth, fn)
+}
+
+// hold is Together for keys that have been located, after a reset.
+func (c *Context) hold(keys []store.Key, all bool, growth int64, fn func()) bool {
+	held := false
+	if all {
+		held = c.tx.BeginAll(c.Store, c.NowMilli, growth)
 	} else {
-		c.keys = c.keys[:0]
-		for _, k := range keys {
-			c.keys = append(c.keys, c.Store.Key(c.stored(k)))
-		}
-		if !c.tx.Begin(c.Store, c.keys, c.NowMilli, growth) {
-			return false
-		}
+		held = c.tx.Begin(c.Store, keys, c.NowMilli, growth)
+	}
+	if !held {
+		return false
 	}
 	c.together = true
 	fn()
@@ -188,6 +208,9 @@ func (c *Context) Together(keys [][]byte, growth int64, fn func()) bool {
 func (c *Context) Call(s *Spec, args [][]byte) bool {
 	c.Args = args
 	c.locate(s)
+	if s.AllKeys() && !c.tx.HoldsAll() {
+		return false
+	}
 	for i := range c.keys {
 		if !c.tx.Holds(&c.keys[i]) {
 			return false

@@ -7,6 +7,9 @@ import (
 
 // Table finds commands by name. It does not change after NewTable.
 type Table struct {
+	// Exec runs what was queued by MULTI, Watch tells the versions of keys. Clients reach them through their sessions only.
+	Exec, Watch *Spec
+
 	byName map[string]*Spec
 	sorted []*Spec
 }
@@ -14,7 +17,7 @@ type Table struct {
 // NewTable builds the table of all commands.
 func NewTable() *Table {
 	rows := specs()
-	t := &Table{byName: make(map[string]*Spec, len(rows))}
+	t := &Table{Exec: &execSpec, Watch: &watchSpec, byName: make(map[string]*Spec, len(rows))}
 	for i := range rows {
 		t.byName[rows[i].Name] = &rows[i]
 		t.sorted = append(t.sorted, &rows[i])
@@ -41,12 +44,23 @@ func (t *Table) Lookup(name []byte) *Spec {
 	return t.byName[string(lower[:len(name)])]
 }
 
+// LookupForPeer finds what another node may ask for: a command, or what a session makes of one.
+func (t *Table) LookupForPeer(name []byte) *Spec {
+	switch string(name) {
+	case t.Exec.Name:
+		return t.Exec
+	case t.Watch.Name:
+		return t.Watch
+	}
+	return t.Lookup(name)
+}
+
 // All lists the commands by name. It must not be changed.
 func (t *Table) All() []*Spec { return t.sorted }
 
 // specs are the rows of the table. Those of a large group stand beside its commands.
 func specs() []Spec {
-	return slices.Concat(basicSpecs())
+	return slices.Concat(basicSpecs(), transactionSpecs())
 }
 
 // basicSpecs are the rows of strings, hashes, sets, keys whatever they hold, and sessions.

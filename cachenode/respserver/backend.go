@@ -31,12 +31,14 @@ type Request struct {
 
 	session *session
 	slot    *Slot
+	finish  func(reply []byte) []byte // of the slot
 }
 
 // Defer keeps the command's place in the order of the session's replies. Exactly one Slot.Resolve must follow, whatever
 // happens.
 func (r *Request) Defer() *Slot {
 	r.slot = r.session.deferReply()
+	r.slot.finish = r.finish
 	return r.slot
 }
 
@@ -45,9 +47,10 @@ type Slot struct {
 	session  *session
 	next     *Slot
 	resolved bool
-	discard  bool   // CLIENT REPLY OFF
-	reply    []byte // once resolved
-	after    []byte // replies of later commands, and messages, that have to wait for this one
+	discard  bool                      // CLIENT REPLY OFF
+	reply    []byte                    // once resolved
+	finish   func(reply []byte) []byte // makes the client's reply of the backend's
+	after    []byte                    // replies of later commands, and messages, that have to wait for this one
 }
 
 // Resolve gives the reply, which is copied. It is called on the session's loop; after the session's end it does nothing.
@@ -59,6 +62,9 @@ func (sl *Slot) Resolve(reply []byte) {
 	if s.closed {
 		s.st.recycle(sl)
 		return
+	}
+	if sl.finish != nil {
+		reply = sl.finish(reply)
 	}
 	sl.resolved = true
 	if s.blocked == sl {

@@ -165,8 +165,8 @@ func (s *session) describe() string {
 	if at := s.lastAt.Load(); at != 0 {
 		idle = max(0, (time.Now().UnixMilli()-at)/1000)
 	}
-	return fmt.Sprintf("id=%d addr=%s name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=0 multi=-1 cmd=%s user=default lib-name=%s lib-ver=%s",
-		s.id, s.address(), i.name, int64(time.Since(s.created).Seconds()), idle, flags, i.db, i.channels, i.patterns,
+	return fmt.Sprintf("id=%d addr=%s name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=0 multi=%d watch=%d cmd=%s user=default lib-name=%s lib-ver=%s",
+		s.id, s.address(), i.name, int64(time.Since(s.created).Seconds()), idle, flags, i.db, i.channels, i.patterns, s.queued.Load()-1, s.watching.Load(),
 		name, i.libName, i.libVersion)
 }
 

@@ -12,8 +12,8 @@ import (
 
 const wrongPassword = "WRONGPASS invalid username-password pair or user is disabled."
 
-// connectionCommand answers what concerns only the session.
-func (s *session) connectionCommand(spec *command.Spec, args [][]byte) {
+// connectionCommand answers what concerns only the session. It reports false when the reply comes later.
+func (s *session) connectionCommand(spec *command.Spec, args [][]byte) (done bool) {
 	switch spec.Name {
 	case "ping":
 		s.ping(args)
@@ -54,9 +54,20 @@ func (s *session) connectionCommand(spec *command.Spec, args [][]byte) {
 		s.publish(args)
 	case "pubsub":
 		s.pubsub(args)
+	case "multi":
+		s.multi()
+	case "exec":
+		return s.exec()
+	case "discard":
+		s.discard()
+	case "watch":
+		return s.watch(args)
+	case "unwatch":
+		s.unwatch()
 	default:
 		panic("respserver: no handler for " + spec.Name)
 	}
+	return true
 }
 
 func (s *session) ok()           { s.st.w = resp.AppendOK(s.st.w) }
@@ -187,9 +198,16 @@ func (s *session) selectDB(args [][]byte) {
 	}
 }
 
+// parseDB reads the number of a database.
+func parseDB(arg []byte) (db int, ok bool) {
+	v, ok := resp.ParseInt(arg)
+	return int(v), ok && v >= 0 && v < store.Databases
+}
+
 // reset brings the session back to what it was when it began.
 func (s *session) reset() {
 	s.unsubscribeAll()
+	s.dropTransaction()
 	s.proto, s.db, s.mode = 2, 0, replyOn
 	s.authed = s.st.srv.cfg.Password == ""
 	s.info.Store(nil)

@@ -7,6 +7,7 @@
 //	block.go       sessions whose command waits for a key
 //	connection.go  HELLO, AUTH, PING, SELECT, RESET …
 //	client.go      CLIENT
+//	multi.go       MULTI, EXEC, WATCH
 //	introspect.go  COMMAND, CONFIG
 //	info.go        INFO
 //	pubsub.go      SUBSCRIBE, PUBLISH and their relatives; who listens to what

@@ -17,8 +17,9 @@ type Local struct {
 // NewLocal makes a Local for the given loops.
 func NewLocal(s *store.Store, loops ...*netloop.Loop) *Local {
 	b := &Local{store: s, contexts: map[*netloop.Loop]*command.Context{}}
+	table := command.NewTable()
 	for _, l := range loops {
-		b.contexts[l] = &command.Context{Store: s, MayBlock: true}
+		b.contexts[l] = &command.Context{Store: s, Table: table, MayBlock: true}
 	}
 	return b
 }

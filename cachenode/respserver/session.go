@@ -54,6 +54,9 @@ type session struct {
 	lastAt atomic.Int64 // unix milliseconds of the last command
 	last   atomic.Pointer[command.Spec]
 
+	queued   atomic.Int32 // commands inside MULTI, and one; 0 outside
+	watching atomic.Int32 // keys
+
 	proto  int
 	db     int
 	authed bool
@@ -71,6 +74,7 @@ type session struct {
 	blocked   *Slot
 	waiter    atomic.Pointer[command.Waiter] // what it waits for; CLIENT UNBLOCK ends it from other loops
 	waitTimer *netloop.Timer
+	tx        *transaction // of MULTI and WATCH
 
 	channels, patterns map[string]struct{}
 }
@@ -171,17 +175,21 @@ func (s *session) execute(args [][]byte) *command.Spec {
 	done := true
 	switch {
 	case spec == nil:
+		s.spoil()
 		s.unknown(args)
 	case !spec.ArityOK(len(args)):
-		st.w = command.AppendWrongArity(st.w, spec.Name)
+		s.spoil()
+		s.wrongArity(spec)
 	case !s.authed && spec.Flags&command.NoAuth == 0:
 		st.w = append(st.w, "-NOAUTH Authentication required.\r\n"...)
 	case s.proto == 2 && spec.Flags&command.PubSub == 0 && s.subscriptions() > 0:
 		st.w = append(st.w, "-ERR Can't execute '"...)
 		st.w = append(st.w, spec.Name...)
 		st.w = append(st.w, "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n"...)
+	case s.tx != nil && s.tx.open && !immediate(spec):
+		s.enqueue(spec, args)
 	case spec.Scope == command.InSession:
-		s.connectionCommand(spec, args)
+		done = s.connectionCommand(spec, args)
 	default:
 		done = s.forward(spec, args)
 	}
@@ -258,7 +266,7 @@ func (s *session) flushSlots() {
 		s.conn.CloseAfterFlush()
 		return
 	}
-	if s.stalled && !s.conn.Congested() && s.slots < maxSlots/2 && s.waiting < maxWaiting/2 {
+	if s.stalled && s.blocked == nil && !s.conn.Congested() && s.slots < maxSlots/2 && s.waiting < maxWaiting/2 {
 		s.st.unstall(s)
 	}
 }
@@ -318,7 +326,7 @@ func (s *session) finish() {
 
 // Drained goes on with what had to wait for the client to read.
 func (s *session) Drained(*netloop.Conn) {
-	if s.stalled && s.slots < maxSlots && s.waiting < maxWaiting {
+	if s.stalled && s.blocked == nil && s.slots < maxSlots && s.waiting < maxWaiting {
 		s.st.unstall(s)
 	}
 }

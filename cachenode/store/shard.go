@@ -32,6 +32,10 @@ type shard struct {
 	needers *[shardCount]int
 	needs   uint64
 
+	// removals counts the items that were removed, by the lower bits of their hash: so a key that was missing can be told
+	// from one that came and went meanwhile.
+	removals [256]uint32
+
 	_ [64]byte // the next shard's mutex lives on another cache line
 }
 
@@ -104,6 +108,7 @@ func (sh *shard) link(it *Item) {
 
 // drop removes an item wholly.
 func (sh *shard) drop(it *Item) {
+	sh.removals[uint8(it.hash)]++
 	sh.dequeue(it)
 	sh.unschedule(it)
 	sh.count(it, -1)

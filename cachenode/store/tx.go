@@ -121,6 +121,16 @@ func (tx *Tx) Get(k *Key) *Item {
 // Peek finds a key without counting.
 func (tx *Tx) Peek(k *Key) *Item { return tx.shard(k).live(k, tx.now) }
 
+// Version tells the state of k: as long as nothing happens to the key it is the same, and it is another one after every
+// change, also when the key was deleted, has expired or was evicted, and when it came and went. Now and then it changes
+// for nothing.
+func (tx *Tx) Version(k *Key) uint64 {
+	if it := tx.Peek(k); it != nil {
+		return it.version
+	}
+	return 1<<63 | uint64(tx.shard(k).removals[uint8(k.hash)])
+}
+
 // SetString stores a copy of value under k, whatever was there, to expire at expireAt (0 = never).
 func (tx *Tx) SetString(k *Key, value []byte, expireAt int64) *Item {
 	it := tx.stringItem(k, len(value))
