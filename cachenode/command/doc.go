@@ -12,6 +12,12 @@
 //	scan.go      SCAN, KEYS, HSCAN, SSCAN
 //	hashes.go    hashes
 //	sets.go      sets
+//	later.go     the rows of what has come to strings, hashes and keys since
+//	conditional.go SET IFEQ, DELEX, MSETEX: what depends on a value
+//	increx.go    INCREX
+//	lcs.go       LCS
+//	generic.go   COPY, MOVE, DUMP, RESTORE, OBJECT
+//	hashtimes.go HEXPIRE and its family
 //	glob.go      patterns
 //	transaction.go  what MULTI queued, as one command
 //

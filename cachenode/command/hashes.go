@@ -250,12 +250,18 @@ func hincrbyfloat(c *Context) {
 	c.bulk(text)
 }
 
-// setField stores one field in it, or in a new hash when it is nil.
+// setField stores one field in it, or in a new hash when it is nil. When the field expires stays as it is.
 func (c *Context) setField(it *store.Item, value []byte) {
 	if it == nil {
 		it = c.tx.Create(&c.keys[0], store.KindHash)
 	}
-	it.Dict().Set(c.Args[2], value)
+	d, at := it.Dict(), int64(0)
+	if i := d.Find(c.Args[2]); i >= 0 {
+		at = d.FieldExpireAt(i)
+	}
+	if d.Set(c.Args[2], value); at != 0 {
+		d.ExpireField(d.Find(c.Args[2]), at)
+	}
 	c.tx.Update(&c.keys[0], it)
 }
 

@@ -164,35 +164,6 @@ func (c *Context) move() bool {
 	return true
 }
 
-func object(c *Context) {
-	switch {
-	case c.is(1, "help") && len(c.Args) == 2:
-		c.array(3)
-		for _, line := range []string{
-			"OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-			"ENCODING <key>",
-			"    Return the kind of internal representation used in order to store the value associated with a <key>.",
-		} {
-			c.Out = resp.AppendSimple(c.Out, line)
-		}
-	case c.is(1, "encoding") && len(c.Args) == 3:
-		it := c.tx.Peek(&c.keys[0])
-		if it == nil {
-			c.null()
-			return
-		}
-		c.Out = resp.AppendBulkString(c.Out, encoding(it))
-	case c.is(1, "encoding") || c.is(1, "help"):
-		c.Out = append(c.Out, "-ERR wrong number of arguments for 'object|"...)
-		for _, ch := range c.Args[1] {
-			c.Out = append(c.Out, ch|0x20)
-		}
-		c.Out = append(c.Out, "' command\r\n"...)
-	default:
-		c.Out = AppendUnknownSubcommand(c.Out, c.Args[1], "OBJECT")
-	}
-}
-
 // AppendUnknownSubcommand appends the error for a subcommand that does not exist.
 func AppendUnknownSubcommand(b, sub []byte, command string) []byte {
 	s := cString(sub)

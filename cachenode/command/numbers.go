@@ -121,11 +121,5 @@ func addFloat(a, b *big.Float) (text []byte, ok bool) {
 	if sum.MantExp(nil) > maxExponent {
 		return nil, false
 	}
-	text = sum.Append(nil, 'f', 17)
-	text = bytes.TrimRight(text, "0")
-	text = bytes.TrimSuffix(text, []byte("."))
-	if string(text) == "-0" || len(text) == 0 {
-		text = []byte("0")
-	}
-	return text, true
+	return formatFloat(sum), true
 }

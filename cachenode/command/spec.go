@@ -73,6 +73,7 @@ type Spec struct {
 	self func(*Context)                      // in place of run: begins and ends what it holds itself
 	keys func(args [][]byte, at []int) []int // appends the positions of the keys where the range above cannot tell
 	grow func(*Context) int64                // upper bound of the growth beyond what the arguments tell
+	wide func(*Context) bool                 // whether it may touch keys besides, so that it holds all shards; nil: never
 }
 
 // ArityOK tells whether n arguments, the name included, are allowed.
@@ -133,7 +134,13 @@ func (s *Spec) Exec(c *Context) {
 	if s.Flags&DenyOOM != 0 {
 		growth = c.growth()
 	}
-	if !c.tx.Begin(c.Store, c.keys, c.NowMilli, growth) {
+	begun := false
+	if s.wide != nil && s.wide(c) {
+		begun = c.tx.BeginAll(c.Store, c.NowMilli, growth)
+	} else {
+		begun = c.tx.Begin(c.Store, c.keys, c.NowMilli, growth)
+	}
+	if !begun {
 		c.fail(errOOM)
 		return
 	}
@@ -215,6 +222,9 @@ func (c *Context) Call(s *Spec, args [][]byte) bool {
 		if !c.tx.Holds(&c.keys[i]) {
 			return false
 		}
+	}
+	if s.wide != nil && s.wide(c) && !c.tx.HoldsAll() {
+		return false
 	}
 	if s.Flags&DenyOOM != 0 && !c.Store.Fits(c.growth()) {
 		c.fail(errOOM)

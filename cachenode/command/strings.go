@@ -24,9 +24,13 @@ func get(c *Context) {
 type setOptions struct {
 	nx, xx, get, keepTTL, persist bool
 
+	cond condition
+
 	unit     int // index of the expiry's word among the arguments, 0 for none
 	relative bool
 	seconds  bool
+
+	at int64 // the point in time, where it has been worked out
 }
 
 // parseSetOptions reads the options from argument i on.
@@ -34,9 +38,9 @@ func (c *Context) parseSetOptions(i int, getex bool) (o setOptions, ok bool) {
 	for ; i < len(c.Args); i++ {
 		expiry := false
 		switch {
-		case !getex && c.is(i, "nx") && !o.xx:
+		case !getex && c.is(i, "nx") && !o.xx && o.cond.at == 0:
 			o.nx = true
-		case !getex && c.is(i, "xx") && !o.nx:
+		case !getex && c.is(i, "xx") && !o.nx && o.cond.at == 0:
 			o.xx = true
 		case !getex && c.is(i, "get"):
 			o.get = true
@@ -53,8 +57,13 @@ func (c *Context) parseSetOptions(i int, getex bool) (o setOptions, ok bool) {
 		case c.is(i, "pxat"):
 			expiry, o.seconds, o.relative = true, false, false
 		default:
-			c.fail(errSyntax)
-			return o, false
+			cond, ok := c.condition(i)
+			if !ok || getex || o.nx || o.xx || o.cond.at != 0 || i+1 == len(c.Args) {
+				c.fail(errSyntax)
+				return o, false
+			}
+			o.cond = cond
+			i++
 		}
 		if expiry {
 			if o.unit != 0 || o.keepTTL || o.persist || i+1 == len(c.Args) {
@@ -113,6 +122,14 @@ func set(c *Context) {
 		}
 	}
 	it := c.tx.Peek(&c.keys[0])
+	if o.cond.at != 0 {
+		if !c.checkDigest(o.cond) {
+			return
+		}
+		if it, ok = c.forWrite(0, store.KindString); !ok {
+			return
+		}
+	}
 	if o.get {
 		if it, ok = c.lookup(0, store.KindString); !ok {
 			return
@@ -123,7 +140,7 @@ func set(c *Context) {
 			c.bulk(it.Value())
 		}
 	}
-	if o.nx && it != nil || o.xx && it == nil {
+	if o.nx && it != nil || o.xx && it == nil || o.cond.at != 0 && !c.holds(o.cond, it) {
 		if !o.get {
 			c.null()
 		}

@@ -60,7 +60,7 @@ func (t *Table) All() []*Spec { return t.sorted }
 
 // specs are the rows of the table. Those of a large group stand beside its commands.
 func specs() []Spec {
-	return slices.Concat(basicSpecs(), transactionSpecs())
+	return slices.Concat(basicSpecs(), laterSpecs(), transactionSpecs())
 }
 
 // basicSpecs are the rows of strings, hashes, sets, keys whatever they hold, and sessions.
@@ -140,8 +140,8 @@ func basicSpecs() []Spec {
 			Help: "Renames a key and overwrites the destination", run: rename},
 		{Name: "renamenx", Arity: 3, Flags: Write | Fast, FirstKey: 1, LastKey: 2, KeyStep: 1, Group: "generic", Since: "1.0.0",
 			Help: "Renames a key only when the target key name does not exist", run: renamenx},
-		{Name: "object", Arity: -2, Flags: ReadOnly, FirstKey: 2, LastKey: 2, KeyStep: 1, Group: "generic", Since: "2.2.3",
-			Help: "Tells how a value is represented", run: object},
+		{Name: "object", Arity: -2, Flags: ReadOnly, Group: "generic", Since: "2.2.3",
+			Help: "Tells how a value is represented", run: object, keys: objectKey},
 		{Name: "keys", Arity: 2, Flags: ReadOnly, Scope: Everywhere, Merge: Concat, Group: "generic", Since: "1.0.0",
 			Help: "Returns all key names that match a pattern", run: keys},
 		{Name: "scan", Arity: -2, Flags: ReadOnly, Scope: ByCursor, Group: "generic", Since: "2.8.0",

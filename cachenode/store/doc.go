@@ -10,6 +10,8 @@
 //	zset.go       ZSet: a sorted set, and the packed form of a small one
 //	ztree.go      the B-tree that orders a large one and counts ranks
 //	zindex.go     the linear hash that finds its members by name
+//	fieldtimes.go when fields of a hash expire
+//	payload.go    an Entry as bytes with a checksum: DUMP and RESTORE
 //	queue.go      S3-FIFO: three queues measured in bytes, and the ghost's fingerprints
 //	wait.go      who waits for a key to be written
 //	wheel.go      the timing wheel that finds expired items

@@ -88,7 +88,7 @@ func (s *Store) scanPartition(p int, cursor uint64, count int, now int64, visit 
 		for i := part.heads[cursor&uint64(len(part.heads)-1)]; i != 0; {
 			it := sh.slab.at(i)
 			i = it.next
-			if !it.expired(now) {
+			if !it.gone(now) {
 				visit(it)
 				count--
 			}
@@ -240,7 +240,7 @@ func (s *Store) randomIn(p int, dst []byte, db int, now int64) (key []byte, ok b
 			it := sh.slab.at(j)
 			j = it.next
 			of, name := SplitKey(it.Key())
-			if of == db && it.kind != kindTombstone && !it.expired(now) {
+			if of == db && it.kind != kindTombstone && !it.gone(now) {
 				return append(dst, name...), true
 			}
 		}

@@ -3,6 +3,7 @@
 package store
 
 import (
+	"math"
 	"sync"
 	"unsafe"
 )
@@ -78,7 +79,42 @@ func (sh *shard) live(k *Key, now int64) *Item {
 		sh.drop(it)
 		return nil
 	}
+	if it.kind == KindHash {
+		if at := it.Dict().due(); at != 0 && at <= now && !sh.expireFields(it, now, math.MaxInt) {
+			return nil
+		}
+	}
 	return it
+}
+
+// expireFields removes at most limit expired fields of a hash. It reports whether any field is left; without, the hash is
+// gone.
+func (sh *shard) expireFields(it *Item, now int64, limit int) bool {
+	o := it.object()
+	it.Dict().expire(now, limit)
+	if o.Len() == 0 {
+		sh.stats.Expired++
+		sh.drop(it)
+		return false
+	}
+	was := o.charged
+	o.charged = o.size()
+	sh.recharge(it, o.charged-was)
+	sh.follow(it, now)
+	return true
+}
+
+// follow puts a hash where the wheel finds it when the next of its fields expires.
+func (sh *shard) follow(it *Item, now int64) {
+	if it.Dict().times == nil && it.linked() == (it.expireAt != 0) {
+		return // at worst the wheel looks at it too early
+	}
+	if it.linked() {
+		sh.wheel.remove(&sh.slab, it)
+	}
+	if it.due() != 0 {
+		sh.wheel.add(&sh.slab, it, now)
+	}
 }
 
 // newString makes a string item with uninitialised content of valLen bytes.
@@ -203,8 +239,10 @@ func (sh *shard) setExpiry(it *Item, at, now int64) {
 	sh.unschedule(it)
 	it.expireAt = at
 	if at != 0 {
-		sh.wheel.add(&sh.slab, it, now)
 		sh.countExpiry(it, 1)
+	}
+	if it.due() != 0 {
+		sh.wheel.add(&sh.slab, it, now)
 	}
 	if sh.store.policy == VolatileS3FIFO && it.kind != kindTombstone {
 		sh.dequeue(it)
@@ -213,12 +251,13 @@ func (sh *shard) setExpiry(it *Item, at, now int64) {
 }
 
 func (sh *shard) unschedule(it *Item) {
-	if !it.linked() {
-		return
+	if it.linked() {
+		sh.wheel.remove(&sh.slab, it)
 	}
-	sh.wheel.remove(&sh.slab, it)
-	it.expireAt = 0
-	sh.countExpiry(it, -1)
+	if it.expireAt != 0 {
+		it.expireAt = 0
+		sh.countExpiry(it, -1)
+	}
 }
 
 // bury turns an item into a tombstone, or drops it where tombstones are not kept.

@@ -213,6 +213,14 @@ func (s *Store) Expire(now int64, limit int) (reclaimed int) {
 			if it == nil {
 				break
 			}
+			if !it.expired(now) {
+				was := it.Dict().Len()
+				if sh.expireFields(it, now, limit-reclaimed) {
+					was -= it.Dict().Len()
+				}
+				reclaimed += was
+				continue
+			}
 			if it.kind != kindTombstone {
 				sh.stats.Expired++
 				reclaimed++

@@ -193,7 +193,11 @@ func (tx *Tx) Update(k *Key, it *Item) {
 	size := o.size()
 	delta := size - o.charged
 	o.charged = size
-	tx.shard(k).recharge(it, delta)
+	sh := tx.shard(k)
+	sh.recharge(it, delta)
+	if it.kind == KindHash {
+		sh.follow(it, tx.now)
+	}
 	tx.written(k, it)
 }
 
