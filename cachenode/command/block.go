@@ -101,9 +101,8 @@ func (c *Context) timeoutSeconds(i int) (until int64, ok bool) {
 	f = new(big.Float).Mul(f, big.NewFloat(1000))
 	ms, rest := f.Int64()
 	switch {
-	case f.Cmp(big.NewFloat(math.MaxInt64)) > 0:
-		c.fail(errTimeoutRange)
-		return 0, false
+	case f.Cmp(big.NewFloat(1<<63)) >= 0:
+		ms = math.MinInt64 // Redis takes it for negative
 	case rest == big.Below:
 		ms++ // any part of a millisecond counts as one
 	}

@@ -1,25 +1,26 @@
 // Package command holds the table of commands and runs those that work on keys against a store. It knows nothing of
 // connections or of other nodes: a command gets its arguments and a time, and appends its reply.
 //
-//	spec.go      Spec, one row of the table, and how a command is run
-//	event.go     keyspace events
-//	context.go   Context: what a running command sees, and the replies that all share
-//	block.go     commands that wait for their keys, and who serves them
-//	table.go     the table
-//	strings.go   GET, SET and what else treats a value as bytes
-//	numbers.go   INCR and its kind; floats as Redis computes them
-//	keyspace.go  commands on keys whatever they hold: DEL, EXPIRE, TTL, RENAME …
-//	scan.go      SCAN, KEYS, HSCAN, SSCAN
-//	hashes.go    hashes
-//	sets.go      sets
-//	later.go     the rows of what has come to strings, hashes and keys since
+//	spec.go       Spec, one row of the table, and how a command is run
+//	event.go      keyspace events
+//	context.go    Context: what a running command sees, and the replies that all share
+//	block.go      commands that wait for their keys, and who serves them
+//	table.go      the table
+//	strings.go    GET, SET and what else treats a value as bytes
+//	numbers.go    INCR and its kind; floats as Redis computes them
+//	keyspace.go   commands on keys whatever they hold: DEL, EXPIRE, TTL, RENAME …
+//	scan.go       SCAN, KEYS, HSCAN, SSCAN
+//	hashes.go     hashes
+//	sets.go       sets
+//	later.go      the rows of what has come to strings, hashes and keys since
 //	conditional.go SET IFEQ, DELEX, MSETEX: what depends on a value
-//	increx.go    INCREX
-//	lcs.go       LCS
-//	generic.go   COPY, MOVE, DUMP, RESTORE, OBJECT
-//	hashtimes.go HEXPIRE and its family
-//	glob.go      patterns
-//	transaction.go  what MULTI queued, as one command
+//	increx.go     INCREX
+//	lcs.go        LCS
+//	generic.go    COPY, MOVE, DUMP, RESTORE, OBJECT
+//	hashtimes.go  HEXPIRE and its family
+//	lists.go      lists
+//	glob.go       patterns
+//	transaction.go what MULTI queued, as one command
 //
 // # Blocking
 //

@@ -12,8 +12,9 @@
 //	zindex.go     the linear hash that finds its members by name
 //	fieldtimes.go when fields of a hash expire
 //	payload.go    an Entry as bytes with a checksum: DUMP and RESTORE
+//	list.go       List: chunks of packed elements
 //	queue.go      S3-FIFO: three queues measured in bytes, and the ghost's fingerprints
-//	wait.go      who waits for a key to be written
+//	wait.go       who waits for a key to be written
 //	wheel.go      the timing wheel that finds expired items
 //	partition.go  whole partitions: scan, count, drop, flush
 //	entry.go      Entry: one key with all it holds, as nodes exchange it; Apply takes the newer one

@@ -114,6 +114,9 @@ func (it *Item) Dict() *Dict { return it.object().Collection.(*Dict) }
 // ZSet is the content of a sorted set.
 func (it *Item) ZSet() *ZSet { return it.object().Collection.(*ZSet) }
 
+// List is the content of a list.
+func (it *Item) List() *List { return it.object().Collection.(*List) }
+
 // Collection is the content of whatever is no string.
 func (it *Item) Collection() Collection { return it.object().Collection }
 

@@ -39,6 +39,8 @@ func newCollection(kind Kind, seed maphash.Seed) Collection {
 		return &Dict{seed: seed}
 	case KindZSet:
 		return &ZSet{seed: seed}
+	case KindList:
+		return &List{}
 	}
 	panic("store: no collection")
 }
