@@ -41,7 +41,8 @@ type Context struct {
 	keys     []store.Key
 	at       []int // of the keys among the arguments
 	keyBuf   []byte
-	together bool // inside Together: nothing may block
+	floats   []float64 // scores of a command, parsed before any is used
+	together bool      // inside Together: nothing may block
 
 	// Of a waiter that is being served.
 	serving  bool

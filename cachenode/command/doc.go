@@ -19,6 +19,11 @@
 //	generic.go    COPY, MOVE, DUMP, RESTORE, OBJECT
 //	hashtimes.go  HEXPIRE and its family
 //	lists.go      lists
+//	zsettable.go  the rows of sorted sets
+//	zsets.go      ZADD, ZSCORE, ZRANK; floats as C reads them
+//	zranges.go    ranges of sorted sets by rank, score and member
+//	zpops.go      ZPOPMIN and its kind, ZRANDMEMBER, ZSCAN
+//	zcombine.go   ZUNION, ZINTER, ZDIFF
 //	glob.go       patterns
 //	transaction.go what MULTI queued, as one command
 //

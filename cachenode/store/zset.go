@@ -88,6 +88,13 @@ func (z *ZSet) Set(member []byte, score float64) (added, changed bool) {
 	return true, false
 }
 
+// Expect gets an empty set ready for n members, the longest of so many bytes.
+func (z *ZSet) Expect(n, longest int) {
+	if z.large == nil && (n > maxZPacked || longest > maxZMember) {
+		z.grow()
+	}
+}
+
 // Delete removes a member.
 func (z *ZSet) Delete(member []byte) bool {
 	if z.large != nil {
@@ -328,6 +335,9 @@ func (z *ZSet) findPacked(member []byte) int {
 }
 
 func (z *ZSet) putPacked(member []byte, score float64) {
+	if score == 0 {
+		score = 0 // Redis's small sets know no negative zero
+	}
 	at := 0
 	for at < len(z.packed) {
 		s := z.scoreAt(at)
