@@ -34,6 +34,14 @@ type call struct {
 	parked  time.Time // since when it waits for an owner that can be reached
 }
 
+// author names the session whose command it is, 0 where that is not known any more.
+func (c *call) author() uint64 {
+	if c.request == nil {
+		return 0
+	}
+	return c.request.Author()
+}
+
 // later keeps the reply's place and returns where it goes.
 func (c *call) later() replyTo {
 	switch {
@@ -192,10 +200,12 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	start := len(out)
 	x := &w.ctx
 	x.Store, x.Args, x.Proto, x.DB, x.NowMilli, x.Out = w.n.store, c.args, c.proto, c.db, w.now(), out
-	x.Track = len(pl.peers) > 0
-	x.HoldServed = x.Track
+	clustered := len(pl.peers) > 0
+	x.Track = clustered || w.n.reports()
+	x.Notify = command.Event(w.n.notify.Load())
+	x.HoldServed = clustered
 	x.MayBlock = c.from == nil && !c.part
-	x.Peers = x.Track
+	x.Peers = clustered
 	x.Owns = nil
 	if c.part {
 		w.counting, w.limit = pl, c.limit
@@ -207,13 +217,16 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 		c.later().(*respserver.Slot).Block(x.Waiter)
 		return out, false
 	}
+	if len(x.Events) > 0 || x.Track {
+		w.report(pl, x, c.author())
+	}
 	if c.spec.Flags&command.Write == 0 {
 		return out, true
 	}
-	if !x.Track && w.n.placement.Load() != pl {
+	if !clustered && w.n.placement.Load() != pl {
 		w.strayed(c) // we have met the others meanwhile
 	}
-	if !x.Track || len(x.Changed()) == 0 {
+	if !clustered || len(x.Changed()) == 0 {
 		return out, true
 	}
 	pending := w.replicate(pl, x.Changed())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
@@ -27,7 +28,7 @@ type Node struct {
 	workers  []*worker
 	byLoop   map[*netloop.Loop]*worker
 	greeting peer.Greeting
-	deliver  func(loop *netloop.Loop, channel, message []byte) (receivers int)
+	audience respserver.Audience
 	wake     chan struct{} // holds one token while the mover has news
 
 	// Atomic.
@@ -50,6 +51,12 @@ type Node struct {
 	// stray marks partitions whose content the other holders may lack: what a node wrote before it met the others.
 	stray    [ring.Partitions]atomic.Bool
 	accepted atomic.Uint32
+	classes  atomic.Uint32 // command.Event: what clients have asked to be told of
+	notify   atomic.Uint32 // what of it anybody can hear
+	tracking atomic.Bool   // clients here cache values
+	// interest names the peers whose clients do, by their instances; nil when there are none.
+	interest atomic.Pointer[map[uint64]bool]
+	removals respserver.Removals
 	lastCall atomic.Int64 // Unix milliseconds of the last command that a peer has sent
 	stats    counters
 

@@ -41,6 +41,7 @@ type worker struct {
 	keys     []store.Key
 	keyBytes []byte
 	at       []int  // of the keys among the arguments
+	told     []byte // news for peers in the making
 	scratch  []byte // a reply, or a frame's body, in the making
 
 	// What owns answers by.
@@ -82,6 +83,8 @@ func (w *worker) dispatch() {
 // follow takes note of a new placement: links to peers that are gone close, and commands that wait are tried again.
 func (w *worker) follow() {
 	w.answerHeld()
+	w.tellInterest()
+	w.mistrust()
 	pl := w.n.placement.Load()
 	for to, l := range w.links {
 		if !pl.alive(to) {

@@ -110,6 +110,9 @@ func AppendWrongArity(b []byte, name string) []byte {
 // lookup finds key i for reading. When it holds another kind than kind, the error is replied and ok is false.
 func (c *Context) lookup(i int, kind store.Kind) (it *store.Item, ok bool) {
 	it = c.tx.Get(&c.keys[i])
+	if it == nil {
+		c.event(EventMissed, "keymiss", i)
+	}
 	if it != nil && it.Kind() != kind {
 		c.fail(errWrongType)
 		return nil, false

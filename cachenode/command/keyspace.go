@@ -12,6 +12,7 @@ func del(c *Context) {
 	n := int64(0)
 	for i := range c.keys {
 		if c.tx.Delete(&c.keys[i]) {
+			c.event(EventGeneric, "del", i)
 			n++
 		}
 	}
@@ -23,6 +24,8 @@ func exists(c *Context) {
 	for i := range c.keys {
 		if c.tx.Get(&c.keys[i]) != nil {
 			n++
+		} else {
+			c.event(EventMissed, "keymiss", i)
 		}
 	}
 	c.int(n)
@@ -32,6 +35,8 @@ func typeOf(c *Context) {
 	kind := "none"
 	if it := c.tx.Peek(&c.keys[0]); it != nil {
 		kind = it.Kind().String()
+	} else {
+		c.event(EventMissed, "keymiss", 0)
 	}
 	c.Out = resp.AppendSimple(c.Out, kind)
 }
@@ -96,8 +101,10 @@ func (c *Context) expireAt(seconds, relative bool) {
 	}
 	if at <= c.NowMilli {
 		c.tx.Delete(&c.keys[0])
+		c.event(EventGeneric, "del", 0)
 	} else {
 		c.tx.Expire(&c.keys[0], it, at)
+		c.event(EventGeneric, "expire", 0)
 	}
 	c.int(1)
 }
@@ -111,6 +118,7 @@ func (c *Context) timeLeft(seconds, relative bool) {
 	it := c.tx.Peek(&c.keys[0])
 	switch {
 	case it == nil:
+		c.event(EventMissed, "keymiss", 0)
 		c.int(-2)
 		return
 	case it.ExpireAt() == 0:
@@ -134,6 +142,7 @@ func persist(c *Context) {
 		return
 	}
 	c.tx.Expire(&c.keys[0], it, 0)
+	c.event(EventGeneric, "persist", 0)
 	c.int(1)
 }
 
@@ -159,7 +168,12 @@ func (c *Context) move() bool {
 		return false
 	}
 	if string(c.Args[1]) != string(c.Args[2]) {
+		if c.Notify&EventNew != 0 && c.tx.Peek(&c.keys[1]) != nil {
+			c.event(EventNew, "new", 1) // also in the place of another
+		}
 		c.tx.Rename(&c.keys[0], &c.keys[1])
+		c.event(EventGeneric, "rename_from", 0)
+		c.event(EventGeneric, "rename_to", 1)
 	}
 	return true
 }

@@ -51,6 +51,7 @@ func (c *Context) add(by int64) {
 	}
 	var digits [20]byte
 	c.tx.SetString(&c.keys[0], strconv.AppendInt(digits[:0], sum, 10), at)
+	c.event(EventString, "incrby", 0)
 	c.int(sum)
 }
 
@@ -80,6 +81,7 @@ func incrbyfloat(c *Context) {
 		return
 	}
 	c.tx.SetString(&c.keys[0], text, at)
+	c.event(EventString, "incrbyfloat", 0)
 	c.bulk(text)
 }
 

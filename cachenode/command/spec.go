@@ -169,6 +169,10 @@ func (c *Context) reset() {
 	c.Flushed, c.Events, c.Waiter, c.Served = false, c.Events[:0], nil, c.Served[:0]
 	c.keyBuf = c.keyBuf[:0]
 	c.tx.Track = c.Track
+	c.tx.Created = nil
+	if c.Notify&EventNew != 0 {
+		c.tx.Created = c.created
+	}
 }
 
 // locate puts the keys of the command in c.keys.

@@ -108,6 +108,7 @@ func (c *Context) badExpiry() bool {
 func set(c *Context) {
 	if len(c.Args) == 3 {
 		c.tx.SetString(&c.keys[0], c.Args[2], 0)
+		c.event(EventString, "set", 0)
 		c.ok()
 		return
 	}
@@ -150,6 +151,10 @@ func set(c *Context) {
 		at = it.ExpireAt()
 	}
 	c.tx.SetString(&c.keys[0], c.Args[2], at)
+	c.event(EventString, "set", 0)
+	if o.unit != 0 {
+		c.event(EventGeneric, "expire", 0)
+	}
 	if !o.get {
 		c.ok()
 	}
@@ -161,6 +166,7 @@ func setnx(c *Context) {
 		return
 	}
 	c.tx.SetString(&c.keys[0], c.Args[2], 0)
+	c.event(EventString, "set", 0)
 	c.int(1)
 }
 
@@ -173,6 +179,8 @@ func (c *Context) setWithExpiry(seconds bool) {
 		return
 	}
 	c.tx.SetString(&c.keys[0], c.Args[3], at)
+	c.event(EventString, "set", 0)
+	c.event(EventGeneric, "expire", 0)
 	c.ok()
 }
 
@@ -187,6 +195,7 @@ func getset(c *Context) {
 		c.bulk(it.Value())
 	}
 	c.tx.SetString(&c.keys[0], c.Args[2], 0)
+	c.event(EventString, "set", 0)
 }
 
 func getdel(c *Context) {
@@ -198,6 +207,7 @@ func getdel(c *Context) {
 	default:
 		c.bulk(it.Value())
 		c.tx.Delete(&c.keys[0])
+		c.event(EventGeneric, "del", 0)
 	}
 }
 
@@ -223,6 +233,14 @@ func getex(c *Context) {
 	c.bulk(it.Value())
 	if o.unit != 0 || o.persist && it.ExpireAt() != 0 {
 		c.tx.Expire(&c.keys[0], it, at)
+		switch {
+		case o.persist:
+			c.event(EventGeneric, "persist", 0)
+		case at <= c.NowMilli:
+			c.event(EventGeneric, "del", 0)
+		default:
+			c.event(EventGeneric, "expire", 0)
+		}
 	}
 }
 
@@ -232,6 +250,9 @@ func mget(c *Context) {
 		if it := c.tx.Get(&c.keys[i]); it != nil && it.Kind() == store.KindString {
 			c.bulk(it.Value())
 		} else {
+			if it == nil {
+				c.event(EventMissed, "keymiss", i)
+			}
 			c.null()
 		}
 	}
@@ -264,6 +285,7 @@ func msetnx(c *Context) {
 func (c *Context) setAll() {
 	for i := range c.keys {
 		c.tx.SetString(&c.keys[i], c.Args[2+2*i], 0)
+		c.event(EventString, "set", i)
 	}
 }
 
@@ -285,6 +307,7 @@ func appendTo(c *Context) {
 	}
 	if it == nil {
 		c.tx.SetString(&c.keys[0], c.Args[2], 0)
+		c.event(EventString, "append", 0)
 		c.int(int64(len(c.Args[2])))
 		return
 	}
@@ -296,6 +319,7 @@ func appendTo(c *Context) {
 	}
 	it = c.tx.Resize(&c.keys[0], total)
 	copy(it.Value()[was:], c.Args[2])
+	c.event(EventString, "append", 0)
 	c.int(int64(total))
 }
 
@@ -361,6 +385,7 @@ func setrange(c *Context) {
 	}
 	it = c.tx.Resize(&c.keys[0], max(was, int(offset)+len(value)))
 	copy(it.Value()[offset:], value)
+	c.event(EventString, "setrange", 0)
 	c.int(int64(len(it.Value())))
 }
 

@@ -250,6 +250,12 @@ func basicSpecs() []Spec {
 			Help: "Stops listening to messages published to channels that match patterns"},
 		{Name: "publish", Arity: 3, Flags: Fast, Scope: InSession, Group: "pubsub", Since: "2.0.0",
 			Help: "Posts a message to a channel"},
+		{Name: "ssubscribe", Arity: -2, Flags: PubSub, Scope: InSession, Group: "pubsub", Since: "7.0.0",
+			Help: "Listens for messages published to shard channels; any node serves any of them"},
+		{Name: "sunsubscribe", Arity: -1, Flags: PubSub, Scope: InSession, Group: "pubsub", Since: "7.0.0",
+			Help: "Stops listening to messages posted to shard channels"},
+		{Name: "spublish", Arity: 3, Flags: Fast, Scope: InSession, Group: "pubsub", Since: "7.0.0",
+			Help: "Posts a message to a shard channel"},
 		{Name: "pubsub", Arity: -2, Scope: InSession, Group: "pubsub", Since: "2.8.0",
 			Help: "A container for Pub/Sub commands"},
 	}

@@ -13,12 +13,41 @@ type Backend interface {
 	// out unchanged with done = false. The name and arity have been checked.
 	Execute(l *netloop.Loop, r *Request, out []byte) (reply []byte, done bool)
 
+	// Tell names who hears of messages and changes. It is called before anything else.
+	Tell(a Audience)
+
 	// Publish spreads a message to other nodes after the subscribers here have got it, and tells how many subscribers it
 	// knows there. channel and message are valid during the call.
-	Publish(l *netloop.Loop, channel, message []byte) (receivers int)
+	Publish(l *netloop.Loop, kind Kind, channel, message []byte) (receivers int)
+
+	// Notify changes the classes of events on keys that are reported to the Audience, on all nodes; Notifies tells them.
+	Notify(l *netloop.Loop, classes command.Event)
+	Notifies() command.Event
+
+	// Track says whether the Audience has to hear of changes of keys. It may be called again with the same answer.
+	Track(l *netloop.Loop, on bool)
 
 	// Info appends sections of its own to INFO, "# Name\r\nkey:value\r\n…" each.
 	Info(b []byte) []byte
+}
+
+// Kind is a kind of message.
+type Kind uint8
+
+const (
+	Message Kind = iota
+	ShardMessage
+)
+
+// Audience is what a Server is to its Backend. Its methods are called on the loop.
+type Audience interface {
+	// Deliver gives a message of another node to the subscribers here.
+	Deliver(l *netloop.Loop, kind Kind, channel, message []byte) (receivers int)
+	// Happened publishes events on keys to the subscribers everywhere. The keys are valid during the call.
+	Happened(l *netloop.Loop, classes command.Event, events []command.Happened)
+	// Changed tells the clients that have read a key, in stored form, that it has changed. author is Request.Author of the
+	// command that did it, 0 where it is not known. A nil key stands for all keys.
+	Changed(l *netloop.Loop, key []byte, author uint64)
 }
 
 // Request is one parsed command of a session. It is valid during Execute, but for the Slot that Defer returns.
@@ -41,6 +70,9 @@ func (r *Request) Defer() *Slot {
 	r.slot.finish = r.finish
 	return r.slot
 }
+
+// Author names the session.
+func (r *Request) Author() uint64 { return r.session.id }
 
 // Slot is a reply that is yet to come.
 type Slot struct {

@@ -21,7 +21,9 @@ var errKilled = errors.New("killed by CLIENT KILL")
 type clientInfo struct {
 	name, libName, libVersion string
 	db                        int
-	channels, patterns        int
+	topics                    [topicKinds]int // subscriptions
+	tracks                    bool
+	tracking                  trackingMode
 }
 
 // update replaces the session's info by a changed copy.
@@ -98,7 +100,17 @@ func (s *session) client(args [][]byte) {
 	case "pause", "unpause":
 		s.ok()
 	case "getredir":
-		s.int(-1)
+		s.int(s.redirection())
+	case "tracking":
+		if len(rest) == 0 {
+			s.st.w = command.AppendWrongArity(s.st.w, "client|tracking")
+			return
+		}
+		s.trackingCommand(rest)
+	case "caching":
+		s.cachingCommand(rest[0])
+	case "trackinginfo":
+		s.trackingInfo()
 	case "kill":
 		s.kill(rest)
 	case "help":
@@ -155,7 +167,7 @@ func (s *session) describe() string {
 	if spec := s.last.Load(); spec != nil {
 		name = spec.Name
 	}
-	if i.channels+i.patterns > 0 {
+	if i.topics != [topicKinds]int{} {
 		flags = "P"
 	}
 	if s.waiter.Load() != nil {
@@ -165,8 +177,9 @@ func (s *session) describe() string {
 	if at := s.lastAt.Load(); at != 0 {
 		idle = max(0, (time.Now().UnixMilli()-at)/1000)
 	}
-	return fmt.Sprintf("id=%d addr=%s name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=0 multi=%d watch=%d cmd=%s user=default lib-name=%s lib-ver=%s",
-		s.id, s.address(), i.name, int64(time.Since(s.created).Seconds()), idle, flags, i.db, i.channels, i.patterns, s.queued.Load()-1, s.watching.Load(),
+	return fmt.Sprintf("id=%d addr=%s name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=%d multi=%d watch=%d cmd=%s user=default lib-name=%s lib-ver=%s",
+		s.id, s.address(), i.name, int64(time.Since(s.created).Seconds()), idle, flags, i.db, i.topics[channelTopic], i.topics[patternTopic], i.topics[shardTopic],
+		s.queued.Load()-1, s.watching.Load(),
 		name, i.libName, i.libVersion)
 }
 
@@ -236,7 +249,7 @@ func (s *session) kill(args [][]byte) {
 			pubsub := strings.EqualFold(value, "pubsub")
 			match = func(o *session) bool {
 				info := o.clientInfo()
-				return before(o) && (info.channels+info.patterns > 0) == pubsub
+				return before(o) && (info.topics != [topicKinds]int{}) == pubsub
 			}
 		case command.EqualFold(args[i], "skipme"):
 			skipMe = strings.EqualFold(value, "yes")

@@ -43,15 +43,21 @@ func (s *session) connectionCommand(spec *command.Spec, args [][]byte) (done boo
 	case "lolwut":
 		s.st.w = resp.AppendVerbatim(s.st.w, "txt", "outrigger "+s.st.srv.cfg.Version+"\n", s.proto)
 	case "subscribe":
-		s.subscribe(args[1:], false)
+		s.subscribe(args[1:], channelTopic)
 	case "psubscribe":
-		s.subscribe(args[1:], true)
+		s.subscribe(args[1:], patternTopic)
+	case "ssubscribe":
+		s.subscribe(args[1:], shardTopic)
 	case "unsubscribe":
-		s.unsubscribe(args[1:], false)
+		s.unsubscribe(args[1:], channelTopic)
 	case "punsubscribe":
-		s.unsubscribe(args[1:], true)
+		s.unsubscribe(args[1:], patternTopic)
+	case "sunsubscribe":
+		s.unsubscribe(args[1:], shardTopic)
 	case "publish":
-		s.publish(args)
+		s.publish(Message, args)
+	case "spublish":
+		s.publish(ShardMessage, args)
 	case "pubsub":
 		s.pubsub(args)
 	case "multi":
@@ -207,6 +213,7 @@ func parseDB(arg []byte) (db int, ok bool) {
 // reset brings the session back to what it was when it began.
 func (s *session) reset() {
 	s.unsubscribeAll()
+	s.stopTracking()
 	s.dropTransaction()
 	s.proto, s.db, s.mode = 2, 0, replyOn
 	s.authed = s.st.srv.cfg.Password == ""

@@ -11,6 +11,9 @@
 //	introspect.go  COMMAND, CONFIG
 //	info.go        INFO
 //	pubsub.go      SUBSCRIBE, PUBLISH and their relatives; who listens to what
+//	notify.go      events on keys as messages
+//	removals.go    keys that expire or are evicted
+//	tracking.go    CLIENT TRACKING: clients that cache values hear of changes
 //	local.go       Local, a Backend that is one store and nothing else
 //
 // # Who may touch what

@@ -133,7 +133,7 @@ func (srv *Server) parameters() [][2]string {
 		{"maxclients", strconv.Itoa(srv.cfg.MaxClients)},
 		{"maxmemory", strconv.FormatInt(srv.cfg.Store.MaxBytes(), 10)},
 		{"maxmemory-policy", srv.cfg.Store.Policy().String()},
-		{"notify-keyspace-events", ""},
+		{"notify-keyspace-events", srv.cfg.Backend.Notifies().String()},
 		{"proto-max-bulk-len", "536870912"},
 		{"replica-read-only", "yes"},
 		{"save", ""},
@@ -181,6 +181,7 @@ func (s *session) configSet(pairs [][]byte) {
 		current[p[0]] = p[1]
 	}
 	maxBytes := int64(-1)
+	var notify *command.Event
 	for i := 0; i < len(pairs); i += 2 {
 		name, value := strings.ToLower(string(pairs[i])), string(pairs[i+1])
 		was, known := current[name]
@@ -192,6 +193,13 @@ func (s *session) configSet(pairs [][]byte) {
 				return
 			}
 			maxBytes = n
+		case name == "notify-keyspace-events":
+			classes, ok := command.ParseEvents(value)
+			if !ok {
+				s.fail("ERR CONFIG SET failed (possibly related to argument '" + name + "') - Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+				return
+			}
+			notify = &classes
 		case !known:
 			s.fail("ERR Unknown option or number of arguments for CONFIG SET - '" + string(pairs[i]) + "'")
 			return
@@ -202,6 +210,9 @@ func (s *session) configSet(pairs [][]byte) {
 	}
 	if maxBytes >= 0 {
 		srv.cfg.Store.SetMaxBytes(maxBytes)
+	}
+	if notify != nil {
+		srv.cfg.Backend.Notify(s.st.loop, *notify)
 	}
 	s.ok()
 }

@@ -196,6 +196,9 @@ func (s *session) exec() (done bool) {
 		q.DB = db
 		if q.Spec.Scope != command.InSession {
 			remote = append(remote, *q)
+			if s.tracking != nil {
+				s.remember(q.Spec, q.Args)
+			}
 		} else if q.Spec.Name == "select" {
 			if n, ok := parseDB(q.Args[1]); ok {
 				db = n

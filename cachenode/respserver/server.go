@@ -59,7 +59,8 @@ type Server struct {
 	loops   []*loopState
 	byLoop  map[*netloop.Loop]*loopState
 
-	hub hub
+	hub      hub
+	trackers trackers
 
 	// Atomic.
 	nextID   atomic.Uint64
@@ -98,7 +99,11 @@ func New(cfg Config) (*Server, error) {
 		byLoop:   map[*netloop.Loop]*loopState{},
 		sessions: map[uint64]*session{},
 	}
-	s.hub.channels, s.hub.patterns = map[string]*topic{}, map[string]*topic{}
+	s.trackers.limit = maxTracked
+	for i := range s.hub.topics {
+		s.hub.topics[i] = map[string]*topic{}
+	}
+	cfg.Backend.Tell(s)
 	return s, nil
 }
 
@@ -107,7 +112,10 @@ func (s *Server) Attach(l *netloop.Loop) error {
 	if len(s.loops) == maxLoops {
 		return fmt.Errorf("respserver: more than %d loops", maxLoops)
 	}
-	st := &loopState{srv: s, loop: l, index: len(s.loops), channels: map[string]listeners{}, patterns: map[string]listeners{}}
+	st := &loopState{srv: s, loop: l, index: len(s.loops)}
+	for i := range st.listeners {
+		st.listeners[i] = map[string]listeners{}
+	}
 	s.loops = append(s.loops, st)
 	s.byLoop[l] = st
 	return nil
@@ -177,8 +185,8 @@ func (s *Server) Clients() int {
 func (s *Server) Commands() uint64 { return s.commands.Load() }
 
 // Deliver hands a message that another node has published to the subscribers here. It is called on loop l.
-func (s *Server) Deliver(l *netloop.Loop, channel, message []byte) (receivers int) {
-	return s.byLoop[l].publish(channel, message)
+func (s *Server) Deliver(l *netloop.Loop, kind Kind, channel, message []byte) (receivers int) {
+	return s.byLoop[l].publish(kind, channel, message)
 }
 
 // Drain refuses new sessions and closes those there are, each when it has its replies. It waits until all are gone or
@@ -224,8 +232,9 @@ type loopState struct {
 
 	spare []*Slot
 
-	channels, patterns map[string]listeners
-	push2, push3       []byte
+	listeners    [topicKinds]map[string]listeners
+	push2, push3 []byte
+	eventName    []byte // an event, and its channel in the making
 }
 
 // listeners are the sessions of a loop that listen to a channel or pattern.

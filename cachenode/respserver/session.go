@@ -76,7 +76,8 @@ type session struct {
 	waitTimer *netloop.Timer
 	tx        *transaction // of MULTI and WATCH
 
-	channels, patterns map[string]struct{}
+	tracking   *trackingMode // of CLIENT TRACKING
+	subscribed *[topicKinds]map[string]struct{}
 }
 
 // Data executes the commands in b.
@@ -207,6 +208,9 @@ func (s *session) execute(args [][]byte) *command.Spec {
 	if s.mode == replySkipped {
 		s.mode = replyOn
 	}
+	if m := s.tracking; m != nil && m.caching && !s.inMulti() && (spec == nil || spec.Name != "client") {
+		m.caching = false
+	}
 	if len(st.late) > 0 {
 		late := st.late
 		s.send(late)
@@ -222,6 +226,9 @@ func (s *session) execute(args [][]byte) *command.Spec {
 func (s *session) forward(spec *command.Spec, args [][]byte) (done bool) {
 	st := s.st
 	r := &st.req
+	if s.tracking != nil {
+		s.remember(spec, args)
+	}
 	r.Spec, r.Args, r.Proto, r.DB, r.session, r.slot = spec, args, s.proto, s.db, s, nil
 	st.busy = true
 	st.w, done = st.srv.cfg.Backend.Execute(st.loop, r, st.w)
@@ -337,6 +344,7 @@ func (s *session) Closed(*netloop.Conn, error) {
 		s.closed = true
 		s.st.srv.unregister(s)
 		s.unsubscribeAll()
+		s.stopTracking()
 		s.stopWaiting()
 	}
 	for sl := s.first; sl != nil; {

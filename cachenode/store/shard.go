@@ -75,8 +75,7 @@ func (sh *shard) live(k *Key, now int64) *Item {
 		return nil
 	}
 	if it.expired(now) {
-		sh.stats.Expired++
-		sh.drop(it)
+		sh.expired(it)
 		return nil
 	}
 	if it.kind == KindHash {
@@ -91,11 +90,18 @@ func (sh *shard) live(k *Key, now int64) *Item {
 // gone.
 func (sh *shard) expireFields(it *Item, now int64, limit int) bool {
 	o := it.object()
+	before := o.Len()
 	it.Dict().expire(now, limit)
 	if o.Len() == 0 {
 		sh.stats.Expired++
+		sh.removing(it, LastFieldExpired)
 		sh.drop(it)
 		return false
+	}
+	if o.Len() < before {
+		it.version++ // who watches the key sees a change
+		sh.clock = max(sh.clock, it.version)
+		sh.removing(it, FieldsExpired)
 	}
 	was := o.charged
 	o.charged = o.size()
@@ -114,6 +120,20 @@ func (sh *shard) follow(it *Item, now int64) {
 	}
 	if it.due() != 0 {
 		sh.wheel.add(&sh.slab, it, now)
+	}
+}
+
+// expired removes an item whose time is over.
+func (sh *shard) expired(it *Item) {
+	sh.stats.Expired++
+	sh.removing(it, Expired)
+	sh.drop(it)
+}
+
+// removing tells who wants to know that an item goes by itself.
+func (sh *shard) removing(it *Item, why Removal) {
+	if tell := sh.store.onRemoval.Load(); tell != nil {
+		(*tell)(it.Key(), why)
 	}
 }
 

@@ -26,6 +26,9 @@ type Tx struct {
 	// Ready are keys that were written while somebody waits for them; reset by Begin. A key may appear twice.
 	Ready []Key
 
+	// Created, unless nil, is called for each key that comes into being. It must not use the store.
+	Created func(*Key)
+
 	store  *Store
 	held   uint64 // bit per shard
 	now    int64
@@ -168,19 +171,29 @@ func (tx *Tx) stringItem(k *Key, n int) *Item {
 		sh.resize(it, n)
 		return it
 	}
-	if it != nil {
-		sh.drop(it)
-	}
+	tx.replace(sh, k, it)
 	return sh.newString(k, KindString, n)
 }
 
 // Create makes k an empty collection, whatever was there. The caller fills it and calls Update.
 func (tx *Tx) Create(k *Key, kind Kind) *Item {
 	sh := tx.shard(k)
-	if it := sh.find(k); it != nil {
-		sh.drop(it)
-	}
+	tx.replace(sh, k, sh.find(k))
 	return sh.newObject(k, kind)
+}
+
+// replace removes what is there of k, before it is made anew.
+func (tx *Tx) replace(sh *shard, k *Key, it *Item) {
+	if tx.Created != nil && (it == nil || it.kind == kindTombstone || it.expired(tx.now)) {
+		tx.Created(k)
+	}
+	if it != nil {
+		if it.kind != kindTombstone && it.expired(tx.now) {
+			sh.expired(it)
+		} else {
+			sh.drop(it)
+		}
+	}
 }
 
 // Update books that the collection of it has changed. One that has become empty is deleted, as in Redis, but for streams.

@@ -124,7 +124,6 @@ func (a *App) cacheServer(node *cachenode.Node) (*respserver.Server, *part, erro
 			return nil, nil, fmt.Errorf("make cache server: %w", err)
 		}
 	}
-	node.DeliverTo(server.Deliver)
 	ln, err := netloop.Listen(context.Background(), "tcp", a.config.CacheListen, false)
 	if err != nil {
 		return nil, nil, taken("cache_listen", fmt.Errorf("listen for cache clients: %w", err))
