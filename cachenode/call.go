@@ -206,7 +206,10 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	x.HoldServed = clustered
 	x.MayBlock = c.from == nil && !c.part
 	x.Peers = clustered
-	x.Owns = nil
+	x.Owns, x.Local = nil, nil
+	if clustered && c.spec.Composite() {
+		w.declare(c)
+	}
 	if c.part {
 		w.counting, w.limit = pl, c.limit
 		x.Owns = w.owns
@@ -245,8 +248,24 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	return out[:start], false
 }
 
+// declare lets a script, or a transaction, touch the keys it names, and what else this node holds.
+func (w *worker) declare(c *call) {
+	w.locate(c)
+	w.declared = w.declared[:0]
+	for i := range w.keys {
+		w.declared = append(w.declared, w.keys[i].Partition())
+	}
+	w.ctx.Local = w.local
+}
+
 // strayed marks the partitions that a command has changed on this node only.
 func (w *worker) strayed(c *call) {
+	if c.spec.Composite() {
+		for p := range w.n.stray {
+			w.n.stray[p].Store(true)
+		}
+		return
+	}
 	w.locate(c)
 	for i := range w.keys {
 		w.n.stray[w.keys[i].Partition()].Store(true)

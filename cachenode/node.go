@@ -11,6 +11,7 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
+	"github.com/outrigger-proxy/outrigger/cachenode/script"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
@@ -25,6 +26,7 @@ type Node struct {
 	cfg      Config
 	store    *store.Store
 	table    *command.Table
+	scripts  *script.Engine
 	workers  []*worker
 	byLoop   map[*netloop.Loop]*worker
 	greeting peer.Greeting
@@ -92,6 +94,7 @@ func New(cfg Config) (*Node, error) {
 		cfg.Cluster.Subscribe(n.follow)
 	}
 	n.store, n.table = store.New(storeConfig), command.NewTable()
+	n.scripts = script.New(script.Config{Table: n.table, TimeLimit: cfg.ScriptTimeLimit, Logger: cfg.Logger})
 	for p := range n.complete {
 		n.complete[p].Store(true)
 		n.owned[p].Store(true)

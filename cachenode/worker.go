@@ -1,6 +1,7 @@
 package cachenode
 
 import (
+	"slices"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
@@ -44,6 +45,10 @@ type worker struct {
 	told     []byte // news for peers in the making
 	scratch  []byte // a reply, or a frame's body, in the making
 
+	// What local answers by: the partitions of the keys that the command names.
+	local    func(partition int) bool
+	declared []int
+
 	// What owns answers by.
 	owns     func(p int) bool
 	counting *placement
@@ -56,8 +61,17 @@ func newWorker(n *Node, loop *netloop.Loop) *worker {
 	w.parkTimer = loop.NewTimer(w.unpark)
 	w.heldTimer = loop.NewTimer(w.answerHeld)
 	w.owns = func(p int) bool { return p < w.limit && w.counting.owner[p] == self }
+	w.ctx.Scripts = n.scripts.NewRunner()
+	w.local = w.isLocal
 	loop.OnDispatch(w.dispatch)
 	return w
+}
+
+// isLocal tells whether a command inside another, of a script, may touch a partition: one that is this node's, and here,
+// or one whose keys the outer command names, for those brought it here.
+func (w *worker) isLocal(p int) bool {
+	pl := w.n.placement.Load()
+	return pl.owner[p] == self && w.n.settled(pl, p) || slices.Contains(w.declared, p)
 }
 
 // link returns the link to a peer, which is made when first needed.

@@ -21,6 +21,11 @@ type Context struct {
 	Peers    bool           // other nodes have keys too
 	Out      []byte         // replies are appended here
 
+	// Scripts runs EVAL; nil where there are no scripts.
+	Scripts Scripts
+	// Local tells which partitions Call may touch; nil: all.
+	Local func(partition int) bool
+
 	// Notify is the classes of events that somebody wants to hear of. Exec collects them in Events.
 	Notify Event
 	Events []Happened

@@ -24,6 +24,7 @@
 //	zranges.go    ranges of sorted sets by rank, score and member
 //	zpops.go      ZPOPMIN and its kind, ZRANDMEMBER, ZSCAN
 //	zcombine.go   ZUNION, ZINTER, ZDIFF
+//	scripts.go    rows of EVAL and its kind, which package script runs
 //	glob.go       patterns
 //	transaction.go what MULTI queued, as one command
 //

@@ -92,6 +92,9 @@ func (s *Spec) AllKeys() bool {
 	return s.Scope == Everywhere || s.Scope == ByCursor || s.Scope == Anywhere && s.Flags&ReadOnly != 0
 }
 
+// Composite tells whether the command runs others.
+func (s *Spec) Composite() bool { return s.self != nil }
+
 // StoredKeys tells whether the command's keys are in stored form among its arguments.
 func (s *Spec) StoredKeys() bool { return s.Flags&storedKeys != 0 }
 
@@ -215,7 +218,7 @@ func (c *Context) hold(keys []store.Key, all bool, growth int64, fn func()) bool
 }
 
 // Call runs a command inside Together and appends its reply to c.Out. The arguments must stay as they are until Together
-// returns. It reports false, and does nothing, for keys that Together does not hold.
+// returns. It reports false, and does nothing, for keys that Together does not hold or that are not c.Local.
 func (c *Context) Call(s *Spec, args [][]byte) bool {
 	c.Args = args
 	c.locate(s)
@@ -223,7 +226,7 @@ func (c *Context) Call(s *Spec, args [][]byte) bool {
 		return false
 	}
 	for i := range c.keys {
-		if !c.tx.Holds(&c.keys[i]) {
+		if !c.tx.Holds(&c.keys[i]) || c.Local != nil && !c.Local(c.keys[i].Partition()) {
 			return false
 		}
 	}
@@ -234,7 +237,11 @@ func (c *Context) Call(s *Spec, args [][]byte) bool {
 		c.fail(errOOM)
 		return true
 	}
-	s.run(c)
+	if s.self != nil {
+		s.self(c)
+	} else {
+		s.run(c)
+	}
 	return true
 }
 

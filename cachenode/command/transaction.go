@@ -175,7 +175,7 @@ func (c *Context) exec(watched []Watched, queue []Queued) {
 		c.DB, c.Args = q.DB, q.Args
 		c.locate(q.Spec)
 		keys = append(keys, c.keys...)
-		all = all || q.Spec.AllKeys() && !c.Peers
+		all = all || q.Spec.AllKeys() && !c.Peers || q.Spec.wide != nil && q.Spec.wide(c)
 		if q.Spec.Flags&DenyOOM != 0 {
 			growth += c.growth()
 		}
