@@ -1,6 +1,7 @@
 package cachenode
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -58,6 +59,35 @@ func TestWaitingInACluster(t *testing.T) {
 				t.Errorf("%d nodes hold %s", held, key)
 			}
 			n.client(t, 2).Del(ctx, key)
+		}
+	}
+}
+
+// What another node sends serves those who wait here.
+func TestAppliedEntriesServe(t *testing.T) {
+	for _, count := range []int{1, 2} {
+		nodes := startCluster(t, count, 1)
+		n, key := nodes[0], nodes[0].keyOfEach()[0]
+		got := make(chan []string, 2)
+		for range 2 {
+			go func() { got <- n.client(t, 2).BLPop(context.Background(), 0, key).Val() }()
+		}
+		waitFor(t, "both to wait", func() bool {
+			return strings.Contains(n.client(t, 2).Info(t.Context(), "clients").Val(), "blocked_clients:2\r\n")
+		})
+		e := store.Entry{Key: []byte(key), Kind: store.KindList, Version: uint64(time.Now().UnixMilli()) << 16, Items: [][]byte{[]byte("a"), []byte("b"), []byte("c")}}
+		n.onLoops(t.Context(), func(w *worker) {
+			if err := w.apply(w.wire.append(nil, &e)); err != nil {
+				t.Error(err)
+			}
+		})
+		if a, b := <-got, <-got; min(a[1], b[1]) != "a" || max(a[1], b[1]) != "b" {
+			t.Errorf("%q %q", a, b)
+		}
+		for _, other := range nodes {
+			if left := other.items(key); !slices.Equal(left, []string{"c"}) {
+				t.Errorf("%s has %q", other.name, left)
+			}
 		}
 	}
 }

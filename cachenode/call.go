@@ -54,6 +54,12 @@ func (c *call) later() replyTo {
 	return c.to
 }
 
+// ofSession tells whether the reply goes to a session of this node, which can wait for it as long as it takes.
+func (c *call) ofSession() bool {
+	_, slot := c.to.(*respserver.Slot)
+	return slot || c.request != nil
+}
+
 // peerReply is the place of a reply to a peer.
 type peerReply struct {
 	in *inbound
@@ -204,7 +210,7 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	x.Track = clustered || w.n.reports()
 	x.Notify = command.Event(w.n.notify.Load())
 	x.HoldServed = clustered
-	x.MayBlock = c.from == nil && !c.part
+	x.MayBlock = c.ofSession()
 	x.Peers = clustered
 	x.Owns, x.Local = nil, nil
 	if clustered && c.spec.Composite() {

@@ -128,6 +128,40 @@ func (w *worker) release(pending *write) {
 	}
 }
 
+// serveWaiting serves clients that wait here for a key which another node, by an older ring, has written.
+func (w *worker) serveWaiting(key []byte) {
+	pl := w.n.placement.Load()
+	if pl.owner[ring.PartitionOf(key)] != self {
+		return
+	}
+	x := &w.ctx
+	x.Store, x.NowMilli = w.n.store, w.now()
+	clustered := len(pl.peers) > 0
+	x.Track = clustered || w.n.reports()
+	x.Notify = command.Event(w.n.notify.Load())
+	x.HoldServed = clustered
+	x.ServeWaiting(key)
+	if len(x.Events) > 0 || x.Track {
+		w.report(pl, x, 0)
+	}
+	if !clustered || len(x.Served) == 0 {
+		return
+	}
+	pending := w.replicate(pl, x.Changed())
+	if pending == nil {
+		command.Deliver(x.Served)
+		return
+	}
+	pending.served = append(pending.served, x.Served...)
+	pending.to = nobodyAsked{}
+}
+
+// nobodyAsked is the place of a reply that nobody waits for.
+type nobodyAsked struct{}
+
+// Resolve does nothing.
+func (nobodyAsked) Resolve([]byte) {}
+
 // replicated takes over what another node has just executed, and acknowledges it. A node that works by another ring than
 // ours may not know who has to have it: we pass it on to those who hold it by our ring, once, and they acknowledge it
 // first. Otherwise the only copy of an acknowledged write could be at a node that is about to forget the partition, or

@@ -171,6 +171,15 @@ func (c *Context) block(kind store.Kind, until int64, first, last int) {
 	c.Waiter = w
 }
 
+// ServeWaiting serves those who wait for a key, in stored form, that was written otherwise than by a command.
+func (c *Context) ServeWaiting(stored []byte) {
+	c.reset()
+	c.keys = append(c.keys[:0], c.Store.Key(stored))
+	c.tx.Begin(c.Store, c.keys, c.NowMilli, 0)
+	c.tx.Ready = append(c.tx.Ready, c.keys[0])
+	c.end()
+}
+
 // serve runs the commands of those who wait for the keys that were written, in the order in which they came, as long as
 // there is something for them. What they write in turn is served as well.
 func (c *Context) serve() {

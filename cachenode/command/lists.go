@@ -43,33 +43,18 @@ func listSpecs() []Spec {
 		{Name: "rpoplpush", Arity: 3, Flags: move, FirstKey: 1, LastKey: 2, KeyStep: 1, Group: "list", Since: "1.2.0",
 			Help: "Returns the last element of a list after moving it to the head of another", run: rpoplpush},
 		{Name: "lmpop", Arity: -4, Flags: Write, Group: "list", Since: "7.0.0",
-			Help: "Returns elements from the first list that has any after removing them", run: lmpop, keys: keysFrom1},
-		{Name: "blpop", Arity: -3, Flags: Write | Blocking, FirstKey: 1, LastKey: -2, KeyStep: 1, Group: "list", Since: "2.0.0",
+			Help: "Returns elements from the first list that has any after removing them", run: lmpop, keys: keysCountedAt(1)},
+		{Name: "blpop", Arity: -3, Flags: Write | Blocking | NoScript, FirstKey: 1, LastKey: -2, KeyStep: 1, Group: "list", Since: "2.0.0",
 			Help: "Removes and returns the first element of a list, waiting for one", run: blpop},
-		{Name: "brpop", Arity: -3, Flags: Write | Blocking, FirstKey: 1, LastKey: -2, KeyStep: 1, Group: "list", Since: "2.0.0",
+		{Name: "brpop", Arity: -3, Flags: Write | Blocking | NoScript, FirstKey: 1, LastKey: -2, KeyStep: 1, Group: "list", Since: "2.0.0",
 			Help: "Removes and returns the last element of a list, waiting for one", run: brpop},
-		{Name: "blmove", Arity: 6, Flags: move | Blocking, FirstKey: 1, LastKey: 2, KeyStep: 1, Group: "list", Since: "6.2.0",
+		{Name: "blmove", Arity: 6, Flags: move | Blocking | NoScript, FirstKey: 1, LastKey: 2, KeyStep: 1, Group: "list", Since: "6.2.0",
 			Help: "Moves an element from one list to another, waiting for one", run: blmove},
-		{Name: "brpoplpush", Arity: 4, Flags: move | Blocking, FirstKey: 1, LastKey: 2, KeyStep: 1, Group: "list", Since: "2.2.0",
+		{Name: "brpoplpush", Arity: 4, Flags: move | Blocking | NoScript, FirstKey: 1, LastKey: 2, KeyStep: 1, Group: "list", Since: "2.2.0",
 			Help: "Moves the last element of a list to the head of another, waiting for one", run: brpoplpush},
 		{Name: "blmpop", Arity: -5, Flags: Write | Blocking, Group: "list", Since: "7.0.0",
-			Help: "Removes and returns elements of the first list that has any, waiting for one", run: blmpop, keys: keysFrom2},
+			Help: "Removes and returns elements of the first list that has any, waiting for one", run: blmpop, keys: keysCountedAt(2)},
 	}
-}
-
-// keysFrom1 and keysFrom2 find keys behind their number, which is argument 1 or 2.
-func keysFrom1(args [][]byte, at []int) []int { return countedKeys(args, 1, at) }
-func keysFrom2(args [][]byte, at []int) []int { return countedKeys(args, 2, at) }
-
-func countedKeys(args [][]byte, count int, at []int) []int {
-	n, ok := resp.ParseInt(args[count])
-	if !ok || n < 1 || n > int64(len(args)-count-1) {
-		return at
-	}
-	for i := range int(n) {
-		at = append(at, count+1+i)
-	}
-	return at
 }
 
 func lpush(c *Context)  { c.push(true, false) }

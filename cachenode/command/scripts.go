@@ -31,7 +31,7 @@ func scriptKeys(args [][]byte, at []int) []int {
 	if len(args) < 4 {
 		return at
 	}
-	return countedKeys(args, 2, at)
+	return keysCounted(args, 2, at)
 }
 
 // scriptSpecs are the rows of scripts.

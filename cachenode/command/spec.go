@@ -17,7 +17,8 @@ const (
 	Admin                       // administers the server
 	PubSub                      // allowed for a subscribed RESP2 session
 	NoAuth                      // allowed before authentication
-	Blocking                    // may wait for its keys; not for scripts
+	Blocking                    // may wait for its keys
+	NoScript                    // not allowed in scripts
 	NoMulti                     // not allowed inside MULTI
 	storedKeys                  // its keys are in stored form already
 )

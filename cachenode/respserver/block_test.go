@@ -304,3 +304,70 @@ func TestBlockingRaces(t *testing.T) {
 		t.Errorf("left: %q", got)
 	}
 }
+
+// TestBlockingAgainstRedis goes through stories of several clients that wait, on both servers.
+func TestBlockingAgainstRedis(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs redis-server")
+	}
+	for _, proto := range []string{"2", "3"} {
+		t.Run("proto="+proto, func(t *testing.T) {
+			first := newPair(t, proto)
+			clients := map[string]*pair{"w": first}
+			for _, name := range []string{"a", "b", "c", "d"} {
+				clients[name] = first.another(proto)
+			}
+			// "name: command" is answered at once, "name! command" waits, "name?" reads what was waited for.
+			for i, story := range []string{
+				"a! BLPOP k 0|b! BRPOP k 0|c! BLPOP x k 0|w: RPUSH k 1 2 3 4|a?|b?|c?|w: LRANGE k 0 -1",
+				"a! BLPOP k 0|w: SET k v|w: DEL k|w: SADD k m|w: DEL k|w: LPUSH k v|a?",
+				"a! BLPOP k x 0|w: SET k v|w: RPUSH x 1|a?",
+				"a! BLMOVE k d LEFT RIGHT 0|b! BLPOP d 0|w: RPUSH k 1|a?|b?|w: EXISTS k d",
+				"a! BRPOPLPUSH k d 0|w: SET d v|w: RPUSH k 1|a?|w: LRANGE k 0 -1",
+				"a! BRPOPLPUSH k k 0|b! BLPOP k 0|w: RPUSH k 1 2|a?|b?|w: LRANGE k 0 -1",
+				"a! BLMPOP 0 2 k x LEFT COUNT 2|b! BLMPOP 0 1 k RIGHT|w: RPUSH k 1 2 3 4|a?|b?|w: LRANGE k 0 -1",
+				"a! BLPOP k x 0|w: MULTI|w: RPUSH x 1|w: RPUSH k 2|w: EXEC|a?|w: LRANGE k 0 -1|w: LRANGE x 0 -1",
+				"a! BLPOP k 0|w: MULTI|w: RPUSH k 1|w: DEL k|w: EXEC|w: RPUSH k 2|a?",
+				"a! BLPOP k 0|w: MULTI|w: RPUSH k 1|w: LPUSH k 2|w: LPUSH k 3|w: EXEC|a?|w: LRANGE k 0 -1",
+				"a! BLPOP k 0|w: RPUSH x 1|w: RENAME x k|a?",
+				"a! BLPOP k 0|w: RPUSH x 1|w: COPY x k|a?|w: LRANGE x 0 -1",
+				"a! BLPOP k 0|w: RPUSH x 1 2|w: LMOVE x k LEFT LEFT|a?|w: RPOPLPUSH x k|w: LRANGE k 0 -1",
+				"a! BLPOP k 0.01|a?|b! BLMOVE k x LEFT LEFT 0.01|b?|c! BRPOPLPUSH k x 0.01|c?|d! BLMPOP 0.01 1 k LEFT|d?",
+				"a! BLPOP k k 0|w: RPUSH k 1|a?|w: EXISTS k",
+				"a! BLPOP k 0|b! BLPOP x 0|c! BLPOP k x 0|w: RPUSH x 1 2|b?|c?|w: RPUSH k 1|a?|w: EXISTS k x",
+				"a! BLMOVE k x LEFT LEFT 0|b! BLMOVE x y LEFT LEFT 0|c! BLMOVE y z LEFT LEFT 0|w: RPUSH k 1|a?|b?|c?|w: LRANGE z 0 -1",
+				"a! BLPOP k 0|w: SELECT 1|w: RPUSH k 1|w: SELECT 0|w: RPUSH k 2|a?|w: SELECT 1|w: DEL k|w: SELECT 0",
+				"a! BZPOPMIN k 0|b! BLPOP k 0|w: RPUSH k 1|b?|w: ZADD k 1 m|a?",
+				"a! BZPOPMAX x k 0|b! BZMPOP 0 1 k MIN COUNT 2|w: ZADD k 1 m 2 n 3 o 4 p|a?|b?|w: ZRANGE k 0 -1 WITHSCORES",
+				"a! BZPOPMIN k 0.01|a?|b! BZMPOP 0.01 1 k MIN|b?",
+			} {
+				first.quiet("FLUSHALL")
+				waiting := 0
+				for _, step := range strings.Split(story, "|") {
+					p, rest := clients[step[:1]], strings.Fields(step[2:])
+					switch step[1] {
+					case ':':
+						p.same(rest...)
+					case '!':
+						p.real.issue(rest...)
+						p.ours.issue(rest...)
+						waiting++
+						if strings.Contains(step, "0.01") {
+							continue
+						}
+						want := fmt.Sprintf("blocked_clients:%d\r\n", waiting)
+						for _, server := range []*client{first.real, first.ours} {
+							eventually(t, want, func() bool { return strings.Contains(server.do("INFO", "clients"), want) })
+						}
+					case '?':
+						waiting--
+						p.read()
+					}
+				}
+				if t.Failed() {
+					t.Fatalf("story %d: %s", i, story)
+				}
+			}
+		})
+	}
+}

@@ -81,7 +81,7 @@ func (s *session) commandInfo(spec *command.Spec) {
 	}{
 		{command.Write, "write"}, {command.ReadOnly, "readonly"}, {command.DenyOOM, "denyoom"}, {command.Admin, "admin"},
 		{command.PubSub, "pubsub"}, {command.NoAuth, "no_auth"}, {command.Fast, "fast"},
-		{command.Blocking, "blocking"}, {command.Blocking, "noscript"},
+		{command.Blocking, "blocking"}, {command.NoScript, "noscript"},
 	} {
 		if spec.Flags&f.flag != 0 {
 			flags = append(flags, f.name)

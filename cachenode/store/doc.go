@@ -23,9 +23,10 @@
 //
 // # Locks
 //
-// A shard has one mutex. Whoever needs several takes them in ascending order, which Begin does; nothing is called back
-// under a lock but the functions given to the Scan methods, to OnRemoval and in Tx.Created, and those must not come back to the store. Evicting and
-// expiring lock one shard at a time and are only called with none held.
+// A shard has one mutex. Whoever needs several takes them in ascending order, which Begin does; it takes those as well that
+// the waiters of its shards need (wait.go). Nothing is called back under a lock but the functions given to the Scan methods,
+// to OnRemoval and in Tx.Created, and those must not come back to the store. Evicting and expiring lock one shard at a time
+// and are only called with none held.
 //
 // # Versions
 //

@@ -169,17 +169,15 @@ func (l *List) widen(c *listChunk, n int, front bool) bool {
 		}
 		copy(c.buf[at:], c.buf[c.start:c.end])
 		c.start, c.end = at, at+used
-	case front:
-		l.resize(c, used+max(used, n), true)
 	default:
-		l.resize(c, used+max(used, n), false)
+		l.resize(c, min(used+max(used, n), maxChunk), front)
 	}
 	return true
 }
 
 // resize gives a chunk a buffer of at least n bytes, with the elements at its end or at its beginning.
 func (l *List) resize(c *listChunk, n int, atEnd bool) {
-	buf := make([]byte, class(min(n, max(maxChunk, c.used()))))
+	buf := make([]byte, class(n))
 	start := 0
 	if atEnd {
 		start = len(buf) - c.used()

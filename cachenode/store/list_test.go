@@ -160,6 +160,25 @@ func TestListModel(t *testing.T) {
 	}
 }
 
+// TestListLargeElement: a chunk made for one large element takes in others where it has room for them, on either side.
+func TestListLargeElement(t *testing.T) {
+	l, large := &List{}, strings.Repeat("L", 33_000)
+	l.PushBack(make([]byte, 39_000))
+	c := l.Seek(0)
+	c.Set([]byte(large))
+	c = l.Seek(0)
+	c.Insert(make([]byte, 3000), false)
+	l.PopFront()
+	l.check(t, []string{large})
+	small := strings.Repeat("s", 6000)
+	c = l.Seek(0)
+	c.Insert([]byte(small), false)
+	l.check(t, []string{small, large})
+	c = l.Seek(1)
+	c.Set([]byte("tiny"))
+	l.check(t, []string{small, "tiny"})
+}
+
 // TestListCost: many elements cost little more than their bytes, and what is left of a long list is small.
 func TestListCost(t *testing.T) {
 	l := &List{}
@@ -192,6 +211,74 @@ func TestListCost(t *testing.T) {
 	l.Remove([]byte("2"), n, true)
 	if l.Size() > size/2 {
 		t.Errorf("%d bytes, %d before two thirds were removed", l.Size(), size)
+	}
+}
+
+// TestListAccounts: what a list is charged follows every change, and it travels whole.
+func TestListAccounts(t *testing.T) {
+	s := New(Config{})
+	k := s.Key([]byte("l"))
+	rnd := rand.New(rand.NewPCG(3, 4))
+	var tx Tx
+	for range 300 {
+		tx.Begin(s, []Key{k}, t0, 0)
+		it := tx.Peek(&k)
+		if it == nil {
+			it = tx.Create(&k, KindList)
+		}
+		l := it.List()
+		for range rnd.IntN(50) {
+			l.PushBack(make([]byte, rnd.IntN(300)))
+			if n := l.Len(); rnd.IntN(3) == 0 {
+				l.Trim(rnd.IntN(n+1)/4, 0)
+			}
+		}
+		tx.Update(&k, it)
+		tx.End()
+		check(t, s)
+	}
+	var e Entry
+	if !s.Entry([]byte("l"), t0, &e) {
+		t.Fatal("no entry")
+	}
+	other := New(Config{})
+	if ok, err := other.Apply(&e, t0); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	check(t, other)
+	var again Entry
+	if !other.Entry([]byte("l"), t0, &again) || len(again.Items) != len(e.Items) {
+		t.Error("items are missing")
+	}
+	tx.Begin(s, []Key{k}, t0, 0)
+	tx.Peek(&k).List().Trim(len(e.Items), 0)
+	tx.Update(&k, tx.Peek(&k))
+	tx.End()
+	check(t, s)
+	if s.Used() != 0 {
+		t.Errorf("%d bytes charged for nothing", s.Used())
+	}
+}
+
+// TestListAllocations: an element costs its share of a chunk.
+func TestListAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector changes allocations")
+	}
+	l, value := &List{}, make([]byte, 50)
+	for range 1000 {
+		l.PushBack(value)
+	}
+	if n := testing.AllocsPerRun(10_000, func() {
+		l.PushFront(value)
+		l.PushFront(value)
+		l.Back()
+		l.PopBack()
+		l.PopBack()
+		c := l.Seek(500)
+		c.Next()
+	}); n > 0.1 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -91,6 +91,18 @@ func (w *Waiter) Leave() {
 	w.store.waiting.Add(-w.bytes)
 }
 
+// Awaited tells whether somebody waits for a key.
+func (s *Store) Awaited(stored []byte) bool {
+	if s.waiting.Load() == 0 {
+		return false
+	}
+	k := s.Key(stored)
+	sh := &s.shards[k.shard()]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.queued[string(stored)] != nil
+}
+
 // Waiters calls visit for each waiter of a key in a partition for which lost is true. A waiter of several keys may come
 // several times.
 func (s *Store) Waiters(lost func(partition int) bool, visit func(*Waiter)) {
