@@ -138,7 +138,7 @@ func TestBlockingHolds(t *testing.T) {
 	a, b := n.dial(t), n.dial(t)
 	a.issue("BLPOP", "k", "0")
 	n.waitBlocked(t, 1)
-	const count = 20_000
+	const count = 60_000 // more than a connection holds
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
