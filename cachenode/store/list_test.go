@@ -162,15 +162,15 @@ func TestListModel(t *testing.T) {
 
 // TestListLargeElement: a chunk made for one large element takes in others where it has room for them, on either side.
 func TestListLargeElement(t *testing.T) {
-	l, large := &List{}, strings.Repeat("L", 33_000)
-	l.PushBack(make([]byte, 39_000))
+	l, large := &List{}, strings.Repeat("L", 27_000)
+	l.PushBack(make([]byte, 31_000))
 	c := l.Seek(0)
 	c.Set([]byte(large))
 	c = l.Seek(0)
 	c.Insert(make([]byte, 3000), false)
 	l.PopFront()
 	l.check(t, []string{large})
-	small := strings.Repeat("s", 6000)
+	small := strings.Repeat("s", 5000)
 	c = l.Seek(0)
 	c.Insert([]byte(small), false)
 	l.check(t, []string{small, large})
