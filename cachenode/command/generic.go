@@ -224,7 +224,7 @@ var objectHelp = []string{
 	"    Return the number of references of the value associated with the specified",
 	"    <key>: always 1.",
 	"HELP",
-	"    Print this help.",
+	"    Prints this help.",
 }
 
 func object(c *Context) {

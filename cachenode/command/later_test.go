@@ -62,6 +62,7 @@ func TestGenericAgainstRedis(t *testing.T) {
 		"copy K K", "copy K K REPLACE", "copy K K DB INT", "copy K K DB 3 REPLACE", "copy K K DB 0", "copy K K DB W", "copy K K W", "copy K K DB", "copy K K DB 99999999999",
 		"move K INT", "move K 3", "move K 0", "move K W", "type K", "get K", "smembers K", "object ENCODING K", "object REFCOUNT nosuch", "object IDLETIME nosuch",
 		"object FREQ nosuch", "object W K", "object W", "object ENCODING K K", "object freq", "pexpire K 100000000", "persist K", "renamenx K K", "touch K K K",
+		"setrange K 536870912 x", "setrange K 9223372036854775807 W", "setrange K -1 x", "setrange K INT W", "getrange K 9223372036854775807 -9223372036854775808", "getrange K INT INT", "getrange K -9223372036854775808 9223372036854775807",
 		"restore K 0 W", "restore K W W", "restore K INT W REPLACE", "restore K 0 W FREQ INT", "restore K 0 W FREQ 256", "restore K 0 W IDLETIME INT", "restore K 0 W IDLETIME 1 FREQ 1",
 		"restore K 0 W W", "restore K 0 W ABSTTL", "dump nosuch", "expire K INT W", "expire K 100 GT LT", "expire K 100000 NX", "expiretime nosuch", "hexists K f",
 	}, []string{"a", "b", "c", "\x01x"}, []string{

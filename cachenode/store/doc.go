@@ -10,6 +10,10 @@
 //	zset.go       ZSet: a sorted set, and the packed form of a small one
 //	ztree.go      the B-tree that orders a large one and counts ranks
 //	zindex.go     the linear hash that finds its members by name
+//	stream.go     Stream: entries by ID, in blocks
+//	streamblock.go a block of packed entries
+//	streamgroup.go consumer groups and what they have not acknowledged
+//	streamwire.go a stream as items of an Entry
 //	fieldtimes.go when fields of a hash expire
 //	payload.go    an Entry as bytes with a checksum: DUMP and RESTORE
 //	list.go       List: chunks of packed elements

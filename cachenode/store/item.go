@@ -117,6 +117,9 @@ func (it *Item) ZSet() *ZSet { return it.object().Collection.(*ZSet) }
 // List is the content of a list.
 func (it *Item) List() *List { return it.object().Collection.(*List) }
 
+// Stream is the content of a stream.
+func (it *Item) Stream() *Stream { return it.object().Collection.(*Stream) }
+
 // Collection is the content of whatever is no string.
 func (it *Item) Collection() Collection { return it.object().Collection }
 

@@ -41,6 +41,8 @@ func newCollection(kind Kind, seed maphash.Seed) Collection {
 		return &ZSet{seed: seed}
 	case KindList:
 		return &List{}
+	case KindStream:
+		return &Stream{}
 	}
 	panic("store: no collection")
 }
