@@ -15,6 +15,7 @@
 //   - placement.go: which node holds which partition
 //   - worker.go: what belongs to one loop
 //   - link.go, inbound.go, greet.go, wireentry.go: connections between nodes
+//   - snapshot.go: what a node holds, as a file for its next start
 //   - stats.go: numbers
 //   - store, command, respserver: the parts that know nothing of other nodes
 //

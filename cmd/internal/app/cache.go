@@ -92,6 +92,7 @@ func (a *App) buildCache(sources *ops.Sources) error {
 		return fmt.Errorf("make cache node: %w", err)
 	}
 	cache.run = node.Run
+	a.node = node
 
 	server, clients, err := a.cacheServer(node)
 	if err != nil {
@@ -107,6 +108,27 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	sources.Cluster = clusterSource{members}
 	sources.Cache = cacheSource{node: node, server: server, budget: a.config.MaxMemory}
 	return nil
+}
+
+// warmUp gives the cache what it had at the last clean stop. Without it the cache begins empty, which is no reason not to
+// begin.
+func (a *App) warmUp() {
+	if a.node == nil || a.config.CacheSnapshot == "" {
+		return
+	}
+	if _, err := a.node.LoadSnapshot(a.config.CacheSnapshot); err != nil {
+		a.log.Error("cache snapshot not used", "error", err)
+	}
+}
+
+// keepWarm writes what the cache has for the next start. All parts have stopped.
+func (a *App) keepWarm() {
+	if a.node == nil || a.config.CacheSnapshot == "" {
+		return
+	}
+	if _, err := a.node.SaveSnapshot(a.config.CacheSnapshot); err != nil {
+		a.log.Error("cache snapshot not written", "error", err)
+	}
 }
 
 // cacheServer makes the server of the cache's clients and the part that accepts them.

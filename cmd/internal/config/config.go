@@ -56,7 +56,8 @@ type Config struct {
 	Cache             bool
 	CacheListen       string // host:port
 	CachePasswordFile string
-	MaxMemory         int64 // bytes
+	CacheSnapshot     string // path
+	MaxMemory         int64  // bytes
 	MaxMemoryPolicy   string
 
 	// Cluster
