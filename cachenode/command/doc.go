@@ -2,6 +2,7 @@
 // connections or of other nodes: a command gets its arguments and a time, and appends its reply.
 //
 //	spec.go       Spec, one row of the table, and how a command is run
+//	differences.go in what commands are unlike Redis's
 //	event.go      keyspace events
 //	context.go    Context: what a running command sees, and the replies that all share
 //	block.go      commands that wait for their keys, and who serves them
@@ -16,6 +17,10 @@
 //	conditional.go SET IFEQ, DELEX, MSETEX: what depends on a value
 //	increx.go     INCREX
 //	lcs.go        LCS
+//	sort.go      SORT
+//	streams.go   streams: entries
+//	streamread.go XREAD, XREADGROUP
+//	streamgroups.go consumer groups, and XINFO
 //	generic.go    COPY, MOVE, DUMP, RESTORE, OBJECT
 //	hashtimes.go  HEXPIRE and its family
 //	lists.go      lists
