@@ -67,7 +67,7 @@ func TestGenericAgainstRedis(t *testing.T) {
 		"restore K 0 W W", "restore K 0 W ABSTTL", "dump nosuch", "expire K INT W", "expire K 100 GT LT", "expire K 100000 NX", "expiretime nosuch", "hexists K f",
 	}, []string{"a", "b", "c", "\x01x"}, []string{
 		"", "ohmytext", "mynewtext", "abcdefghijklmnop", "badcfehgjilknmpo", "\x00\x01\xff", "xaxbxcx", "0", "12", "NX", "db", strings.Repeat("ab", 60), "mytextmytextoh",
-	}, 20_000, func(args []string, reply []byte) string {
+	}, 8_000, func(args []string, reply []byte) string {
 		if args[0] == "smembers" && len(reply) > 0 && (reply[0] == '*' || reply[0] == '~') {
 			return string(reply[:1]) // three integers or nothing
 		}

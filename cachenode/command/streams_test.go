@@ -82,7 +82,7 @@ func maskTimes(s string) string {
 }
 
 func TestStreamsAgainstRedis(t *testing.T) {
-	compareTemplates(t, streamTemplates, []string{"a", "b", "c"}, streamWords, 40_000, normalStream)
+	compareTemplates(t, streamTemplates, []string{"a", "b", "c"}, streamWords, 15_000, normalStream)
 }
 
 // TestStreamsAgainstRedisOrdered has streams that are not destroyed all the time, so that groups come to something.
@@ -101,7 +101,7 @@ func TestStreamsAgainstRedisOrdered(t *testing.T) {
 		templates = append(templates, "xadd K 9-* f v", "xadd K 9-* f W g W", "xreadgroup GROUP g c1 COUNT 3 STREAMS K >")
 	}
 	words := []string{"0", "5-1", "9-0", "9-1", "9-2", "9-3", "9-4", "9-5", "9-6", "9-7", "9-10", "9-15", "9-20", "9-30", "(9-4", "-", "+", "3", "10"}
-	compareTemplates(t, templates, []string{"a", "b"}, words, 20_000, normalStream)
+	compareTemplates(t, templates, []string{"a", "b"}, words, 10_000, normalStream)
 }
 
 // TestLongStream compares ranges and trimming over many blocks.
