@@ -34,6 +34,18 @@ func (n *Node) Publish(loop *netloop.Loop, kind respserver.Kind, channel, messag
 	return 0
 }
 
+// publish sends a message of a script to the subscribers, here and elsewhere.
+func (w *worker) publish(shard bool, channel, message []byte) (receivers int) {
+	kind := respserver.Message
+	if shard {
+		kind = respserver.ShardMessage
+	}
+	if w.n.audience != nil {
+		receivers = w.n.audience.Deliver(w.loop, kind, channel, message)
+	}
+	return receivers + w.n.Publish(w.loop, kind, channel, message)
+}
+
 // spread tells all peers.
 func (w *worker) spread(news uint8, name, value []byte) {
 	pl := w.n.placement.Load()

@@ -3,6 +3,8 @@
 package cachenode
 
 import (
+	"bytes"
+
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
@@ -32,7 +34,7 @@ type batchAsk struct {
 // where this node has executed for it. It returns the write that its reply has to wait for, nil when there is no need.
 func (w *worker) replicate(pl *placement, changed []store.Key) (pending *write) {
 	for i := range changed {
-		if i > 0 && &changed[i].Bytes[0] == &changed[i-1].Bytes[0] {
+		if i > 0 && bytes.Equal(changed[i].Bytes, changed[i-1].Bytes) {
 			continue
 		}
 		p := changed[i].Partition()

@@ -63,6 +63,7 @@ func newWorker(n *Node, loop *netloop.Loop) *worker {
 	w.owns = func(p int) bool { return p < w.limit && w.counting.owner[p] == self }
 	w.ctx.Scripts = n.scripts.NewRunner()
 	w.local = w.isLocal
+	w.ctx.Publish = w.publish
 	loop.OnDispatch(w.dispatch)
 	return w
 }

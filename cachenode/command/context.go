@@ -3,6 +3,8 @@
 package command
 
 import (
+	"time"
+
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
@@ -21,8 +23,13 @@ type Context struct {
 	Peers    bool           // other nodes have keys too
 	Out      []byte         // replies are appended here
 
+	// Clock is what TIME tells; nil: time.Now.
+	Clock func() time.Time
+
 	// Scripts runs EVAL; nil where there are no scripts.
 	Scripts Scripts
+	// Publish sends a message for a command that runs inside another, and tells how many have got it; nil: nobody can.
+	Publish func(shard bool, channel, message []byte) (receivers int)
 	// Local tells which partitions Call may touch; nil: all.
 	Local func(partition int) bool
 
@@ -41,13 +48,14 @@ type Context struct {
 	Served     []*Waiter
 	HoldServed bool
 
-	spec     *Spec
-	tx       store.Tx
-	keys     []store.Key
-	at       []int // of the keys among the arguments
-	keyBuf   []byte
-	floats   []float64 // scores of a command, parsed before any is used
-	together bool      // inside Together: nothing may block
+	spec      *Spec
+	tx        store.Tx
+	keys      []store.Key
+	at        []int // of the keys among the arguments
+	keyBuf    []byte
+	floats    []float64 // scores of a command, parsed before any is used
+	together  bool      // inside Together: nothing may block
+	compactAt int       // how many changes are noted inside Together before doubles are looked for
 
 	// Of a waiter that is being served.
 	serving  bool

@@ -242,6 +242,9 @@ func randomkey(c *Context) {
 // timeNow answers with the real clock: Redis's TIME does not follow the clock cached for expiry either.
 func timeNow(c *Context) {
 	now := time.Now()
+	if c.Clock != nil {
+		now = c.Clock()
+	}
 	c.array(2)
 	c.Out = resp.AppendBulkInt(c.Out, now.Unix())
 	c.Out = resp.AppendBulkInt(c.Out, int64(now.Nanosecond()/1000))

@@ -45,7 +45,7 @@ func scriptSpecs() []Spec {
 			Help: "Executes a read-only server-side Lua script"},
 		{Name: "evalsha_ro", Arity: -3, Flags: ReadOnly, keys: scriptKeys, self: runScript, wide: anyKey, Group: "scripting", Since: "7.0.0",
 			Help: "Executes a read-only server-side Lua script by SHA1 digest"},
-		{Name: "script", Arity: -2, Scope: Everywhere, Merge: AllOK, self: runScript, Group: "scripting", Since: "2.6.0",
+		{Name: "script", Arity: -2, Scope: Everywhere, Merge: FirstOK, self: runScript, Group: "scripting", Since: "2.6.0",
 			Help: "A container for Lua scripts management commands"},
 	}
 }

@@ -53,6 +53,8 @@ const (
 	AllOK
 	// Concat joins arrays.
 	Concat
+	// FirstOK is the first that is not an error, this node's own before others, else the first error.
+	FirstOK
 )
 
 // Spec is one command.
@@ -171,6 +173,9 @@ func (c *Context) begin(s *Spec) {
 
 func (c *Context) reset() {
 	c.Flushed, c.Events, c.Waiter, c.Served = false, c.Events[:0], nil, c.Served[:0]
+	if cap(c.keyBuf) > 1<<20 {
+		c.keyBuf = nil // a script has named many keys
+	}
 	c.keyBuf = c.keyBuf[:0]
 	c.tx.Track = c.Track
 	c.tx.Created = nil
@@ -211,11 +216,34 @@ func (c *Context) hold(keys []store.Key, all bool, growth int64, fn func()) bool
 	if !held {
 		return false
 	}
-	c.together = true
+	c.together, c.compactAt = true, compactFirst
 	fn()
 	c.together = false
+	c.compact()
 	c.end()
 	return true
+}
+
+// compactFirst is how many changes inside Together are noted before those of the same key are looked for.
+const compactFirst = 1024
+
+// compact leaves each key once in what has changed: a script may write one a million times.
+func (c *Context) compact() {
+	changed := c.tx.Changed
+	if len(changed) < 2 {
+		return
+	}
+	seen := make(map[string]struct{}, len(changed))
+	kept := changed[:0]
+	for _, k := range changed {
+		if _, ok := seen[string(k.Bytes)]; !ok {
+			seen[string(k.Bytes)] = struct{}{}
+			kept = append(kept, k)
+		}
+	}
+	clear(changed[len(kept):])
+	c.tx.Changed = kept
+	c.compactAt = max(compactFirst, 2*len(kept))
 }
 
 // Call runs a command inside Together and appends its reply to c.Out. The arguments must stay as they are until Together
@@ -237,6 +265,9 @@ func (c *Context) Call(s *Spec, args [][]byte) bool {
 	if s.Flags&DenyOOM != 0 && !c.Store.Fits(c.growth()) {
 		c.fail(errOOM)
 		return true
+	}
+	if len(c.tx.Changed) >= c.compactAt {
+		c.compact()
 	}
 	if s.self != nil {
 		s.self(c)

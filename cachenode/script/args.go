@@ -23,10 +23,26 @@ func fail(L *lua.LState, message string) {
 	L.Error(lua.LString(position(L, 1)+message), 0)
 }
 
-// badArg raises what luaL_argerror does. name is the function's.
+// badArg raises what luaL_argerror does. The function is named as it was called; name is what to call it where nothing is
+// known of that.
 func badArg(L *lua.LState, name string, n int, message string) {
+	if dbg, ok := L.GetStack(0); ok {
+		if _, err := L.GetInfo("n", dbg, lua.LNil); err == nil {
+			if name = dbg.Name; name == "(anonymous)" || name == "main chunk" || name == "corountine" {
+				name = "?"
+			}
+		}
+	}
+	if m, ok := L.G.Registry.RawGetString(machineKey).(*lua.LUserData).Value.(*machine); ok && m.siteOf(position(L, 1)).isMethod(name) {
+		if n--; n == 0 {
+			fail(L, "calling '"+name+"' on bad self ("+message+")")
+		}
+	}
 	fail(L, "bad argument #"+strconv.Itoa(n)+" to '"+name+"' ("+message+")")
 }
+
+// machineKey is where the interpreter's registry has its machine.
+const machineKey = "machine"
 
 func typeName(L *lua.LState, n int) string {
 	if n > L.GetTop() {

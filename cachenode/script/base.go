@@ -65,7 +65,7 @@ func (m *machine) getmetatable(L *lua.LState) int {
 	v := needAny(L, "getmetatable", 1)
 	if t, ok := v.(*lua.LTable); ok && m.real[t] != nil {
 		if t == m.env {
-			L.Push(m.protect(L.NewTable()))
+			L.Push(m.envMeta)
 		} else {
 			L.Push(lua.LNil)
 		}
@@ -75,14 +75,20 @@ func (m *machine) getmetatable(L *lua.LState) int {
 		L.Push(m.stringMeta)
 		return 1
 	}
-	mt, ok := L.GetMetatable(v).(*lua.LTable)
-	if !ok {
+	var mt *lua.LTable
+	if t, ok := v.(*lua.LTable); ok {
+		mt, _ = t.Metatable.(*lua.LTable)
+	}
+	if mt == nil {
 		L.Push(lua.LNil)
 		return 1
 	}
 	if field := mt.RawGetString("__metatable"); field != lua.LNil {
 		L.Push(field)
 		return 1
+	}
+	if shell := m.shells[mt]; shell != nil {
+		mt = shell
 	}
 	L.Push(mt)
 	return 1
@@ -304,20 +310,65 @@ const maxUnpack = 7999
 
 // pcall also turns the tables of Redis's errors into their texts.
 func (m *machine) pcall(L *lua.LState) int {
-	needAny(L, "pcall", 1)
-	if _, ok := L.Get(1).(*lua.LFunction); !ok && L.GetMetaField(L.Get(1), "__call") == lua.LNil {
+	if !callable(L, L.Get(1)) {
 		L.Push(lua.LFalse)
 		L.Push(lua.LString("attempt to call a " + typeName(L, 1) + " value"))
 		return 2
 	}
-	top := L.GetTop()
-	if err := L.PCall(top-1, lua.MultRet, nil); err != nil {
+	if err := m.protected(L, L.GetTop()-1); err != nil {
 		L.Push(lua.LFalse)
-		L.Push(errorText(errorValue(err)))
+		L.Push(errorText(m.errorValue(err)))
 		return 2
 	}
 	L.Insert(lua.LTrue, 1)
 	return L.GetTop()
+}
+
+func callable(L *lua.LState, v lua.LValue) bool {
+	_, ok := v.(*lua.LFunction)
+	return ok || L.GetMetaField(v, "__call") != lua.LNil
+}
+
+// protected calls the function under nargs arguments on the stack, in whose place its results come. It runs in a thread of
+// its own: the interpreter's error handling detaches all closures of a thread from the locals that they share with functions
+// that go on.
+func (m *machine) protected(L *lua.LState, nargs int) error {
+	if m.nest >= maxNest {
+		return &lua.ApiError{Type: lua.ApiErrorRun, Object: lua.LString("C stack overflow")}
+	}
+	var th *lua.LState
+	if m.nest == 0 && m.spare != nil {
+		th, m.spare = m.spare, nil
+	} else {
+		// The deeper, the smaller: the stack of Go grows with all of them.
+		th = m.thread(L, max(maxCalls>>m.nest, minCalls))
+	}
+	current := L.G.CurrentThread
+	L.XMoveTo(th, nargs+1)
+	m.nest++
+	err := th.PCall(nargs, lua.MultRet, nil)
+	m.nest--
+	L.G.CurrentThread = current
+	if err != nil {
+		return err // its stacks may be of any size: it goes
+	}
+	th.XMoveTo(L, th.GetTop())
+	if m.nest == 0 {
+		m.spare = th
+	}
+	return nil
+}
+
+// thread makes a thread of so many frames, which the guard watches. Made with a context it would start a goroutine.
+func (m *machine) thread(L *lua.LState, frames int) *lua.LState {
+	m.room(L, 16<<10)
+	L.RemoveContext()
+	L.Options.CallStackSize = frames
+	th, _ := L.NewThread()
+	L.Options.CallStackSize = maxCalls
+	L.SetContext(m.guard)
+	th.SetContext(m.guard)
+	return th
 }
 
 // errorText is the text of an error table, any other value as it is.
@@ -335,10 +386,10 @@ func (m *machine) xpcall(L *lua.LState) int {
 	handler := needAny(L, "xpcall", 2)
 	L.SetTop(0)
 	L.Push(fn)
-	if err := L.PCall(0, lua.MultRet, nil); err != nil {
+	if err := m.protected(L, 0); err != nil {
 		L.SetTop(0)
 		L.Push(handler)
-		L.Push(errorValue(err))
+		L.Push(m.errorValue(err))
 		L.Call(1, 1)
 		L.Insert(lua.LFalse, 1)
 		return 2
@@ -348,13 +399,13 @@ func (m *machine) xpcall(L *lua.LState) int {
 }
 
 // errorValue is what a failed call has raised, the interpreter's own messages in the words of Lua.
-func errorValue(err error) lua.LValue {
+func (m *machine) errorValue(err error) lua.LValue {
 	api, ok := err.(*lua.ApiError)
 	if !ok {
 		return lua.LString(err.Error())
 	}
 	if s, ok := api.Object.(lua.LString); ok {
-		return lua.LString(translate(string(s)))
+		return lua.LString(m.translate(string(s)))
 	}
 	return api.Object
 }
@@ -401,7 +452,7 @@ func (m *machine) loaded(L *lua.LState, source, name string) int {
 	if len(source) > maxSource {
 		fail(L, errNoMemory)
 	}
-	proto, err := compile(source, name)
+	proto, _, err := compile(source, name)
 	if err != nil {
 		L.Push(lua.LNil)
 		L.Push(lua.LString(err.Error()))
@@ -463,10 +514,17 @@ func (m *machine) concat(L *lua.LState) int {
 			op = L.GetMetaField(right, "__concat")
 		}
 		if op == lua.LNil {
+			wrong := left
+			at := n - i // from the right
 			if ok1 {
-				left = right
+				wrong, at = right, n-i-1
 			}
-			fail(L, "attempt to concatenate a "+left.Type().String()+" value")
+			fail(L, "attempt to concatenate "+m.named(L, wrong.Type().String(), func(s *site) string {
+				if len(s.chains) == 1 && at < len(s.chains[0]) {
+					return s.chains[0][at]
+				}
+				return ""
+			}))
 		}
 		L.Push(op)
 		L.Push(left)

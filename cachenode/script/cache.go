@@ -12,6 +12,7 @@ type program struct {
 	sha    string
 	source string
 	proto  *lua.FunctionProto
+	names  *names
 	flags  flags
 	native native // runs instead, where it can
 }

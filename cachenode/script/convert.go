@@ -161,7 +161,13 @@ func (r *reply) table(t *lua.LTable, depth int) {
 		return
 	}
 	if f, ok := t.RawGetString("double").(lua.LNumber); ok {
-		r.out = resp.AppendDouble(r.out, float64(f), r.proto)
+		if f == f {
+			r.out = resp.AppendDouble(r.out, float64(f), r.proto)
+		} else if nan := appendFloat(nil, float64(f), 17); r.proto >= 3 { // with its sign, as C prints it
+			r.out = append(append(append(r.out, ','), nan...), '\r', '\n')
+		} else {
+			r.out = resp.AppendBulk(r.out, nan)
+		}
 		return
 	}
 	if inner, ok := t.RawGetString("map").(*lua.LTable); ok {
@@ -199,13 +205,7 @@ func (r *reply) table(t *lua.LTable, depth int) {
 		}
 	}
 	n := 0
-	get := func(i int) lua.LValue {
-		if t.Metatable == lua.LNil {
-			return t.RawGetInt(i)
-		}
-		return r.m.L.GetTable(t, lua.LNumber(i))
-	}
-	for get(n+1) != lua.LNil && n < math.MaxInt32 {
+	for n < math.MaxInt32 && t.RawGetInt(n+1) != lua.LNil {
 		n++
 	}
 	r.out = resp.AppendArray(r.out, n)

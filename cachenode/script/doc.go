@@ -4,6 +4,8 @@
 //	admin.go     SCRIPT
 //	cache.go     compiled scripts by SHA1
 //	flags.go     the line "#!lua flags=…"
+//	lexer.go, parser.go: Lua 5.1 into the interpreter's syntax tree
+//	names.go     what a script calls its values, for messages
 //	compile.go   from text to what can run
 //	rewrite.go   what is changed on the way: concatenation is a call
 //	machine.go   the interpreter, and what scripts see of it
@@ -16,7 +18,7 @@
 //	bit.go, json.go, msgpack.go, struct.go: the libraries bit, cjson, cmsgpack, struct
 //	number.go, args.go: numbers and arguments as Lua reads them
 //	errors.go    the interpreter's messages in the words of Lua
-//	native.go    well-known scripts that run as Go
+//	native.go, wellknown.go: well-known scripts that run as Go
 //
 // # How a script is kept from doing harm
 //

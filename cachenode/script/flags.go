@@ -21,7 +21,7 @@ func parseFlags(source string) (f flags, body, message string) {
 	f.declared = true
 	words := strings.Split(source[:end], " ")
 	if words[0] != "#!lua" {
-		return f, "", "Unexpected engine in script shebang: " + words[0][2:]
+		return f, "", "Unexpected engine in script shebang: " + words[0]
 	}
 	for _, word := range words[1:] {
 		list, ok := strings.CutPrefix(word, "flags=")

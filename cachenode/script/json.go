@@ -134,7 +134,7 @@ func (e *encoder) arrayLen(t *lua.LTable) int {
 
 func (e *encoder) table(t *lua.LTable, depth int) {
 	if depth > maxJSON {
-		fail(e.L, "Cannot serialise, excessive depth ("+strconv.Itoa(depth)+")")
+		fail(e.L, "Cannot serialise, excessive nesting ("+strconv.Itoa(depth)+")")
 	}
 	if n := e.arrayLen(t); n > 0 {
 		e.b = append(e.b, '[')
@@ -279,7 +279,7 @@ func (d *decoder) number() {
 	}
 	for ; end > d.at; end-- {
 		s := d.s[d.at:end]
-		if c := s[len(s)-1]; c == '-' || c == '+' || s[0] == '+' {
+		if c := s[len(s)-1]; c == '-' || c == '+' {
 			continue
 		}
 		if f, ok := parseNumber(s); ok {
@@ -287,7 +287,11 @@ func (d *decoder) number() {
 			return
 		}
 	}
-	d.error("invalid token")
+	if c := d.s[d.at]; c == '-' || c == '+' || isDigit(c) {
+		d.error("invalid number")
+	} else {
+		d.error("invalid token")
+	}
 }
 
 func (d *decoder) string() {
@@ -398,7 +402,7 @@ func (d *decoder) value(depth int) lua.LValue {
 
 func (d *decoder) descend(depth int) {
 	if depth > maxJSON {
-		fail(d.L, "Found too many nested data structures ("+strconv.Itoa(depth)+")")
+		fail(d.L, "Found too many nested data structures ("+strconv.Itoa(depth)+") at character "+strconv.Itoa(d.at))
 	}
 }
 

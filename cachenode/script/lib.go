@@ -14,7 +14,7 @@ func (m *machine) strings() fields {
 		"byte": m.byte, "char": char, "dump": func(L *lua.LState) int { fail(L, "unable to dump given function"); return 0 },
 		"find":   func(L *lua.LState) int { return m.find(L, "find", true) },
 		"match":  func(L *lua.LState) int { return m.find(L, "match", false) },
-		"gmatch": m.gmatch, "gfind": func(L *lua.LState) int { fail(L, "'string.gfind' was renamed to 'string.gmatch'"); return 0 },
+		"gmatch": m.gmatch, "gfind": m.gmatch,
 		"gsub": m.gsub, "format": m.format, "rep": m.rep,
 		"len": func(L *lua.LState) int { L.Push(lua.LNumber(len(needString(L, "len", 1)))); return 1 },
 		"lower": func(L *lua.LState) int {
@@ -138,7 +138,7 @@ func (m *machine) tables() fields {
 func (m *machine) writable(L *lua.LState, name string) *lua.LTable {
 	t := needTable(L, name, 1)
 	if m.real[t] != nil {
-		fail(L, errReadOnly)
+		L.Error(lua.LString(errReadOnly), 0)
 	}
 	return t
 }
@@ -308,10 +308,11 @@ func (m *machine) sort(L *lua.LState) int {
 		if a.Type() == lua.LTTable && b.Type() == lua.LTTable && L.GetMetaField(a, "__lt") != lua.LNil {
 			return L.LessThan(a, b)
 		}
+		message := "attempt to compare " + a.Type().String() + " with " + b.Type().String()
 		if a.Type() == b.Type() {
-			fail(L, "attempt to compare two "+a.Type().String()+" values")
+			message = "attempt to compare two " + a.Type().String() + " values"
 		}
-		fail(L, "attempt to compare "+a.Type().String()+" with "+b.Type().String())
+		L.Error(lua.LString(message), 0)
 		return false
 	}
 	slices.SortFunc(items, func(a, b lua.LValue) int {

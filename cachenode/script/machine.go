@@ -1,18 +1,22 @@
 package script
 
 import (
+	"math/rand/v2"
+	"strings"
 	"unsafe"
 
 	lua "github.com/yuin/gopher-lua"
 )
 
 const (
-	maxCalls = 16000   // frames of the call stack
-	maxSlots = 1 << 20 // of the data stack
-	maxNest  = 190     // coroutines that resume each other
+	maxCalls       = 16000   // frames of the call stack
+	minCalls       = 200     // of one deep inside protected calls
+	coroutineCalls = 800     // of a coroutine
+	maxSlots       = 1 << 18 // of the data stack
+	maxNest        = 190     // protected calls and coroutines inside each other
 
 	// maxSource bounds a script's text: what compiles it takes many times as much.
-	maxSource = 4 << 20
+	maxSource = 512 << 10
 )
 
 // machine is one interpreter with what scripts see of it. Owned by a runner.
@@ -23,26 +27,31 @@ type machine struct {
 
 	env     *lua.LTable // what scripts have as _G
 	globals *lua.LTable // its fields
-	// real leads from a protected table, which is an empty shell, to its fields.
-	real       map[*lua.LTable]*lua.LTable
-	shell      map[string]lua.LValue // not used after newMachine
+	// real leads from a protected table, which is an empty shell, to its fields, and shells back.
+	real, shells map[*lua.LTable]*lua.LTable
+
+	envMeta    *lua.LTable // what scripts see as the metatable of _G
 	stringMeta *lua.LTable
 	nextFn     *lua.LFunction
 	inextFn    *lua.LFunction
 	handler    *lua.LFunction
 	errReadFn  *lua.LFunction
 	null       *lua.LUserData // cjson.null
+	names      *names         // of the script that runs
 	random     uint64
 	nest       int
-	buf        []byte
+	spare      *lua.LState // a thread for protected
 }
 
 func newMachine(r *Runner) *machine {
 	L := lua.NewState(lua.Options{
-		CallStackSize: maxCalls, RegistrySize: 1 << 10, RegistryMaxSize: maxSlots, RegistryGrowStep: 1 << 10,
+		CallStackSize: maxCalls, RegistrySize: 1 << 9, RegistryMaxSize: maxSlots, RegistryGrowStep: 1 << 10,
 		SkipOpenLibs: true, MinimizeStackMemory: true,
 	})
-	m := &machine{r: r, guard: r.guard, L: L, real: map[*lua.LTable]*lua.LTable{}}
+	m := &machine{r: r, guard: r.guard, L: L, real: map[*lua.LTable]*lua.LTable{}, shells: map[*lua.LTable]*lua.LTable{}}
+	own := L.NewUserData()
+	own.Value = m
+	L.G.Registry.RawSetString(machineKey, own)
 	m.globals = L.NewTable()
 	for _, open := range []lua.LGFunction{lua.OpenTable, lua.OpenMath, lua.OpenCoroutine} {
 		L.Push(L.NewFunction(open))
@@ -53,7 +62,7 @@ func newMachine(r *Runner) *machine {
 		return 0
 	})
 	m.nextFn, m.inextFn = L.NewFunction(m.next), L.NewFunction(m.inext)
-	m.handler = L.NewFunction(errorHandler)
+	m.handler = L.NewFunction(m.errorHandler)
 	m.null = L.NewUserData()
 
 	m.env = m.protect(m.globals)
@@ -67,6 +76,7 @@ func newMachine(r *Runner) *machine {
 		return 0
 	}))
 	m.globals.Metatable = missing
+	m.envMeta = m.protect(L.NewTable())
 
 	for name, fn := range m.base() {
 		if name == concatName {
@@ -94,6 +104,7 @@ func newMachine(r *Runner) *machine {
 	L.SetMetatable(lua.LString(""), meta)
 	m.stringMeta = m.protect(meta)
 	L.SetContext(r.guard)
+	m.seed(rand.Uint32())
 	return m
 }
 
@@ -103,7 +114,7 @@ func (m *machine) protect(t *lua.LTable) *lua.LTable {
 	meta.RawSetString("__index", t)
 	meta.RawSetString("__newindex", m.errReadFn)
 	shell.Metatable = meta
-	m.real[shell] = t
+	m.real[shell], m.shells[t] = t, shell
 	return shell
 }
 
@@ -138,9 +149,11 @@ func (m *machine) coroutines(own *lua.LTable) fields {
 			badArg(L, name, 1, "Lua function expected")
 		}
 		m.room(L, 32<<10)
-		// A thread made without a context starts no goroutine to watch it.
+		// As in thread, which cannot start a function that yields.
 		L.RemoveContext()
+		L.Options.CallStackSize = coroutineCalls
 		n := create(L)
+		L.Options.CallStackSize = maxCalls
 		L.SetContext(m.guard)
 		L.Get(-1).(*lua.LState).SetContext(m.guard)
 		return n
@@ -158,7 +171,7 @@ func (m *machine) coroutines(own *lua.LTable) fields {
 		if n == 2 && L.Get(-2) == lua.LFalse {
 			if s, ok := L.Get(-1).(lua.LString); ok {
 				L.Pop(1)
-				message := translate(string(s))
+				message := m.translate(string(s))
 				switch message {
 				case "can not resume a dead thread":
 					message = "cannot resume dead coroutine"
@@ -180,25 +193,36 @@ func (m *machine) coroutines(own *lua.LTable) fields {
 				L.Insert(thread, 1)
 				n := bounded(L)
 				if L.Get(-n) == lua.LFalse {
+					if s, ok := text(L.Get(-1)); ok {
+						fail(L, s)
+					}
 					L.Error(L.Get(-1), 0)
 				}
 				return n - 1
 			}))
 			return 1
 		},
-		"running": own.RawGetString("running"), "status": own.RawGetString("status"), "yield": own.RawGetString("yield"),
+		"running": func(L *lua.LState) int {
+			if L.G.CurrentThread == L.G.MainThread {
+				L.Push(lua.LNil)
+			} else {
+				L.Push(L.G.CurrentThread)
+			}
+			return 1
+		},
+		"status": own.RawGetString("status"), "yield": own.RawGetString("yield"),
 	}
 }
 
 // errorHandler turns whatever was raised into a table that says where.
-func errorHandler(L *lua.LState) int {
+func (m *machine) errorHandler(L *lua.LState) int {
 	v := L.Get(1)
 	t, ok := v.(*lua.LTable)
-	if !ok {
+	if !ok || m.real[t] != nil {
 		t = L.NewTable()
-		message := "nil"
+		message := ""
 		if s, ok := text(v); ok {
-			message = translate(s)
+			message = m.translate(s)
 		} else {
 			message = v.String()
 		}
@@ -210,7 +234,11 @@ func errorHandler(L *lua.LState) int {
 			break
 		}
 		if _, err := L.GetInfo("Sl", dbg, lua.LNil); err == nil && dbg.Source != "" {
-			t.RawSetString("source", lua.LString("@"+dbg.Source))
+			source := "@" + dbg.Source
+			if text, ok := strings.CutPrefix(dbg.Source, `[string "`); ok {
+				source = strings.TrimSuffix(text, `"]`)
+			}
+			t.RawSetString("source", lua.LString(source))
 			t.RawSetString("line", lua.LNumber(dbg.CurrentLine))
 			break
 		}

@@ -253,8 +253,6 @@ func (u *unpacker) value(depth int) lua.LValue {
 		return lua.LNil
 	case 0xc2, 0xc3:
 		return lua.LBool(c == 0xc3)
-	case 0xc4, 0xc5, 0xc6:
-		return lua.LString(u.take(int(u.uint(1 << (c - 0xc4)))))
 	case 0xca:
 		return lua.LNumber(math.Float32frombits(uint32(u.uint(4))))
 	case 0xcb:

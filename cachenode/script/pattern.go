@@ -539,6 +539,9 @@ func (m *machine) format(L *lua.LState) int {
 			b = append(b, '%')
 			continue
 		}
+		if arg++; arg > L.GetTop() {
+			badArg(L, "format", arg, "no value")
+		}
 		start := i
 		spec := formatSpec{precision: -1}
 		for ; i < len(f) && isFlag(f[i]); i++ {
@@ -566,7 +569,6 @@ func (m *machine) format(L *lua.LState) int {
 		if i < len(f) {
 			verb = f[i]
 		}
-		arg++
 		switch verb {
 		case 'c':
 			b = spec.pad(b, string([]byte{byte(needInt(L, "format", arg))}))

@@ -93,12 +93,7 @@ func (m *machine) invoke(L *lua.LState) lua.LValue {
 		case lua.LString:
 			args = append(args, bytesOf(string(v)))
 		case lua.LNumber:
-			var b [32]byte
-			if f := float64(v); f == math.Trunc(f) && math.Abs(f) < 1e15 && (f != 0 || !math.Signbit(f)) {
-				args = append(args, append([]byte(nil), strconv.AppendInt(b[:0], int64(f), 10)...))
-			} else {
-				args = append(args, append([]byte(nil), appendFloat(b[:0], f, 17)...))
-			}
+			args = append(args, appendArgument(nil, float64(v)))
 		default:
 			return m.errorTable(errArgTypes)
 		}
@@ -160,6 +155,14 @@ func (m *machine) inSession(spec *command.Spec, args [][]byte) (v lua.LValue, ok
 		return m.single("ok", "PONG"), true
 	case "echo":
 		return lua.LString(args[1]), true
+	case "publish", "spublish":
+		switch {
+		case m.r.readOnly:
+			return m.errorTable(errReadScript), true
+		case m.r.c.Publish == nil:
+			return m.errorTable(errNotAllowed), true
+		}
+		return lua.LNumber(m.r.c.Publish(spec.Name == "spublish", args[1], args[2])), true
 	case "select":
 		db, isInt := resp.ParseInt(args[1])
 		if !isInt || db < math.MinInt32 || db > math.MaxInt32 {
@@ -172,6 +175,14 @@ func (m *machine) inSession(spec *command.Spec, args [][]byte) (v lua.LValue, ok
 		return m.single("ok", "OK"), true
 	}
 	return nil, false
+}
+
+// appendArgument appends a number as redis.call passes it to a command.
+func appendArgument(b []byte, f float64) []byte {
+	if f == math.Trunc(f) && math.Abs(f) < 1e15 && (f != 0 || !math.Signbit(f)) {
+		return strconv.AppendInt(b, int64(f), 10)
+	}
+	return appendFloat(b, f, 17)
 }
 
 func (m *machine) statusTable(L *lua.LState, field string) int {
@@ -251,9 +262,9 @@ func (m *machine) setresp(L *lua.LState) int {
 // setRepl has no effect: what has changed is replicated, not what was called.
 func (m *machine) setRepl(L *lua.LState) int {
 	if L.GetTop() != 1 {
-		m.raise(L, "redis.set_repl() requires one argument.")
+		m.raise(L, "redis.set_repl() requires two arguments.")
 	}
-	if v, ok := number(L.Get(1)); !ok || toInt(v)&^3 != 0 {
+	if v, _ := number(L.Get(1)); toInt(v)&^3 != 0 {
 		m.raise(L, "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")
 	}
 	return 0
@@ -265,7 +276,7 @@ func (m *machine) aclCheck(L *lua.LState) int {
 	}
 	name, ok := text(L.Get(1))
 	if !ok {
-		m.raise(L, "redis.acl_check_cmd() require a command name")
+		m.raise(L, errArgTypes)
 	}
 	if m.r.e.cfg.Table.Lookup([]byte(name)) == nil {
 		m.raise(L, "Invalid command passed to redis.acl_check_cmd()")

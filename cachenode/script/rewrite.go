@@ -1,6 +1,10 @@
 package script
 
-import "github.com/yuin/gopher-lua/ast"
+import (
+	"strconv"
+
+	"github.com/yuin/gopher-lua/ast"
+)
 
 // concatName is the global that stands for "..": the interpreter's own operator knows no bound for what it makes. No
 // script can name it.
@@ -8,11 +12,14 @@ const concatName = "(concat)"
 
 // joined replaces every concatenation by a call of concatName.
 func joined(stmts []ast.Stmt) {
-	for _, s := range stmts {
+	for i, s := range stmts {
 		switch s := s.(type) {
 		case *ast.AssignStmt:
 			rewriteAll(s.Lhs)
 			rewriteAll(s.Rhs)
+			if len(s.Lhs) > 1 {
+				stmts[i] = apart(s)
+			}
 		case *ast.LocalAssignStmt:
 			rewriteAll(s.Exprs)
 		case *ast.FuncCallStmt:
@@ -44,6 +51,45 @@ func joined(stmts []ast.Stmt) {
 			rewriteAll(s.Exprs)
 		}
 	}
+}
+
+// apart takes an assignment to several targets apart: what the interpreter makes of "a, b = b, a" is wrong for locals. What
+// the targets consist of comes first, then the values, then the assignments, the last first, as in Lua.
+func apart(s *ast.AssignStmt) ast.Stmt {
+	line := s.Line()
+	block := &ast.DoBlockStmt{}
+	block.SetLine(line)
+	block.SetLastLine(s.LastLine())
+	temporary := func(name string) ast.Expr {
+		e := &ast.IdentExpr{Value: name}
+		e.SetLine(line)
+		return e
+	}
+	hold := func(names []string, values []ast.Expr) {
+		l := &ast.LocalAssignStmt{Names: names, Exprs: values}
+		l.SetLine(line)
+		block.Stmts = append(block.Stmts, l)
+	}
+	var values []string
+	for i, target := range s.Lhs {
+		n := strconv.Itoa(i)
+		values = append(values, "(value "+n)
+		if a, ok := target.(*ast.AttrGetExpr); ok {
+			// Two at once, so that the interpreter does not take one for "local function".
+			hold([]string{"(table " + n, "(key " + n}, []ast.Expr{single(a.Object), single(a.Key)})
+			a.Object = temporary("(table " + n)
+			if _, constant := a.Key.(*ast.StringExpr); !constant {
+				a.Key = temporary("(key " + n)
+			}
+		}
+	}
+	hold(values, s.Rhs)
+	for i := len(s.Lhs) - 1; i >= 0; i-- {
+		one := &ast.AssignStmt{Lhs: s.Lhs[i : i+1 : i+1], Rhs: []ast.Expr{temporary(values[i])}}
+		one.SetLine(line)
+		block.Stmts = append(block.Stmts, one)
+	}
+	return block
 }
 
 func rewriteAll(list []ast.Expr) {

@@ -29,7 +29,7 @@ type Config struct {
 	TimeLimit time.Duration
 	// MaxMemory is how many bytes a script may need for its values; 128 MiB.
 	MaxMemory int64
-	// MaxScripts and MaxScriptBytes bound the cache of compiled scripts; 10,000 and 32 MiB of source.
+	// MaxScripts and MaxScriptBytes bound the cache of compiled scripts; 2,000 and 4 MiB of source.
 	MaxScripts     int
 	MaxScriptBytes int
 	// RedisVersion is what redis.REDIS_VERSION says; 7.0.15.
@@ -59,10 +59,10 @@ func New(cfg Config) *Engine {
 		cfg.MaxMemory = 128 << 20
 	}
 	if cfg.MaxScripts == 0 {
-		cfg.MaxScripts = 10_000
+		cfg.MaxScripts = 2000
 	}
 	if cfg.MaxScriptBytes == 0 {
-		cfg.MaxScriptBytes = 32 << 20
+		cfg.MaxScriptBytes = 4 << 20
 	}
 	if cfg.RedisVersion == "" {
 		cfg.RedisVersion = "7.0.15"
@@ -95,6 +95,7 @@ type Runner struct {
 	logged   int
 	args     [][]byte
 	buf      []byte
+	act      act
 }
 
 var _ command.Scripts = (*Runner)(nil)
@@ -174,7 +175,7 @@ func (r *Runner) eval(c *command.Context, bySHA, readOnly bool) {
 		return
 	}
 	keys, argv := c.Args[3:3+n], c.Args[3+n:]
-	if p.native != nil && !readOnly && p.native(c, keys, argv) {
+	if p.native != nil && !readOnly && r.runNative(c, p, keys, argv) {
 		return
 	}
 	r.readOnly = readOnly || f.noWrites
@@ -199,9 +200,9 @@ func (e *Engine) load(source string) (*program, error) {
 	if len(body) > maxSource {
 		return nil, fmt.Errorf("ERR script is larger than %d bytes", maxSource)
 	}
-	p := &program{sha: id, source: source, flags: f, native: natives[id]}
+	p := &program{sha: id, source: source, flags: f, native: nativeOf(id)}
 	var err error
-	if p.proto, err = compile(body, chunkName); err != nil {
+	if p.proto, p.names, err = compile(body, chunkName); err != nil {
 		return nil, errors.New("ERR Error compiling script (new function): " + err.Error())
 	}
 	e.scripts.put(p)
@@ -214,8 +215,7 @@ func (r *Runner) run(c *command.Context, p *program, keys, argv [][]byte) {
 		r.m = newMachine(r)
 	}
 	m, L := r.m, r.m.L
-	r.c, r.proto, r.logged, m.nest = c, 2, 0, 0
-	m.seed(0)
+	r.c, r.proto, r.logged, m.nest, m.names = c, 2, 0, 0, p.names
 	m.globals.RawSetString("KEYS", m.list(keys))
 	m.globals.RawSetString("ARGV", m.list(argv))
 	fn := L.NewFunctionFromProto(p.proto)
@@ -226,31 +226,33 @@ func (r *Runner) run(c *command.Context, p *program, keys, argv [][]byte) {
 	L.SetTop(0)
 	L.Push(fn)
 	err := L.PCall(0, 1, m.handler)
+	broken := false
 	if err == nil {
-		v := L.Get(-1)
-		if reason := r.guard.end(); reason == stopNone {
-			c.Out = m.appendReply(c.Out, v, c.Proto, r.proto)
-		} else {
-			r.fail(c, p, err, reason)
-		}
-	} else {
-		r.fail(c, p, err, r.guard.end())
+		c.Out = m.appendReply(c.Out, L.Get(-1), c.Proto, r.proto)
+	}
+	reason := r.guard.end()
+	if err != nil {
+		broken = r.fail(c, p, err, reason)
 	}
 	L.SetTop(0)
 	c.DB, r.c = db, nil
-	if err != nil || cap(r.args) > 1<<16 {
-		// After an error the interpreter's stacks may be of any size.
+	if reason != stopNone || broken {
+		// It may have stopped anywhere, with stacks of any size.
 		r.m, r.args = nil, nil
 		L.Close()
 		return
+	}
+	if cap(r.args) > 1<<16 {
+		r.args = nil
 	}
 	m.globals.RawSetString("KEYS", lua.LNil)
 	m.globals.RawSetString("ARGV", lua.LNil)
 	clear(r.args[:cap(r.args)])
 }
 
-// fail replies what a script has raised.
-func (r *Runner) fail(c *command.Context, p *program, err error, reason int) {
+// fail replies what a script has raised. It tells whether the interpreter is better not used again.
+func (r *Runner) fail(c *command.Context, p *program, err error, reason int) (broken bool) {
+	m := r.m
 	message, source, line := "", "", ""
 	if api, ok := err.(*lua.ApiError); ok {
 		if t, ok := api.Object.(*lua.LTable); ok {
@@ -259,7 +261,7 @@ func (r *Runner) fail(c *command.Context, p *program, err error, reason int) {
 			line, _ = text(t.RawGetString("line"))
 		} else if s, ok := text(api.Object); ok {
 			// The handler itself had no room left.
-			s = translate(s)
+			s = m.translate(s)
 			message, source, line = "ERR "+s, "@"+chunkName, "1"
 			if rest, ok := strings.CutPrefix(s, chunkName+":"); ok {
 				if n, _, ok := strings.Cut(rest, ":"); ok {
@@ -273,6 +275,9 @@ func (r *Runner) fail(c *command.Context, p *program, err error, reason int) {
 	if message == "" {
 		message = "ERR unknown error"
 	}
+	if source == "" && strings.HasPrefix(message, "ERR attempt to yield") {
+		source, line = "@"+chunkName, "1"
+	}
 	switch reason {
 	case stopTime:
 		message = errTime
@@ -285,6 +290,7 @@ func (r *Runner) fail(c *command.Context, p *program, err error, reason int) {
 		message += " script: " + p.sha + ", on " + source + ":" + line + "."
 	}
 	c.Out = resp.AppendError(c.Out, message)
+	return strings.Contains(message, "stack overflow")
 }
 
 func (m *machine) list(items [][]byte) *lua.LTable {

@@ -2,6 +2,7 @@ package script
 
 import (
 	"math"
+	"strings"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -90,7 +91,7 @@ func (l *layout) control(option byte) {
 	case '!':
 		n := l.number(8)
 		if n == 0 || n&(n-1) != 0 {
-			fail(l.L, "alignment is not a power of 2")
+			fail(l.L, "alignment "+string(appendNumber(nil, float64(n)))+" is not a power of 2")
 		}
 		l.align = n
 	default:
@@ -112,6 +113,9 @@ func (m *machine) structPack(L *lua.LState) int {
 		}
 		switch option {
 		case 'B', 'b', 'H', 'h', 'L', 'l', 'T', 'I', 'i':
+			if arg > L.GetTop() {
+				badArg(L, "pack", arg, "number expected, got nil")
+			}
 			f := needNumber(L, "pack", arg)
 			arg++
 			v := uint64(toInt(f))
@@ -181,8 +185,10 @@ func (m *machine) structUnpack(L *lua.LState) int {
 	l := newLayout(L, "unpack")
 	s := needString(L, "unpack", 2)
 	start := optInt(L, "unpack", 3, 1)
-	if start <= 0 {
+	if start == 0 {
 		badArg(L, "unpack", 3, "offset must be 1 or greater")
+	} else if start < 0 {
+		badArg(L, "unpack", 2, "data string too short")
 	}
 	pos := int(min(start-1, math.MaxInt32))
 	n := 0
@@ -262,7 +268,7 @@ func structSize(L *lua.LState) int {
 			badArg(L, "size", 1, "option 's' has no fixed size")
 		case option == 'c' && size == 0:
 			badArg(L, "size", 1, "option 'c0' has no fixed size")
-		case size == 0:
+		case size == 0 && strings.IndexByte(" <>!", option) >= 0:
 			l.control(option)
 		}
 		if pos > math.MaxInt32-size {
