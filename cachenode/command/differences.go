@@ -3,11 +3,19 @@ package command
 // differences says in what commands are unlike Redis 7.0's, or, where that has none of the name, unlike the later Redis
 // or the Valkey that has. docs/commands.md is written from it.
 var differences = map[string]string{
+	"blpop":       waitsAtOwner,
+	"brpop":       waitsAtOwner,
+	"blmove":      waitsAtOwner,
+	"brpoplpush":  waitsAtOwner,
+	"blmpop":      waitsAtOwner,
+	"bzpopmin":    waitsAtOwner,
+	"bzpopmax":    waitsAtOwner,
+	"bzmpop":      waitsAtOwner,
 	"copy":        "DB, where other nodes hold keys too, is refused.",
 	"move":        "Refused where other nodes hold keys too.",
 	"dump":        "The payload is of a format of our own: it has a version and a checksum, and RESTORE of Redis refuses it.",
 	"restore":     "Takes what DUMP here has written. A payload of Redis is refused with `DUMP payload version or checksum are wrong`. IDLETIME and FREQ are checked and not kept.",
-	"object":      "FREQ is the number of hits since the key was last queued for eviction, at most 3, under every policy. IDLETIME counts from the last write. REFCOUNT is 1. Small sets are `listpack`, as from Redis 7.2 on.",
+	"object":      "FREQ is the number of hits since the key was last queued for eviction, at most 3, under every policy. IDLETIME counts from the last write. REFCOUNT is 1. Small sets and lists are `listpack`, as from Redis 7.2 on.",
 	"sort":        "Patterns of BY and GET, where other nodes hold keys too, are refused as in a Redis Cluster. ALPHA compares bytes, whatever the locale. Elements that compare equal keep their order.",
 	"sort_ro":     "As SORT.",
 	"scan":        "Cursors are larger numbers than those of Redis. They are good on every node.",
@@ -62,6 +70,9 @@ var absent = map[string]string{
 	"shutdown": "Send the process SIGTERM.",
 	"swapdb":   "Databases are prefixes of keys, on all nodes.",
 }
+
+// waitsAtOwner holds for all that wait for keys.
+const waitsAtOwner = "Waits only on the node that owns the keys; elsewhere it is an error where there is nothing yet."
 
 // Differs says in what the command is unlike the one of Redis, empty where it is not.
 func (s *Spec) Differs() string { return differences[s.Name] }
