@@ -57,8 +57,8 @@ func TestRunawayScriptsEnd(t *testing.T) {
 }
 
 func TestGreedyScriptsEnd(t *testing.T) {
-	const limit = 64 << 20
-	o := newOurs(Config{TimeLimit: 5 * time.Second, MaxMemory: limit})
+	const limit = 32 << 20
+	o := newOurs(Config{TimeLimit: 2 * time.Second, MaxMemory: limit})
 	runtime.GC()
 	base := heapBytes()
 	for _, source := range []string{

@@ -163,10 +163,8 @@ func (p *parser) upvalue(fn *function, name string) bool {
 		return false
 	}
 	if fn.upvalues = append(fn.upvalues, name); len(fn.upvalues) > maxUpvalues {
-		outer := p.fn
 		p.fn = fn
 		p.limit(maxUpvalues, "upvalues")
-		p.fn = outer
 	}
 	return true
 }
