@@ -30,8 +30,9 @@ type call struct {
 	request *sessionRequest // of a session
 	from    *inbound        // of a peer
 	id      uint64
-	to      replyTo   // of a part, or of any call once it waits
-	parked  time.Time // since when it waits for an owner that can be reached
+	to      replyTo                                        // of a part, or of any call once it waits
+	permit  func(spec *command.Spec, args [][]byte) string // for scripts
+	parked  time.Time                                      // since when it waits for an owner that can be reached
 }
 
 // author names the session whose command it is, 0 where that is not known any more.
@@ -77,6 +78,10 @@ func (w *worker) execute(c *call, out []byte) (reply []byte, done bool) {
 	pl := w.n.placement.Load()
 	if len(pl.peers) == 0 {
 		return w.run(pl, c, out)
+	}
+	if c.permit != nil {
+		return resp.AppendError(out, "NOPERM in a cluster scripts are only for users who may do everything: "+
+			"the node that runs them does not know who asks"), true
 	}
 	return w.route(pl, c, out)
 }
@@ -212,7 +217,7 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	x.HoldServed = clustered
 	x.MayBlock = c.ofSession()
 	x.Peers = clustered
-	x.Owns, x.Local = nil, nil
+	x.Owns, x.Local, x.Permit = nil, nil, c.permit
 	if clustered && c.spec.Composite() {
 		w.declare(c)
 	}

@@ -88,6 +88,9 @@ func (w *worker) heard(in *inbound, f *peer.Frame) error {
 		}
 	case peer.NewsChanged:
 		if n.audience != nil {
+			if len(value) > 0 {
+				name = nil
+			}
 			n.audience.Changed(w.loop, name, 0)
 		}
 	case peer.NewsTracking:
@@ -185,7 +188,7 @@ func (n *Node) watchRemovalsLocked() {
 	}
 	w := n.workers[0]
 	n.store.OnRemoval(n.removals.Note(w.loop, func(stored []byte, why store.Removal) {
-		if pl := n.placement.Load(); stored == nil || pl.owner[ring.PartitionOf(stored)] == self {
+		if pl := n.placement.Load(); n.audience != nil && (stored == nil || pl.owner[ring.PartitionOf(stored)] == self) {
 			respserver.ReportRemoval(n.audience, w.loop, command.Event(n.notify.Load()), stored, why)
 			w.tellChanged(pl, stored)
 		}
@@ -201,7 +204,11 @@ func (w *worker) tellChanged(pl *placement, stored []byte) {
 	if interest == nil || w.stopped {
 		return
 	}
-	w.told = peer.AppendMessage(w.told[:0], stored, nil)
+	var all []byte
+	if stored == nil {
+		all = []byte("*")
+	}
+	w.told = peer.AppendMessage(w.told[:0], stored, all)
 	for _, to := range pl.peers {
 		if (*interest)[to.instance] {
 			w.tellPeer(pl, to, peer.NewsChanged, w.told)

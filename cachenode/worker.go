@@ -98,8 +98,10 @@ func (w *worker) dispatch() {
 // follow takes note of a new placement: links to peers that are gone close, and commands that wait are tried again.
 func (w *worker) follow() {
 	w.answerHeld()
-	w.tellInterest()
-	w.mistrust()
+	if w.n.tracking.Load() {
+		w.tellInterest()
+		w.mistrust()
+	}
 	pl := w.n.placement.Load()
 	for to, l := range w.links {
 		if !pl.alive(to) {

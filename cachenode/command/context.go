@@ -30,6 +30,8 @@ type Context struct {
 	Scripts Scripts
 	// Publish sends a message for a command that runs inside another, and tells how many have got it; nil: nobody can.
 	Publish func(shard bool, channel, message []byte) (receivers int)
+	// Permit, unless nil, says what is wrong with a command that a script wants to run, "" for nothing.
+	Permit func(spec *Spec, args [][]byte) string
 	// Local tells which partitions Call may touch; nil: all.
 	Local func(partition int) bool
 

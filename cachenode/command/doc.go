@@ -30,6 +30,9 @@
 //	zpops.go      ZPOPMIN and its kind, ZRANDMEMBER, ZSCAN
 //	zcombine.go   ZUNION, ZINTER, ZDIFF
 //	scripts.go    rows of EVAL and its kind, which package script runs
+//	categories.go flags and categories as COMMAND and ACL tell them
+//	subcommands.go the rows of subcommands
+//	memory.go     MEMORY USAGE, and the rows of what operators ask
 //	glob.go       patterns
 //	transaction.go what MULTI queued, as one command
 //

@@ -72,6 +72,11 @@ type Spec struct {
 	Since string
 	Help  string
 
+	// Set by NewTable.
+	ID        int     // a small number of its own, subcommands included
+	Subs      []*Spec // of a container
+	Container *Spec   // of a subcommand, whose Name has both names
+
 	run  func(*Context)
 	self func(*Context)                      // in place of run: begins and ends what it holds itself
 	keys func(args [][]byte, at []int) []int // appends the positions of the keys where the range above cannot tell

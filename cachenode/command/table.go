@@ -12,6 +12,7 @@ type Table struct {
 
 	byName map[string]*Spec
 	sorted []*Spec
+	byID   []*Spec
 }
 
 // NewTable builds the table of all commands.
@@ -19,8 +20,14 @@ func NewTable() *Table {
 	rows := specs()
 	t := &Table{Exec: &execSpec, Watch: &watchSpec, byName: make(map[string]*Spec, len(rows))}
 	for i := range rows {
-		t.byName[rows[i].Name] = &rows[i]
-		t.sorted = append(t.sorted, &rows[i])
+		s := &rows[i]
+		t.byName[s.Name] = s
+		t.sorted = append(t.sorted, s)
+		s.expand()
+		for _, one := range append([]*Spec{s}, s.Subs...) {
+			one.ID = len(t.byID)
+			t.byID = append(t.byID, one)
+		}
 	}
 	sort.Slice(t.sorted, func(i, j int) bool { return t.sorted[i].Name < t.sorted[j].Name })
 	return t
@@ -55,12 +62,15 @@ func (t *Table) LookupForPeer(name []byte) *Spec {
 	return t.Lookup(name)
 }
 
+// ByID lists the commands and their subcommands by their IDs. It must not be changed.
+func (t *Table) ByID() []*Spec { return t.byID }
+
 // All lists the commands by name. It must not be changed.
 func (t *Table) All() []*Spec { return t.sorted }
 
 // specs are the rows of the table. Those of a large group stand beside its commands.
 func specs() []Spec {
-	return slices.Concat(basicSpecs(), laterSpecs(), streamSpecs(), transactionSpecs(), listSpecs(), zsetSpecs(), scriptSpecs())
+	return slices.Concat(basicSpecs(), laterSpecs(), streamSpecs(), transactionSpecs(), serverSpecs(), listSpecs(), zsetSpecs(), scriptSpecs())
 }
 
 // basicSpecs are the rows of strings, hashes, sets, keys whatever they hold, and sessions.
@@ -226,6 +236,8 @@ func basicSpecs() []Spec {
 			Help: "Closes the connection"},
 		{Name: "reset", Arity: 1, Flags: Fast | NoAuth | PubSub, Scope: InSession, Group: "connection", Since: "6.2.0",
 			Help: "Resets the connection"},
+		{Name: "acl", Arity: -2, Scope: InSession, Group: "server", Since: "6.0.0",
+			Help: "A container for Access List Control commands"},
 		{Name: "client", Arity: -2, Scope: InSession, Group: "connection", Since: "2.4.0",
 			Help: "A container for client connection commands"},
 		{Name: "command", Arity: -1, Scope: InSession, Group: "server", Since: "2.8.13",
@@ -238,7 +250,7 @@ func basicSpecs() []Spec {
 			Help: "Accepted without effect: every node answers for every key"},
 		{Name: "readwrite", Arity: 1, Flags: Fast, Scope: InSession, Group: "cluster", Since: "3.0.0",
 			Help: "Accepted without effect: every node answers for every key"},
-		{Name: "lolwut", Arity: -1, Flags: Fast, Scope: InSession, Group: "server", Since: "5.0.0",
+		{Name: "lolwut", Arity: -1, Flags: ReadOnly | Fast, Scope: InSession, Group: "server", Since: "5.0.0",
 			Help: "Displays the version"},
 		{Name: "subscribe", Arity: -2, Flags: PubSub, Scope: InSession, Group: "pubsub", Since: "2.0.0",
 			Help: "Listens for messages published to channels"},

@@ -27,6 +27,9 @@ type Backend interface {
 	// Track says whether the Audience has to hear of changes of keys. It may be called again with the same answer.
 	Track(l *netloop.Loop, on bool)
 
+	// Copies is the number of nodes that have what was acknowledged, besides the one that executed it.
+	Copies() int
+
 	// Info appends sections of its own to INFO, "# Name\r\nkey:value\r\n…" each.
 	Info(b []byte) []byte
 }
@@ -57,6 +60,9 @@ type Request struct {
 	Raw   []byte   // the command as an array of bulk strings, whatever the client sent
 	Proto int      // 2 or 3
 	DB    int
+	// Permit, unless nil, says what is wrong with a command that this one wants to run, "" for nothing: a script's, when its
+	// user may not do everything. It may be called until the reply is there.
+	Permit func(spec *command.Spec, args [][]byte) string
 
 	session *session
 	slot    *Slot

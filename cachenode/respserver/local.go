@@ -36,6 +36,7 @@ func NewLocal(s *store.Store, loops ...*netloop.Loop) *Local {
 func (b *Local) Execute(l *netloop.Loop, r *Request, out []byte) (reply []byte, done bool) {
 	c := b.contexts[l]
 	c.Args, c.Proto, c.DB, c.NowMilli, c.Out = r.Args, r.Proto, r.DB, l.UnixMilli(), out
+	c.Permit = r.Permit
 	c.Notify, c.Track = command.Event(b.notify.Load()), b.tracking.Load()
 	r.Spec.Exec(c)
 	reply, c.Out, c.Args = c.Out, nil, nil
@@ -89,6 +90,9 @@ func (b *Local) watchRemovals() {
 		ReportRemoval(b.audience, b.loops[0], command.Event(b.notify.Load()), stored, why)
 	}))
 }
+
+// Copies tells that there are none.
+func (b *Local) Copies() int { return 0 }
 
 // Info adds nothing.
 func (b *Local) Info(out []byte) []byte { return out }

@@ -96,6 +96,7 @@ func (s *session) enqueue(spec *command.Spec, args [][]byte) {
 	tx.queue = append(tx.queue, q)
 	tx.bytes += size
 	s.queued.Add(1)
+	s.queuedBytes.Store(int64(tx.bytes))
 	s.st.w = append(s.st.w, "+QUEUED\r\n"...)
 }
 
@@ -104,6 +105,7 @@ func (s *session) dropTransaction() {
 	if s.tx != nil {
 		s.tx = nil
 		s.queued.Store(0)
+		s.queuedBytes.Store(0)
 		s.watching.Store(0)
 	}
 }
@@ -190,14 +192,18 @@ func (s *session) exec() (done bool) {
 	}
 	s.dropTransaction()
 	db := s.db
+	s.scripted = false
 	remote := make([]command.Queued, 0, len(tx.queue))
 	for i := range tx.queue {
 		q := &tx.queue[i]
 		q.DB = db
 		if q.Spec.Scope != command.InSession {
 			remote = append(remote, *q)
+			s.scripted = s.scripted || q.Spec.Group == "scripting"
 			if s.tracking != nil {
+				s.st.busy = true // what it may have to tell comes behind the reply
 				s.remember(q.Spec, q.Args)
+				s.st.busy = false
 			}
 		} else if q.Spec.Name == "select" {
 			if n, ok := parseDB(q.Args[1]); ok {
@@ -213,6 +219,12 @@ func (s *session) exec() (done bool) {
 		}
 		s.st.busy = false
 		return true
+	}
+	if s.st.srv.monitoring.Load() > 0 {
+		for _, q := range tx.queue {
+			s.feed(q.Spec, q.Args)
+		}
+		s.feed(s.st.srv.table.Lookup([]byte("exec")), [][]byte{[]byte("EXEC")})
 	}
 	finish := func(reply []byte) []byte { return s.fillIn(tx, reply) }
 	if len(remote) == len(tx.queue) {

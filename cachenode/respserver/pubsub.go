@@ -338,6 +338,6 @@ func (s *session) pubsub(args [][]byte) {
 	case command.EqualFold(args[1], "numpat") && len(args) == 2:
 		s.int(int64(h.count(patternTopic)))
 	default:
-		s.st.w = command.AppendUnknownSubcommand(s.st.w, args[1], "PUBSUB")
+		s.subcommandSyntax(args[1], "PUBSUB")
 	}
 }

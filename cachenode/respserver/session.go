@@ -5,9 +5,11 @@ package respserver
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/acl"
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
@@ -47,6 +49,7 @@ type session struct {
 	conn    *netloop.Conn
 	id      uint64
 	addr    netip.AddrPort
+	local   netip.AddrPort
 	created time.Time
 
 	// Atomic: CLIENT LIST reads them from other loops.
@@ -57,12 +60,15 @@ type session struct {
 	queued   atomic.Int32 // commands inside MULTI, and one; 0 outside
 	watching atomic.Int32 // keys
 
-	proto  int
-	db     int
-	authed bool
-	closed bool
-	ending bool // no more commands; close once all replies are out
-	mode   replyMode
+	queuedBytes atomic.Int64
+
+	proto   int
+	db      int
+	account *acl.Account // whose session it is
+	authed  bool
+	closed  bool
+	ending  bool // no more commands; close once all replies are out
+	mode    replyMode
 
 	// Replies that have to wait, in order: a linked list of slots.
 	first, tail *Slot
@@ -76,6 +82,8 @@ type session struct {
 	waitTimer *netloop.Timer
 	tx        *transaction // of MULTI and WATCH
 
+	monitors   bool          // MONITOR was called
+	scripted   bool          // the transaction being executed has scripts
 	tracking   *trackingMode // of CLIENT TRACKING
 	subscribed *[topicKinds]map[string]struct{}
 }
@@ -126,6 +134,11 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 				st.raw = resp.AppendCommand(st.raw[:0], args)
 				st.req.Raw = st.raw
 			}
+			if p := st.srv.pause.Load(); p != nil && s.paused(p, args) {
+				s.stalled = true
+				c.PauseReading()
+				break
+			}
 			spec = s.execute(args)
 			count++
 			if len(st.out) >= flushAt {
@@ -173,26 +186,22 @@ func (s *session) execute(args [][]byte) *command.Spec {
 	st.writing = true
 
 	spec := st.srv.table.Lookup(args[0])
+	container := spec
+	if spec != nil && len(spec.Subs) > 0 {
+		spec = spec.Resolve(args)
+	}
 	done := true
 	switch {
+	case spec == nil && container != nil:
+		s.spoil()
+		st.w = command.AppendUnknownSubcommand(st.w, args[1], strings.ToUpper(container.Name))
 	case spec == nil:
 		s.spoil()
 		s.unknown(args)
-	case !spec.ArityOK(len(args)):
-		s.spoil()
-		s.wrongArity(spec)
-	case !s.authed && spec.Flags&command.NoAuth == 0:
-		st.w = append(st.w, "-NOAUTH Authentication required.\r\n"...)
-	case s.proto == 2 && spec.Flags&command.PubSub == 0 && s.subscriptions() > 0:
-		st.w = append(st.w, "-ERR Can't execute '"...)
-		st.w = append(st.w, spec.Name...)
-		st.w = append(st.w, "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n"...)
-	case s.tx != nil && s.tx.open && !immediate(spec):
-		s.enqueue(spec, args)
-	case spec.Scope == command.InSession:
-		done = s.connectionCommand(spec, args)
+	case !s.admitted(spec, args):
+		st.stats[spec.ID].rejected.Add(1)
 	default:
-		done = s.forward(spec, args)
+		done = s.run(spec, container, args, start)
 	}
 
 	if done && s.mode != replyOn && s.mode != replySkip {
@@ -208,7 +217,7 @@ func (s *session) execute(args [][]byte) *command.Spec {
 	if s.mode == replySkipped {
 		s.mode = replyOn
 	}
-	if m := s.tracking; m != nil && m.caching && !s.inMulti() && (spec == nil || spec.Name != "client") {
+	if m := s.tracking; m != nil && m.caching && !s.inMulti() && (container == nil || container.Name != "client") {
 		m.caching = false
 	}
 	if len(st.late) > 0 {
@@ -222,12 +231,79 @@ func (s *session) execute(args [][]byte) *command.Spec {
 	return spec
 }
 
+// scripts tells whether a command runs scripts, which may run others.
+func (s *session) scripts(spec *command.Spec) bool {
+	if spec == s.st.srv.table.Exec {
+		return s.scripted
+	}
+	return spec.Group == "scripting" && spec.Name != "script"
+}
+
+// admitted tells whether the session may run a command now; when not, the error is replied.
+func (s *session) admitted(spec *command.Spec, args [][]byte) bool {
+	switch {
+	case !spec.ArityOK(len(args)):
+		s.spoil()
+		s.wrongArity(spec)
+	case !s.authed && spec.Flags&command.NoAuth == 0:
+		s.fail("NOAUTH Authentication required.")
+	case !s.account.User().Free() && !s.permitted(spec, args):
+	case s.proto == 2 && spec.Flags&command.PubSub == 0 && s.subscriptions() > 0:
+		s.spoil()
+		s.fail("ERR Can't execute '" + spec.Name + "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+	default:
+		return true
+	}
+	return false
+}
+
+// run runs a command, or queues it inside MULTI. It reports false when the reply comes later.
+func (s *session) run(spec, container *command.Spec, args [][]byte, start int) (done bool) {
+	st := s.st
+	if s.tx != nil && s.tx.open && !immediate(spec) {
+		if spec.Scope != command.InSession {
+			spec = container
+		}
+		s.enqueue(spec, args)
+		return true
+	}
+	if st.srv.monitoring.Load() > 0 && spec.Name != "exec" {
+		s.feed(spec, args)
+	}
+	stat := &st.stats[spec.ID]
+	stat.calls.Add(1)
+	var began time.Time
+	timed := st.timing(spec)
+	if timed {
+		began = time.Now()
+	}
+	if spec.Scope == command.InSession {
+		done = s.connectionCommand(spec, args)
+	} else {
+		done = s.forward(container, args)
+	}
+	if done && len(st.w) > start && st.w[start] == '-' {
+		stat.failed.Add(1)
+	}
+	if timed && done {
+		took := time.Since(began)
+		stat.time(took)
+		s.ran(spec, args, took)
+	}
+	return done
+}
+
 // forward lets the backend execute a command.
 func (s *session) forward(spec *command.Spec, args [][]byte) (done bool) {
 	st := s.st
 	r := &st.req
 	if s.tracking != nil {
+		st.busy = true // what it may have to tell comes behind the reply
 		s.remember(spec, args)
+	}
+	r.Permit = nil
+	if spec.Composite() && s.scripts(spec) {
+		r.Permit = s.permit()
 	}
 	r.Spec, r.Args, r.Proto, r.DB, r.session, r.slot = spec, args, s.proto, s.db, s, nil
 	st.busy = true
@@ -345,6 +421,7 @@ func (s *session) Closed(*netloop.Conn, error) {
 		s.st.srv.unregister(s)
 		s.unsubscribeAll()
 		s.stopTracking()
+		s.stopMonitoring()
 		s.stopWaiting()
 	}
 	for sl := s.first; sl != nil; {
@@ -360,6 +437,9 @@ func (s *session) Closed(*netloop.Conn, error) {
 // unknown answers a command that does not exist. Lines of HTTP end the session without a word: a browser must not be made
 // to speak to the cache.
 func (s *session) unknown(args [][]byte) {
+	if s.refuse(args) {
+		return
+	}
 	if command.EqualFold(args[0], "post") || command.EqualFold(args[0], "host:") {
 		s.st.srv.cfg.Logger.Warn("closed a session that speaks http", "client", s.address())
 		s.conn.Close(errHTTP)

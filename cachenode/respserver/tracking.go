@@ -35,42 +35,77 @@ type trackingMode struct {
 // trackers know which session has read which key.
 type trackers struct {
 	count atomic.Int64 // sessions that track: most of the time there are none
-	limit int
+
+	telling sync.Mutex // before all others: one at a time tells the backend
+	told    bool       // what it was told; under telling
 
 	mu       sync.Mutex
+	limit    int
 	sessions map[uint64]*tracker
+	wide     map[uint64]*tracker // those of them that hear of all keys with some prefixes
 	keys     map[string][]uint64 // by whom each key was read; some of them may be gone
 }
 
 // tracker is what others need to know of a session that tracks.
 type tracker struct {
-	s         *session
-	broadcast bool
-	noLoop    bool
-	prefixes  []string
+	s        *session
+	noLoop   bool
+	prefixes []string // none: all
 }
 
-func (t *trackers) add(s *session, m *trackingMode) (first bool) {
+// tellBackend says whether anybody tracks, when that has changed.
+func (srv *Server) tellBackend(l *netloop.Loop) {
+	t := &srv.trackers
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	if on := t.count.Load() > 0; on != t.told {
+		t.told = on
+		srv.cfg.Backend.Track(l, on)
+	}
+}
+
+func (t *trackers) add(s *session, m *trackingMode) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sessions == nil {
-		t.sessions, t.keys = map[uint64]*tracker{}, map[string][]uint64{}
+		t.sessions, t.wide, t.keys = map[uint64]*tracker{}, map[uint64]*tracker{}, map[string][]uint64{}
 	}
-	t.sessions[s.id] = &tracker{s: s, broadcast: m.broadcast, noLoop: m.noLoop, prefixes: m.prefixes}
+	tr := &tracker{s: s, noLoop: m.noLoop, prefixes: m.prefixes}
+	t.sessions[s.id] = tr
+	if m.broadcast {
+		t.wide[s.id] = tr
+	}
 	t.count.Store(int64(len(t.sessions)))
-	return len(t.sessions) == 1
 }
 
-func (t *trackers) remove(id uint64) (last bool) {
+func (t *trackers) size() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.keys)
+}
+
+func (t *trackers) maximum() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int64(t.limit)
+}
+
+// setMaximum changes the bound. A smaller one is reached as keys are forgotten.
+func (t *trackers) setMaximum(n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limit = int(n)
+}
+
+func (t *trackers) remove(id uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sessions, id)
+	delete(t.wide, id)
 	t.count.Store(int64(len(t.sessions)))
 	if len(t.sessions) == 0 {
 		clear(t.keys)
-		return true
 	}
-	return false
 }
 
 // remember notes that a session reads a key. When there are too many, another key is returned, to be invalidated.
@@ -100,13 +135,13 @@ func (t *trackers) take(key []byte, author uint64, to []*session) []*session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, id := range t.keys[string(key)] {
-		if tr := t.sessions[id]; tr != nil && !tr.broadcast && !(tr.noLoop && id == author) {
+		if tr := t.sessions[id]; tr != nil && t.wide[id] == nil && !(tr.noLoop && id == author) {
 			to = append(to, tr.s)
 		}
 	}
 	delete(t.keys, string(key))
-	for id, tr := range t.sessions {
-		if tr.broadcast && !(tr.noLoop && id == author) && tr.wants(key) {
+	for id, tr := range t.wide {
+		if !(tr.noLoop && id == author) && tr.wants(key) {
 			to = append(to, tr.s)
 		}
 	}
@@ -227,7 +262,7 @@ func (s *session) remember(spec *command.Spec, args [][]byte) {
 	if m.broadcast || m.optIn && !m.caching || m.optOut && m.caching {
 		return
 	}
-	if spec.Flags&command.ReadOnly == 0 && spec.Group != "scripting" || !spec.HasKeys() {
+	if spec == s.st.srv.table.Watch || spec.Flags&command.ReadOnly == 0 && spec.Group != "scripting" || !spec.HasKeys() {
 		return
 	}
 	t := &s.st.srv.trackers
@@ -245,9 +280,8 @@ func (s *session) stopTracking() {
 	}
 	s.tracking = nil
 	srv := s.st.srv
-	if srv.trackers.remove(s.id) {
-		srv.cfg.Backend.Track(s.st.loop, false)
-	}
+	srv.trackers.remove(s.id)
+	srv.tellBackend(s.st.loop)
 	s.update(func(i *clientInfo) { i.tracking, i.tracks = trackingMode{}, false })
 }
 
@@ -350,9 +384,8 @@ func (s *session) track(next *trackingMode) {
 	}
 	s.tracking = next
 	srv := s.st.srv
-	if srv.trackers.add(s, next) {
-		srv.cfg.Backend.Track(s.st.loop, true)
-	}
+	srv.trackers.add(s, next)
+	srv.tellBackend(s.st.loop)
 	s.update(func(i *clientInfo) { i.tracking, i.tracks = *next, true })
 }
 

@@ -125,6 +125,11 @@ func (m *machine) invoke(L *lua.LState) lua.LValue {
 		}
 		m.guard.noteWrite()
 	}
+	if c.Permit != nil {
+		if problem := c.Permit(spec, args); problem != "" {
+			return m.errorTable("-NOPERM " + problem)
+		}
+	}
 	out, proto := c.Out, c.Proto
 	c.Out, c.Proto = r.buf[:0], r.proto
 	held := c.Call(spec, args)

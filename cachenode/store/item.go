@@ -199,3 +199,6 @@ func (s *slab) release(it *Item) {
 		*s = slab{chunks: s.chunks[:1:1], fresh: 1}
 	}
 }
+
+// Bytes is what the item is charged with: key, value and overhead.
+func (it *Item) Bytes() int { return it.cost() }

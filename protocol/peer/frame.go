@@ -48,7 +48,7 @@ const (
 	// Publish: the flags are a number that says what is told
 	NewsMessage      = 0 // a message on a channel
 	NewsShardMessage = 1 // a message on a shard channel
-	NewsChanged      = 2 // the key that the channel names, in stored form, has changed
+	NewsChanged      = 2 // the key that the channel names, in stored form, has changed; with a payload, all keys have
 	NewsTracking     = 3 // the sender's clients want NewsChanged, or not any more ("1", "0")
 	NewsSetting      = 4 // the setting that the channel names has the value of the payload
 

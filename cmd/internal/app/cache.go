@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/outrigger-proxy/outrigger/cachenode"
+	"github.com/outrigger-proxy/outrigger/cachenode/acl"
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
@@ -50,6 +52,8 @@ func planCache(cfg *config.Config) (plan cachePlan, problems config.Problems) {
 		}
 		problems = add(problems, cfg, "cache_password_file", err)
 	}
+	_, err = acl.NewUsers(command.NewTable(), "", cfg.CacheUsers)
+	problems = add(problems, cfg, "cache_users", err)
 	if cfg.ClusterKeyFile != "" {
 		plan.cluster.SecretKey, err = readKey(cfg.ClusterKeyFile)
 		problems = add(problems, cfg, "cluster_key_file", err)
@@ -136,7 +140,7 @@ func (a *App) cacheServer(node *cachenode.Node) (*respserver.Server, *part, erro
 	log := a.log.With("component", "respserver")
 	server, err := respserver.New(respserver.Config{
 		Backend: node, Store: node.Store(), Table: node.Table(), Logger: log, Version: a.version, Password: a.cachePlan.password,
-		MaxClients: a.config.MaxClientConn,
+		MaxClients: a.config.MaxClientConn, Users: a.config.CacheUsers, Debug: a.config.CacheDebug,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("make cache server: %w", err)
