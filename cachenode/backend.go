@@ -16,9 +16,12 @@ var _ respserver.Backend = (*Node)(nil)
 
 // Execute runs a session's command wherever it belongs. It is called on loop.
 func (n *Node) Execute(loop *netloop.Loop, r *respserver.Request, out []byte) (reply []byte, done bool) {
-	c := call{spec: r.Spec, args: r.Args, raw: r.Raw, proto: r.Proto, db: r.DB, request: r}
+	c := call{spec: r.Spec, args: r.Args, raw: r.Raw, proto: r.Proto, db: r.DB, permit: r.Permit, request: r}
 	return n.byLoop[loop].execute(&c, out)
 }
+
+// Copies tells whether keys have a backup.
+func (n *Node) Copies() int { return min(1, len(n.placement.Load().peers)) }
 
 // Info appends the node's section of INFO.
 func (n *Node) Info(b []byte) []byte {

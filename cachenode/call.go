@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
@@ -29,8 +30,17 @@ type call struct {
 	request *sessionRequest // of a session
 	from    *inbound        // of a peer
 	id      uint64
-	to      replyTo   // of a part, or of any call once it waits
-	parked  time.Time // since when it waits for an owner that can be reached
+	to      replyTo                                        // of a part, or of any call once it waits
+	permit  func(spec *command.Spec, args [][]byte) string // for scripts
+	parked  time.Time                                      // since when it waits for an owner that can be reached
+}
+
+// author names the session whose command it is, 0 where that is not known any more.
+func (c *call) author() uint64 {
+	if c.request == nil {
+		return 0
+	}
+	return c.request.Author()
 }
 
 // later keeps the reply's place and returns where it goes.
@@ -43,6 +53,12 @@ func (c *call) later() replyTo {
 		c.to = &peerReply{c.from, c.id}
 	}
 	return c.to
+}
+
+// ofSession tells whether the reply goes to a session of this node, which can wait for it as long as it takes.
+func (c *call) ofSession() bool {
+	_, slot := c.to.(*respserver.Slot)
+	return slot || c.request != nil
 }
 
 // peerReply is the place of a reply to a peer.
@@ -62,6 +78,10 @@ func (w *worker) execute(c *call, out []byte) (reply []byte, done bool) {
 	pl := w.n.placement.Load()
 	if len(pl.peers) == 0 {
 		return w.run(pl, c, out)
+	}
+	if c.permit != nil {
+		return resp.AppendError(out, "NOPERM in a cluster scripts are only for users who may do everything: "+
+			"the node that runs them does not know who asks"), true
 	}
 	return w.route(pl, c, out)
 }
@@ -103,6 +123,10 @@ func (w *worker) locate(c *call) {
 	w.keys, w.keyBytes = w.keys[:0], w.keyBytes[:0]
 	w.at = c.spec.KeysAt(c.args, w.at[:0])
 	for _, i := range w.at {
+		if c.spec.StoredKeys() {
+			w.keys = append(w.keys, w.n.store.Key(c.args[i]))
+			continue
+		}
 		// Growing leaves the keys that were cut before where they are.
 		w.keyBytes = slices.Grow(w.keyBytes, len(c.args[i])+1)
 		start := len(w.keyBytes)
@@ -187,27 +211,44 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	start := len(out)
 	x := &w.ctx
 	x.Store, x.Args, x.Proto, x.DB, x.NowMilli, x.Out = w.n.store, c.args, c.proto, c.db, w.now(), out
-	x.Track = len(pl.peers) > 0
-	x.Owns = nil
+	clustered := len(pl.peers) > 0
+	x.Track = clustered || w.n.reports()
+	x.Notify = command.Event(w.n.notify.Load())
+	x.HoldServed = clustered
+	x.MayBlock = c.ofSession()
+	x.Peers = clustered
+	x.Owns, x.Local, x.Permit = nil, nil, c.permit
+	if clustered && c.spec.Composite() {
+		w.declare(c)
+	}
 	if c.part {
 		w.counting, w.limit = pl, c.limit
 		x.Owns = w.owns
 	}
 	c.spec.Exec(x)
 	out, x.Out, x.Args = x.Out, nil, nil
+	if x.Waiter != nil {
+		c.later().(*respserver.Slot).Block(x.Waiter)
+		return out, false
+	}
+	if len(x.Events) > 0 || x.Track {
+		w.report(pl, x, c.author())
+	}
 	if c.spec.Flags&command.Write == 0 {
 		return out, true
 	}
-	if !x.Track && w.n.placement.Load() != pl {
+	if !clustered && w.n.placement.Load() != pl {
 		w.strayed(c) // we have met the others meanwhile
 	}
-	if !x.Track || len(x.Changed()) == 0 {
+	if !clustered || len(x.Changed()) == 0 {
 		return out, true
 	}
 	pending := w.replicate(pl, x.Changed())
 	if pending == nil {
+		command.Deliver(x.Served)
 		return out, true
 	}
+	pending.served = append(pending.served, x.Served...)
 	if c.to == nil && c.request == nil {
 		pending.peer = peerReply{c.from, c.id}
 		pending.to = &pending.peer
@@ -218,8 +259,24 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	return out[:start], false
 }
 
+// declare lets a script, or a transaction, touch the keys it names, and what else this node holds.
+func (w *worker) declare(c *call) {
+	w.locate(c)
+	w.declared = w.declared[:0]
+	for i := range w.keys {
+		w.declared = append(w.declared, w.keys[i].Partition())
+	}
+	w.ctx.Local = w.local
+}
+
 // strayed marks the partitions that a command has changed on this node only.
 func (w *worker) strayed(c *call) {
+	if c.spec.Composite() {
+		for p := range w.n.stray {
+			w.n.stray[p].Store(true)
+		}
+		return
+	}
 	w.locate(c)
 	for i := range w.keys {
 		w.n.stray[w.keys[i].Partition()].Store(true)
@@ -249,7 +306,7 @@ func (w *worker) command(in *inbound, f *peer.Frame) error {
 	if err != nil || size != len(f.Body) || len(args) == 0 {
 		return peer.ErrBody
 	}
-	spec := w.n.table.Lookup(args[0])
+	spec := w.n.table.LookupForPeer(args[0])
 	if spec == nil || spec.Scope == command.InSession || !spec.ArityOK(len(args)) {
 		in.reply(f.ID, resp.AppendError(nil, "ERR the node that holds this key does not know the command: is it of another version?"))
 		return nil

@@ -38,6 +38,9 @@ type Config struct {
 	// everything there is; 10 s. Ready waits no longer either.
 	BackFillTimeout time.Duration
 
+	// ScriptTimeLimit ends a script that runs longer; 5 s.
+	ScriptTimeLimit time.Duration
+
 	Logger *slog.Logger // discards
 }
 

@@ -5,7 +5,7 @@
 // it; replicate.go brings what it changed to the backup; and the reply goes the same way back.
 //
 //   - config.go, node.go: Config, Node and its life from New to Leave
-//   - backend.go, pubsub.go: what client sessions ask of the node
+//   - backend.go, news.go: what client sessions ask of the node, and what nodes tell each other of keys and messages
 //   - call.go: where a command runs
 //   - gather.go, everywhere.go: commands that several nodes have parts of
 //   - pull.go: keys fetched before a command, while their partition is on its way
@@ -15,8 +15,9 @@
 //   - placement.go: which node holds which partition
 //   - worker.go: what belongs to one loop
 //   - link.go, inbound.go, greet.go, wireentry.go: connections between nodes
+//   - snapshot.go: what a node holds, as a file for its next start
 //   - stats.go: numbers
-//   - store, command, respserver: the parts that know nothing of other nodes
+//   - acl, store, command, respserver: the parts that know nothing of other nodes
 //
 // # Who may touch what
 //

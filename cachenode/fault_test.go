@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
@@ -187,7 +188,7 @@ func TestMessagesReachOtherNodesInOrder(t *testing.T) {
 	const messages = 200
 	w := nodes[0].workers[1]
 	for i := range messages {
-		w.loop.Post(func() { nodes[0].Publish(w.loop, []byte("news"), fmt.Append(nil, i)) })
+		w.loop.Post(func() { nodes[0].Publish(w.loop, respserver.Message, []byte("news"), fmt.Append(nil, i)) })
 	}
 	heard := func(n *testNode) []string {
 		n.mu.Lock()

@@ -109,8 +109,19 @@ func (g *gather) wait(c *call, out []byte) (reply []byte, done bool) {
 
 // append appends the merged reply: the first error, if a part failed.
 func (g *gather) append(out []byte) []byte {
+	failed := func(p *part) bool { return len(p.reply) > 0 && (p.reply[0] == '-' || p.reply[0] == '!') }
+	if g.merge == command.FirstOK {
+		best := g.parts[0]
+		for _, p := range g.parts {
+			if !failed(p) {
+				best = p
+				break
+			}
+		}
+		return append(out, best.reply...)
+	}
 	for _, p := range g.parts {
-		if len(p.reply) > 0 && (p.reply[0] == '-' || p.reply[0] == '!') {
+		if failed(p) {
 			return append(out, p.reply...)
 		}
 	}

@@ -127,12 +127,7 @@ func startTuned(t testing.TB, name string, loops int, tune func(*Config, *cluste
 			t.Fatal(err)
 		}
 	}
-	n.DeliverTo(func(loop *netloop.Loop, channel, message []byte) int {
-		n.mu.Lock()
-		n.heard = append(n.heard, string(channel)+" "+string(message))
-		n.mu.Unlock()
-		return n.server.Deliver(loop, channel, message)
-	})
+	n.Tell(recorder{n.server, n})
 	clients, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -166,6 +161,19 @@ func startTuned(t testing.TB, name string, loops int, tune func(*Config, *cluste
 	go func() { n.clusterDone <- n.cluster.Run(clusterCtx) }()
 	t.Cleanup(n.stop)
 	return n
+}
+
+// recorder notes the messages of other nodes.
+type recorder struct {
+	*respserver.Server
+	n *testNode
+}
+
+func (r recorder) Deliver(loop *netloop.Loop, kind respserver.Kind, channel, message []byte) int {
+	r.n.mu.Lock()
+	r.n.heard = append(r.n.heard, string(channel)+" "+string(message))
+	r.n.mu.Unlock()
+	return r.Server.Deliver(loop, kind, channel, message)
 }
 
 // stop ends the node in order: it says farewell, but hands nothing over.

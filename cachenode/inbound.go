@@ -81,7 +81,7 @@ func (in *inbound) handle(f *peer.Frame) error {
 	case peer.Pull:
 		w.pulled(in, f)
 	case peer.Publish:
-		return w.publishHere(in, f)
+		return w.heard(in, f)
 	case peer.Offer:
 		return w.offered(in, f)
 	case peer.Handoff:
@@ -126,6 +126,7 @@ func (in *inbound) Closed(*netloop.Conn, error) {
 	in.closed = true
 	delete(in.w.inbounds, in)
 	in.w.n.release(in)
+	in.w.mistrust()
 }
 
 // offered answers which of the offered partitions this node wants.

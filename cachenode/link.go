@@ -125,6 +125,10 @@ func (l *link) adopted(c *netloop.Conn) netloop.Handler {
 		return nil
 	}
 	l.conn, l.pause = c, 0
+	if l.w.n.tracking.Load() {
+		// The peer has to know before it gets the first read.
+		l.w.tellPeer(l.w.n.placement.Load(), l.to, peer.NewsTracking, peer.AppendMessage(nil, nil, []byte("1")))
+	}
 	c.Write(l.queue)
 	l.queue = nil
 	l.w.unpark()

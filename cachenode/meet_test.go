@@ -85,13 +85,22 @@ func (s *scripted) write(nc net.Conn, b []byte) {
 	}
 }
 
+// frame reads the next frame, but for news, which may come at any time.
+func (s *scripted) frame(nc net.Conn) (f peer.Frame, err error) {
+	for {
+		if f, err = readFrame(nc, nil, peer.MaxBody); err != nil || f.Type != peer.Publish {
+			return f, err
+		}
+	}
+}
+
 // expect reads the next frame, which must be of that type.
 func (s *scripted) expect(nc net.Conn, want peer.Type) peer.Frame {
 	s.t.Helper()
 	if err := nc.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		s.t.Fatal(err)
 	}
-	f, err := readFrame(nc, nil, peer.MaxBody)
+	f, err := s.frame(nc)
 	if err != nil || f.Type != want {
 		s.t.Fatalf("%s reads a frame of type %d, %q, %v; want type %d", s.Name, f.Type, f.Body, err, want)
 	}
@@ -104,7 +113,7 @@ func (s *scripted) next(nc net.Conn) peer.Frame {
 	if err := nc.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		s.t.Fatal(err)
 	}
-	f, err := readFrame(nc, nil, peer.MaxBody)
+	f, err := s.frame(nc)
 	if err != nil {
 		s.t.Fatalf("%s waits for a frame: %v", s.Name, err)
 	}
@@ -117,7 +126,7 @@ func (s *scripted) silent(nc net.Conn, why string) {
 	if err := nc.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		s.t.Fatal(err)
 	}
-	f, err := readFrame(nc, nil, peer.MaxBody)
+	f, err := s.frame(nc)
 	if err == nil {
 		s.t.Fatalf("%s reads a frame of type %d, %q: %s", s.Name, f.Type, f.Body, why)
 	}

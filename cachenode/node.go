@@ -10,11 +10,14 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
+	"github.com/outrigger-proxy/outrigger/cachenode/script"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
+	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
 // Node is one node of the cache: its store, and its dealings with the other nodes. It is the respserver.Backend.
@@ -23,10 +26,11 @@ type Node struct {
 	cfg      Config
 	store    *store.Store
 	table    *command.Table
+	scripts  *script.Engine
 	workers  []*worker
 	byLoop   map[*netloop.Loop]*worker
 	greeting peer.Greeting
-	deliver  func(loop *netloop.Loop, channel, message []byte) (receivers int)
+	audience respserver.Audience
 	wake     chan struct{} // holds one token while the mover has news
 
 	// Atomic.
@@ -49,6 +53,12 @@ type Node struct {
 	// stray marks partitions whose content the other holders may lack: what a node wrote before it met the others.
 	stray    [ring.Partitions]atomic.Bool
 	accepted atomic.Uint32
+	classes  atomic.Uint32 // command.Event: what clients have asked to be told of
+	notify   atomic.Uint32 // what of it anybody can hear
+	tracking atomic.Bool   // clients here cache values
+	// interest names the peers whose clients do, by their instances; nil when there are none.
+	interest atomic.Pointer[map[uint64]bool]
+	removals respserver.Removals
 	lastCall atomic.Int64 // Unix milliseconds of the last command that a peer has sent
 	stats    counters
 
@@ -84,6 +94,7 @@ func New(cfg Config) (*Node, error) {
 		cfg.Cluster.Subscribe(n.follow)
 	}
 	n.store, n.table = store.New(storeConfig), command.NewTable()
+	n.scripts = script.New(script.Config{Table: n.table, TimeLimit: cfg.ScriptTimeLimit, Logger: cfg.Logger})
 	for p := range n.complete {
 		n.complete[p].Store(true)
 		n.owned[p].Store(true)
@@ -222,13 +233,24 @@ func (n *Node) follow(_, view *cluster.View) {
 func (n *Node) fence(pl *placement) {
 	n.onLoops(n.lifetime, func(*worker) {})
 	n.mu.Lock()
-	if n.placement.Load() == pl {
+	current := n.placement.Load() == pl
+	if current {
 		n.fenced.Store(pl.epoch)
 	}
 	n.mu.Unlock()
+	if current {
+		n.endWaiting(pl)
+	}
 	for _, w := range n.workers {
 		w.loop.Post(w.follow)
 	}
+}
+
+// endWaiting ends the commands that wait for keys which another node owns by now: nobody would serve them here.
+func (n *Node) endWaiting(pl *placement) {
+	n.store.Waiters(func(p int) bool { return pl.owner[p] != self }, func(w *store.Waiter) {
+		w.For.(*command.Waiter).End(resp.AppendError(nil, "UNBLOCKED the key has moved to another node, try again"))
+	})
 }
 
 func (n *Node) wakeMover() {

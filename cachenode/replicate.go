@@ -3,6 +3,9 @@
 package cachenode
 
 import (
+	"bytes"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
@@ -13,10 +16,11 @@ const maxBatch = 256 << 10
 
 // write is a command whose reply waits until the other holders of its keys have what it changed.
 type write struct {
-	to    replyTo
-	peer  peerReply // what to points to, where a peer has sent the command
-	reply []byte
-	left  int // batches that are not acknowledged
+	to     replyTo
+	peer   peerReply // what to points to, where a peer has sent the command
+	reply  []byte
+	served []*command.Waiter // who was served by it, and waits for the same
+	left   int               // batches that are not acknowledged
 }
 
 // batchAsk waits for the acknowledgement of one batch.
@@ -30,7 +34,7 @@ type batchAsk struct {
 // where this node has executed for it. It returns the write that its reply has to wait for, nil when there is no need.
 func (w *worker) replicate(pl *placement, changed []store.Key) (pending *write) {
 	for i := range changed {
-		if i > 0 && &changed[i].Bytes[0] == &changed[i-1].Bytes[0] {
+		if i > 0 && bytes.Equal(changed[i].Bytes, changed[i-1].Bytes) {
 			continue
 		}
 		p := changed[i].Partition()
@@ -121,9 +125,44 @@ func (a *batchAsk) answered(w *worker, _ *peer.Frame, err error) {
 func (w *worker) release(pending *write) {
 	if pending.left--; pending.left == 0 && pending.to != nil {
 		pending.to.Resolve(pending.reply)
+		command.Deliver(pending.served)
 		w.freeWrite(pending)
 	}
 }
+
+// serveWaiting serves clients that wait here for a key which another node, by an older ring, has written.
+func (w *worker) serveWaiting(key []byte) {
+	pl := w.n.placement.Load()
+	if pl.owner[ring.PartitionOf(key)] != self {
+		return
+	}
+	x := &w.ctx
+	x.Store, x.NowMilli = w.n.store, w.now()
+	clustered := len(pl.peers) > 0
+	x.Track = clustered || w.n.reports()
+	x.Notify = command.Event(w.n.notify.Load())
+	x.HoldServed = clustered
+	x.ServeWaiting(key)
+	if len(x.Events) > 0 || x.Track {
+		w.report(pl, x, 0)
+	}
+	if !clustered || len(x.Served) == 0 {
+		return
+	}
+	pending := w.replicate(pl, x.Changed())
+	if pending == nil {
+		command.Deliver(x.Served)
+		return
+	}
+	pending.served = append(pending.served, x.Served...)
+	pending.to = nobodyAsked{}
+}
+
+// nobodyAsked is the place of a reply that nobody waits for.
+type nobodyAsked struct{}
+
+// Resolve does nothing.
+func (nobodyAsked) Resolve([]byte) {}
 
 // replicated takes over what another node has just executed, and acknowledges it. A node that works by another ring than
 // ours may not know who has to have it: we pass it on to those who hold it by our ring, once, and they acknowledge it

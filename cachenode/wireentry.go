@@ -84,5 +84,8 @@ func (w *worker) applyNext(body []byte) (rest []byte, err error) {
 	if _, err := w.n.store.Apply(&w.incoming, w.now()); err != nil {
 		w.n.stats.refused.Add(1)
 	}
+	if w.n.store.Awaited(w.incoming.Key) {
+		w.serveWaiting(w.incoming.Key)
+	}
 	return rest, nil
 }

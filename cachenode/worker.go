@@ -1,6 +1,7 @@
 package cachenode
 
 import (
+	"slices"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
@@ -41,7 +42,12 @@ type worker struct {
 	keys     []store.Key
 	keyBytes []byte
 	at       []int  // of the keys among the arguments
+	told     []byte // news for peers in the making
 	scratch  []byte // a reply, or a frame's body, in the making
+
+	// What local answers by: the partitions of the keys that the command names.
+	local    func(partition int) bool
+	declared []int
 
 	// What owns answers by.
 	owns     func(p int) bool
@@ -51,11 +57,22 @@ type worker struct {
 
 func newWorker(n *Node, loop *netloop.Loop) *worker {
 	w := &worker{n: n, loop: loop, links: map[*remote]*link{}, inbounds: map[*inbound]struct{}{}, pulling: map[*keyPull]struct{}{}}
+	w.ctx.Table = n.table
 	w.parkTimer = loop.NewTimer(w.unpark)
 	w.heldTimer = loop.NewTimer(w.answerHeld)
 	w.owns = func(p int) bool { return p < w.limit && w.counting.owner[p] == self }
+	w.ctx.Scripts = n.scripts.NewRunner()
+	w.local = w.isLocal
+	w.ctx.Publish = w.publish
 	loop.OnDispatch(w.dispatch)
 	return w
+}
+
+// isLocal tells whether a command inside another, of a script, may touch a partition: one that is this node's, and here,
+// or one whose keys the outer command names, for those brought it here.
+func (w *worker) isLocal(p int) bool {
+	pl := w.n.placement.Load()
+	return pl.owner[p] == self && w.n.settled(pl, p) || slices.Contains(w.declared, p)
 }
 
 // link returns the link to a peer, which is made when first needed.
@@ -81,6 +98,10 @@ func (w *worker) dispatch() {
 // follow takes note of a new placement: links to peers that are gone close, and commands that wait are tried again.
 func (w *worker) follow() {
 	w.answerHeld()
+	if w.n.tracking.Load() {
+		w.tellInterest()
+		w.mistrust()
+	}
 	pl := w.n.placement.Load()
 	for to, l := range w.links {
 		if !pl.alive(to) {

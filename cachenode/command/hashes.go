@@ -46,6 +46,7 @@ func (c *Context) setFields() (added int64, ok bool) {
 		}
 	}
 	c.tx.Update(&c.keys[0], it)
+	c.event(EventHash, "hset", 0)
 	return added, true
 }
 
@@ -62,6 +63,7 @@ func hsetnx(c *Context) {
 	}
 	it.Dict().Set(c.Args[2], c.Args[3])
 	c.tx.Update(&c.keys[0], it)
+	c.event(EventHash, "hset", 0)
 	c.int(1)
 }
 
@@ -131,10 +133,24 @@ func (c *Context) remove(kind store.Kind) {
 			}
 		}
 		if n > 0 {
-			c.tx.Update(&c.keys[0], it)
+			if kind == store.KindHash {
+				c.event(EventHash, "hdel", 0)
+			} else {
+				c.event(EventSet, "srem", 0)
+			}
+			c.updateLess(it)
 		}
 	}
 	c.int(n)
+}
+
+// updateLess books that elements of the first key's collection were removed, perhaps the last.
+func (c *Context) updateLess(it *store.Item) {
+	empty := it.Collection().Len() == 0
+	c.tx.Update(&c.keys[0], it)
+	if empty {
+		c.event(EventGeneric, "del", 0)
+	}
 }
 
 func hlen(c *Context) { c.length(store.KindHash) }
@@ -215,6 +231,7 @@ func hincrby(c *Context) {
 	}
 	var digits [20]byte
 	c.setField(it, strconv.AppendInt(digits[:0], sum, 10))
+	c.event(EventHash, "hincrby", 0)
 	c.int(sum)
 }
 
@@ -247,15 +264,22 @@ func hincrbyfloat(c *Context) {
 		return
 	}
 	c.setField(it, text)
+	c.event(EventHash, "hincrbyfloat", 0)
 	c.bulk(text)
 }
 
-// setField stores one field in it, or in a new hash when it is nil.
+// setField stores one field in it, or in a new hash when it is nil. When the field expires stays as it is.
 func (c *Context) setField(it *store.Item, value []byte) {
 	if it == nil {
 		it = c.tx.Create(&c.keys[0], store.KindHash)
 	}
-	it.Dict().Set(c.Args[2], value)
+	d, at := it.Dict(), int64(0)
+	if i := d.Find(c.Args[2]); i >= 0 {
+		at = d.FieldExpireAt(i)
+	}
+	if d.Set(c.Args[2], value); at != 0 {
+		d.ExpireField(d.Find(c.Args[2]), at)
+	}
 	c.tx.Update(&c.keys[0], it)
 }
 

@@ -12,6 +12,7 @@ func del(c *Context) {
 	n := int64(0)
 	for i := range c.keys {
 		if c.tx.Delete(&c.keys[i]) {
+			c.event(EventGeneric, "del", i)
 			n++
 		}
 	}
@@ -23,6 +24,8 @@ func exists(c *Context) {
 	for i := range c.keys {
 		if c.tx.Get(&c.keys[i]) != nil {
 			n++
+		} else {
+			c.event(EventMissed, "keymiss", i)
 		}
 	}
 	c.int(n)
@@ -32,6 +35,8 @@ func typeOf(c *Context) {
 	kind := "none"
 	if it := c.tx.Peek(&c.keys[0]); it != nil {
 		kind = it.Kind().String()
+	} else {
+		c.event(EventMissed, "keymiss", 0)
 	}
 	c.Out = resp.AppendSimple(c.Out, kind)
 }
@@ -96,8 +101,10 @@ func (c *Context) expireAt(seconds, relative bool) {
 	}
 	if at <= c.NowMilli {
 		c.tx.Delete(&c.keys[0])
+		c.event(EventGeneric, "del", 0)
 	} else {
 		c.tx.Expire(&c.keys[0], it, at)
+		c.event(EventGeneric, "expire", 0)
 	}
 	c.int(1)
 }
@@ -111,6 +118,7 @@ func (c *Context) timeLeft(seconds, relative bool) {
 	it := c.tx.Peek(&c.keys[0])
 	switch {
 	case it == nil:
+		c.event(EventMissed, "keymiss", 0)
 		c.int(-2)
 		return
 	case it.ExpireAt() == 0:
@@ -134,6 +142,7 @@ func persist(c *Context) {
 		return
 	}
 	c.tx.Expire(&c.keys[0], it, 0)
+	c.event(EventGeneric, "persist", 0)
 	c.int(1)
 }
 
@@ -159,38 +168,14 @@ func (c *Context) move() bool {
 		return false
 	}
 	if string(c.Args[1]) != string(c.Args[2]) {
+		if c.Notify&EventNew != 0 && c.tx.Peek(&c.keys[1]) != nil {
+			c.event(EventNew, "new", 1) // also in the place of another
+		}
 		c.tx.Rename(&c.keys[0], &c.keys[1])
+		c.event(EventGeneric, "rename_from", 0)
+		c.event(EventGeneric, "rename_to", 1)
 	}
 	return true
-}
-
-func object(c *Context) {
-	switch {
-	case c.is(1, "help") && len(c.Args) == 2:
-		c.array(3)
-		for _, line := range []string{
-			"OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-			"ENCODING <key>",
-			"    Return the kind of internal representation used in order to store the value associated with a <key>.",
-		} {
-			c.Out = resp.AppendSimple(c.Out, line)
-		}
-	case c.is(1, "encoding") && len(c.Args) == 3:
-		it := c.tx.Peek(&c.keys[0])
-		if it == nil {
-			c.null()
-			return
-		}
-		c.Out = resp.AppendBulkString(c.Out, encoding(it))
-	case c.is(1, "encoding") || c.is(1, "help"):
-		c.Out = append(c.Out, "-ERR wrong number of arguments for 'object|"...)
-		for _, ch := range c.Args[1] {
-			c.Out = append(c.Out, ch|0x20)
-		}
-		c.Out = append(c.Out, "' command\r\n"...)
-	default:
-		c.Out = AppendUnknownSubcommand(c.Out, c.Args[1], "OBJECT")
-	}
 }
 
 // AppendUnknownSubcommand appends the error for a subcommand that does not exist.
@@ -217,7 +202,7 @@ const embstrLimit = 44
 
 func encoding(it *store.Item) string {
 	if it.Kind() != store.KindString {
-		return it.Dict().Encoding()
+		return it.Collection().(interface{ Encoding() string }).Encoding()
 	}
 	switch v := it.Value(); {
 	case it.Raw() || len(v) > embstrLimit:
@@ -228,7 +213,7 @@ func encoding(it *store.Item) string {
 	return "embstr"
 }
 
-func dbsize(c *Context) { c.int(int64(c.Store.CountDB(c.DB, c.Owns))) }
+func dbsize(c *Context) { c.int(int64(c.tx.CountDB(c.DB, c.Owns))) }
 
 func flushdb(c *Context)  { c.flush(c.DB) }
 func flushall(c *Context) { c.flush(-1) }
@@ -239,25 +224,27 @@ func (c *Context) flush(db int) {
 		return
 	}
 	for p := range store.Partitions {
-		c.Store.FlushPartition(p, db, c.NowMilli)
+		c.tx.FlushPartition(p, db)
 	}
 	c.Flushed = true
 	c.ok()
 }
 
 func randomkey(c *Context) {
-	key, ok := c.Store.RandomKey(c.keyBuf[:0], c.DB, c.Owns, c.NowMilli)
+	key, ok := c.tx.RandomKey(nil, c.DB, c.Owns)
 	if !ok {
 		c.null()
 		return
 	}
-	c.keyBuf = key[:0]
 	c.bulk(key)
 }
 
 // timeNow answers with the real clock: Redis's TIME does not follow the clock cached for expiry either.
 func timeNow(c *Context) {
 	now := time.Now()
+	if c.Clock != nil {
+		now = c.Clock()
+	}
 	c.array(2)
 	c.Out = resp.AppendBulkInt(c.Out, now.Unix())
 	c.Out = resp.AppendBulkInt(c.Out, int64(now.Nanosecond()/1000))

@@ -51,6 +51,7 @@ func (c *Context) add(by int64) {
 	}
 	var digits [20]byte
 	c.tx.SetString(&c.keys[0], strconv.AppendInt(digits[:0], sum, 10), at)
+	c.event(EventString, "incrby", 0)
 	c.int(sum)
 }
 
@@ -80,6 +81,7 @@ func incrbyfloat(c *Context) {
 		return
 	}
 	c.tx.SetString(&c.keys[0], text, at)
+	c.event(EventString, "incrbyfloat", 0)
 	c.bulk(text)
 }
 
@@ -121,11 +123,5 @@ func addFloat(a, b *big.Float) (text []byte, ok bool) {
 	if sum.MantExp(nil) > maxExponent {
 		return nil, false
 	}
-	text = sum.Append(nil, 'f', 17)
-	text = bytes.TrimRight(text, "0")
-	text = bytes.TrimSuffix(text, []byte("."))
-	if string(text) == "-0" || len(text) == 0 {
-		text = []byte("0")
-	}
-	return text, true
+	return formatFloat(sum), true
 }

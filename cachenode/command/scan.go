@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
@@ -19,9 +20,22 @@ func SplitCursor(cursor uint64) (partition int, inner uint64) {
 	return int(cursor & (store.Partitions - 1)), cursor >> partitionBits
 }
 
-// ParseCursor reads a cursor as Redis's strtoul does.
+// ParseCursor reads a cursor as Redis's strtoul does: with a sign, up to the first zero byte, and nothing for 0.
 func ParseCursor(b []byte) (uint64, bool) {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	if len(b) == 0 {
+		return 0, true
+	}
+	negative := b[0] == '-'
+	if negative || b[0] == '+' {
+		b = b[1:]
+	}
 	v, err := strconv.ParseUint(string(b), 10, 64)
+	if negative {
+		v = -v
+	}
 	return v, err == nil
 }
 
@@ -93,7 +107,7 @@ func scan(c *Context) {
 		if c.Owns != nil && !c.Owns(p) {
 			inner = 0
 		} else {
-			inner = c.Store.ScanPartition(p, inner, o.count-visited, c.NowMilli, func(it *store.Item) {
+			inner = c.tx.ScanPartition(p, inner, o.count-visited, func(it *store.Item) {
 				visited++
 				if name, ok := o.accepts(it, c.DB); ok {
 					found++
@@ -136,7 +150,7 @@ func keys(c *Context) {
 			continue
 		}
 		for cursor := uint64(0); ; {
-			cursor = c.Store.ScanPartition(p, cursor, 1<<30, c.NowMilli, func(it *store.Item) {
+			cursor = c.tx.ScanPartition(p, cursor, 1<<30, func(it *store.Item) {
 				if name, ok := o.accepts(it, c.DB); ok {
 					found++
 					c.bulk(name)

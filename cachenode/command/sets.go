@@ -23,6 +23,7 @@ func sadd(c *Context) {
 	}
 	if n > 0 {
 		c.tx.Update(&c.keys[0], it)
+		c.event(EventSet, "sadd", 0)
 	}
 	c.int(n)
 }
@@ -95,7 +96,8 @@ func spop(c *Context) {
 		c.bulk(member)
 		d.DeleteAt(i)
 	}
-	c.tx.Update(&c.keys[0], it)
+	c.event(EventSet, "spop", 0)
+	c.updateLess(it)
 }
 
 func srandmember(c *Context) {

@@ -24,9 +24,13 @@ func get(c *Context) {
 type setOptions struct {
 	nx, xx, get, keepTTL, persist bool
 
+	cond condition
+
 	unit     int // index of the expiry's word among the arguments, 0 for none
 	relative bool
 	seconds  bool
+
+	at int64 // the point in time, where it has been worked out
 }
 
 // parseSetOptions reads the options from argument i on.
@@ -34,9 +38,9 @@ func (c *Context) parseSetOptions(i int, getex bool) (o setOptions, ok bool) {
 	for ; i < len(c.Args); i++ {
 		expiry := false
 		switch {
-		case !getex && c.is(i, "nx") && !o.xx:
+		case !getex && c.is(i, "nx") && !o.xx && o.cond.at == 0:
 			o.nx = true
-		case !getex && c.is(i, "xx") && !o.nx:
+		case !getex && c.is(i, "xx") && !o.nx && o.cond.at == 0:
 			o.xx = true
 		case !getex && c.is(i, "get"):
 			o.get = true
@@ -53,8 +57,13 @@ func (c *Context) parseSetOptions(i int, getex bool) (o setOptions, ok bool) {
 		case c.is(i, "pxat"):
 			expiry, o.seconds, o.relative = true, false, false
 		default:
-			c.fail(errSyntax)
-			return o, false
+			cond, ok := c.condition(i)
+			if !ok || getex || o.nx || o.xx || o.cond.at != 0 || i+1 == len(c.Args) {
+				c.fail(errSyntax)
+				return o, false
+			}
+			o.cond = cond
+			i++
 		}
 		if expiry {
 			if o.unit != 0 || o.keepTTL || o.persist || i+1 == len(c.Args) {
@@ -99,6 +108,7 @@ func (c *Context) badExpiry() bool {
 func set(c *Context) {
 	if len(c.Args) == 3 {
 		c.tx.SetString(&c.keys[0], c.Args[2], 0)
+		c.event(EventString, "set", 0)
 		c.ok()
 		return
 	}
@@ -113,6 +123,14 @@ func set(c *Context) {
 		}
 	}
 	it := c.tx.Peek(&c.keys[0])
+	if o.cond.at != 0 {
+		if !c.checkDigest(o.cond) {
+			return
+		}
+		if it, ok = c.forWrite(0, store.KindString); !ok {
+			return
+		}
+	}
 	if o.get {
 		if it, ok = c.lookup(0, store.KindString); !ok {
 			return
@@ -123,7 +141,7 @@ func set(c *Context) {
 			c.bulk(it.Value())
 		}
 	}
-	if o.nx && it != nil || o.xx && it == nil {
+	if o.nx && it != nil || o.xx && it == nil || o.cond.at != 0 && !c.holds(o.cond, it) {
 		if !o.get {
 			c.null()
 		}
@@ -133,6 +151,10 @@ func set(c *Context) {
 		at = it.ExpireAt()
 	}
 	c.tx.SetString(&c.keys[0], c.Args[2], at)
+	c.event(EventString, "set", 0)
+	if o.unit != 0 {
+		c.event(EventGeneric, "expire", 0)
+	}
 	if !o.get {
 		c.ok()
 	}
@@ -144,6 +166,7 @@ func setnx(c *Context) {
 		return
 	}
 	c.tx.SetString(&c.keys[0], c.Args[2], 0)
+	c.event(EventString, "set", 0)
 	c.int(1)
 }
 
@@ -156,6 +179,8 @@ func (c *Context) setWithExpiry(seconds bool) {
 		return
 	}
 	c.tx.SetString(&c.keys[0], c.Args[3], at)
+	c.event(EventString, "set", 0)
+	c.event(EventGeneric, "expire", 0)
 	c.ok()
 }
 
@@ -170,6 +195,7 @@ func getset(c *Context) {
 		c.bulk(it.Value())
 	}
 	c.tx.SetString(&c.keys[0], c.Args[2], 0)
+	c.event(EventString, "set", 0)
 }
 
 func getdel(c *Context) {
@@ -181,6 +207,7 @@ func getdel(c *Context) {
 	default:
 		c.bulk(it.Value())
 		c.tx.Delete(&c.keys[0])
+		c.event(EventGeneric, "del", 0)
 	}
 }
 
@@ -206,6 +233,14 @@ func getex(c *Context) {
 	c.bulk(it.Value())
 	if o.unit != 0 || o.persist && it.ExpireAt() != 0 {
 		c.tx.Expire(&c.keys[0], it, at)
+		switch {
+		case o.persist:
+			c.event(EventGeneric, "persist", 0)
+		case at <= c.NowMilli:
+			c.event(EventGeneric, "del", 0)
+		default:
+			c.event(EventGeneric, "expire", 0)
+		}
 	}
 }
 
@@ -215,6 +250,9 @@ func mget(c *Context) {
 		if it := c.tx.Get(&c.keys[i]); it != nil && it.Kind() == store.KindString {
 			c.bulk(it.Value())
 		} else {
+			if it == nil {
+				c.event(EventMissed, "keymiss", i)
+			}
 			c.null()
 		}
 	}
@@ -247,6 +285,7 @@ func msetnx(c *Context) {
 func (c *Context) setAll() {
 	for i := range c.keys {
 		c.tx.SetString(&c.keys[i], c.Args[2+2*i], 0)
+		c.event(EventString, "set", i)
 	}
 }
 
@@ -268,6 +307,7 @@ func appendTo(c *Context) {
 	}
 	if it == nil {
 		c.tx.SetString(&c.keys[0], c.Args[2], 0)
+		c.event(EventString, "append", 0)
 		c.int(int64(len(c.Args[2])))
 		return
 	}
@@ -279,6 +319,7 @@ func appendTo(c *Context) {
 	}
 	it = c.tx.Resize(&c.keys[0], total)
 	copy(it.Value()[was:], c.Args[2])
+	c.event(EventString, "append", 0)
 	c.int(int64(total))
 }
 
@@ -344,6 +385,7 @@ func setrange(c *Context) {
 	}
 	it = c.tx.Resize(&c.keys[0], max(was, int(offset)+len(value)))
 	copy(it.Value()[offset:], value)
+	c.event(EventString, "setrange", 0)
 	c.int(int64(len(it.Value())))
 }
 

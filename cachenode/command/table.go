@@ -7,24 +7,34 @@ import (
 
 // Table finds commands by name. It does not change after NewTable.
 type Table struct {
+	// Exec runs what was queued by MULTI, Watch tells the versions of keys. Clients reach them through their sessions only.
+	Exec, Watch *Spec
+
 	byName map[string]*Spec
 	sorted []*Spec
+	byID   []*Spec
 }
 
 // NewTable builds the table of all commands.
 func NewTable() *Table {
 	rows := specs()
-	t := &Table{byName: make(map[string]*Spec, len(rows))}
+	t := &Table{Exec: &execSpec, Watch: &watchSpec, byName: make(map[string]*Spec, len(rows))}
 	for i := range rows {
-		t.byName[rows[i].Name] = &rows[i]
-		t.sorted = append(t.sorted, &rows[i])
+		s := &rows[i]
+		t.byName[s.Name] = s
+		t.sorted = append(t.sorted, s)
+		s.expand()
+		for _, one := range append([]*Spec{s}, s.Subs...) {
+			one.ID = len(t.byID)
+			t.byID = append(t.byID, one)
+		}
 	}
 	sort.Slice(t.sorted, func(i, j int) bool { return t.sorted[i].Name < t.sorted[j].Name })
 	return t
 }
 
 // maxName is longer than any command's name.
-const maxName = 16
+const maxName = 20
 
 // Lookup finds a command by its name in any case, nil if there is none.
 func (t *Table) Lookup(name []byte) *Spec {
@@ -41,12 +51,26 @@ func (t *Table) Lookup(name []byte) *Spec {
 	return t.byName[string(lower[:len(name)])]
 }
 
+// LookupForPeer finds what another node may ask for: a command, or what a session makes of one.
+func (t *Table) LookupForPeer(name []byte) *Spec {
+	switch string(name) {
+	case t.Exec.Name:
+		return t.Exec
+	case t.Watch.Name:
+		return t.Watch
+	}
+	return t.Lookup(name)
+}
+
+// ByID lists the commands and their subcommands by their IDs. It must not be changed.
+func (t *Table) ByID() []*Spec { return t.byID }
+
 // All lists the commands by name. It must not be changed.
 func (t *Table) All() []*Spec { return t.sorted }
 
 // specs are the rows of the table. Those of a large group stand beside its commands.
 func specs() []Spec {
-	return slices.Concat(basicSpecs())
+	return slices.Concat(basicSpecs(), laterSpecs(), streamSpecs(), transactionSpecs(), serverSpecs(), listSpecs(), zsetSpecs(), scriptSpecs())
 }
 
 // basicSpecs are the rows of strings, hashes, sets, keys whatever they hold, and sessions.
@@ -126,8 +150,8 @@ func basicSpecs() []Spec {
 			Help: "Renames a key and overwrites the destination", run: rename},
 		{Name: "renamenx", Arity: 3, Flags: Write | Fast, FirstKey: 1, LastKey: 2, KeyStep: 1, Group: "generic", Since: "1.0.0",
 			Help: "Renames a key only when the target key name does not exist", run: renamenx},
-		{Name: "object", Arity: -2, Flags: ReadOnly, FirstKey: 2, LastKey: 2, KeyStep: 1, Group: "generic", Since: "2.2.3",
-			Help: "Tells how a value is represented", run: object},
+		{Name: "object", Arity: -2, Flags: ReadOnly, Group: "generic", Since: "2.2.3",
+			Help: "Tells how a value is represented", run: object, keys: objectKey},
 		{Name: "keys", Arity: 2, Flags: ReadOnly, Scope: Everywhere, Merge: Concat, Group: "generic", Since: "1.0.0",
 			Help: "Returns all key names that match a pattern", run: keys},
 		{Name: "scan", Arity: -2, Flags: ReadOnly, Scope: ByCursor, Group: "generic", Since: "2.8.0",
@@ -212,6 +236,8 @@ func basicSpecs() []Spec {
 			Help: "Closes the connection"},
 		{Name: "reset", Arity: 1, Flags: Fast | NoAuth | PubSub, Scope: InSession, Group: "connection", Since: "6.2.0",
 			Help: "Resets the connection"},
+		{Name: "acl", Arity: -2, Scope: InSession, Group: "server", Since: "6.0.0",
+			Help: "A container for Access List Control commands"},
 		{Name: "client", Arity: -2, Scope: InSession, Group: "connection", Since: "2.4.0",
 			Help: "A container for client connection commands"},
 		{Name: "command", Arity: -1, Scope: InSession, Group: "server", Since: "2.8.13",
@@ -224,7 +250,7 @@ func basicSpecs() []Spec {
 			Help: "Accepted without effect: every node answers for every key"},
 		{Name: "readwrite", Arity: 1, Flags: Fast, Scope: InSession, Group: "cluster", Since: "3.0.0",
 			Help: "Accepted without effect: every node answers for every key"},
-		{Name: "lolwut", Arity: -1, Flags: Fast, Scope: InSession, Group: "server", Since: "5.0.0",
+		{Name: "lolwut", Arity: -1, Flags: ReadOnly | Fast, Scope: InSession, Group: "server", Since: "5.0.0",
 			Help: "Displays the version"},
 		{Name: "subscribe", Arity: -2, Flags: PubSub, Scope: InSession, Group: "pubsub", Since: "2.0.0",
 			Help: "Listens for messages published to channels"},
@@ -236,6 +262,12 @@ func basicSpecs() []Spec {
 			Help: "Stops listening to messages published to channels that match patterns"},
 		{Name: "publish", Arity: 3, Flags: Fast, Scope: InSession, Group: "pubsub", Since: "2.0.0",
 			Help: "Posts a message to a channel"},
+		{Name: "ssubscribe", Arity: -2, Flags: PubSub, Scope: InSession, Group: "pubsub", Since: "7.0.0",
+			Help: "Listens for messages published to shard channels; any node serves any of them"},
+		{Name: "sunsubscribe", Arity: -1, Flags: PubSub, Scope: InSession, Group: "pubsub", Since: "7.0.0",
+			Help: "Stops listening to messages posted to shard channels"},
+		{Name: "spublish", Arity: 3, Flags: Fast, Scope: InSession, Group: "pubsub", Since: "7.0.0",
+			Help: "Posts a message to a shard channel"},
 		{Name: "pubsub", Arity: -2, Scope: InSession, Group: "pubsub", Since: "2.8.0",
 			Help: "A container for Pub/Sub commands"},
 	}

@@ -13,12 +13,44 @@ type Backend interface {
 	// out unchanged with done = false. The name and arity have been checked.
 	Execute(l *netloop.Loop, r *Request, out []byte) (reply []byte, done bool)
 
+	// Tell names who hears of messages and changes. It is called before anything else.
+	Tell(a Audience)
+
 	// Publish spreads a message to other nodes after the subscribers here have got it, and tells how many subscribers it
 	// knows there. channel and message are valid during the call.
-	Publish(l *netloop.Loop, channel, message []byte) (receivers int)
+	Publish(l *netloop.Loop, kind Kind, channel, message []byte) (receivers int)
+
+	// Notify changes the classes of events on keys that are reported to the Audience, on all nodes; Notifies tells them.
+	Notify(l *netloop.Loop, classes command.Event)
+	Notifies() command.Event
+
+	// Track says whether the Audience has to hear of changes of keys. It may be called again with the same answer.
+	Track(l *netloop.Loop, on bool)
+
+	// Copies is the number of nodes that have what was acknowledged, besides the one that executed it.
+	Copies() int
 
 	// Info appends sections of its own to INFO, "# Name\r\nkey:value\r\n…" each.
 	Info(b []byte) []byte
+}
+
+// Kind is a kind of message.
+type Kind uint8
+
+const (
+	Message Kind = iota
+	ShardMessage
+)
+
+// Audience is what a Server is to its Backend. Its methods are called on the loop.
+type Audience interface {
+	// Deliver gives a message of another node to the subscribers here.
+	Deliver(l *netloop.Loop, kind Kind, channel, message []byte) (receivers int)
+	// Happened publishes events on keys to the subscribers everywhere. The keys are valid during the call.
+	Happened(l *netloop.Loop, classes command.Event, events []command.Happened)
+	// Changed tells the clients that have read a key, in stored form, that it has changed. author is Request.Author of the
+	// command that did it, 0 where it is not known. A nil key stands for all keys.
+	Changed(l *netloop.Loop, key []byte, author uint64)
 }
 
 // Request is one parsed command of a session. It is valid during Execute, but for the Slot that Defer returns.
@@ -28,26 +60,35 @@ type Request struct {
 	Raw   []byte   // the command as an array of bulk strings, whatever the client sent
 	Proto int      // 2 or 3
 	DB    int
+	// Permit, unless nil, says what is wrong with a command that this one wants to run, "" for nothing: a script's, when its
+	// user may not do everything. It may be called until the reply is there.
+	Permit func(spec *command.Spec, args [][]byte) string
 
 	session *session
 	slot    *Slot
+	finish  func(reply []byte) []byte // of the slot
 }
 
 // Defer keeps the command's place in the order of the session's replies. Exactly one Slot.Resolve must follow, whatever
 // happens.
 func (r *Request) Defer() *Slot {
 	r.slot = r.session.deferReply()
+	r.slot.finish = r.finish
 	return r.slot
 }
+
+// Author names the session.
+func (r *Request) Author() uint64 { return r.session.id }
 
 // Slot is a reply that is yet to come.
 type Slot struct {
 	session  *session
 	next     *Slot
 	resolved bool
-	discard  bool   // CLIENT REPLY OFF
-	reply    []byte // once resolved
-	after    []byte // replies of later commands, and messages, that have to wait for this one
+	discard  bool                      // CLIENT REPLY OFF
+	reply    []byte                    // once resolved
+	finish   func(reply []byte) []byte // makes the client's reply of the backend's
+	after    []byte                    // replies of later commands, and messages, that have to wait for this one
 }
 
 // Resolve gives the reply, which is copied. It is called on the session's loop; after the session's end it does nothing.
@@ -60,7 +101,13 @@ func (sl *Slot) Resolve(reply []byte) {
 		s.st.recycle(sl)
 		return
 	}
+	if sl.finish != nil {
+		reply = sl.finish(reply)
+	}
 	sl.resolved = true
+	if s.blocked == sl {
+		s.blocked = nil
+	}
 	if !sl.discard {
 		sl.reply = append(sl.reply[:0], reply...)
 		s.waiting += len(reply)

@@ -21,7 +21,13 @@ var errKilled = errors.New("killed by CLIENT KILL")
 type clientInfo struct {
 	name, libName, libVersion string
 	db                        int
-	channels, patterns        int
+	topics                    [topicKinds]int // subscriptions
+	tracks                    bool
+	user                      string // empty: default
+	resp3                     bool
+	monitors                  bool
+	noEvict, noTouch          bool
+	tracking                  trackingMode
 }
 
 // update replaces the session's info by a changed copy.
@@ -47,22 +53,8 @@ func validName(name []byte) bool {
 	return true
 }
 
-func (s *session) client(args [][]byte) {
-	sub := strings.ToLower(string(args[1]))
+func (s *session) clientCommand(sub string, args [][]byte) {
 	rest := args[2:]
-	arity := map[string]int{ // number of arguments after the subcommand; -1: any
-		"id": 0, "getname": 0, "setname": 1, "setinfo": 2, "info": 0, "list": -1, "no-evict": 1, "no-touch": 1, "reply": 1,
-		"unblock": -1, "kill": -1, "pause": -1, "unpause": 0, "getredir": 0, "help": 0,
-	}
-	want, ok := arity[sub]
-	if !ok {
-		s.st.w = command.AppendUnknownSubcommand(s.st.w, args[1], "CLIENT")
-		return
-	}
-	if want >= 0 && len(rest) != want {
-		s.st.w = command.AppendWrongArity(s.st.w, "client|"+sub)
-		return
-	}
 	switch sub {
 	case "id":
 		s.int(int64(s.id))
@@ -86,24 +78,37 @@ func (s *session) client(args [][]byte) {
 	case "list":
 		s.clientList(rest)
 	case "no-evict", "no-touch":
-		if !command.EqualFold(rest[0], "on") && !command.EqualFold(rest[0], "off") {
+		on := command.EqualFold(rest[0], "on")
+		if !on && !command.EqualFold(rest[0], "off") {
 			s.fail("ERR syntax error")
 			return
 		}
+		s.update(func(i *clientInfo) {
+			if sub == "no-evict" {
+				i.noEvict = on
+			} else {
+				i.noTouch = on
+			}
+		})
 		s.ok()
 	case "reply":
 		s.replyCommand(rest[0])
-	case "unblock": // no command blocks
-		s.int(0)
-	case "pause", "unpause":
-		s.ok()
+	case "unblock":
+		s.unblockClient(args)
+	case "pause":
+		s.pauseCommand(rest)
+	case "unpause":
+		s.unpauseCommand()
 	case "getredir":
-		s.int(-1)
+		s.int(s.redirection())
+	case "tracking":
+		s.trackingCommand(rest)
+	case "caching":
+		s.cachingCommand(rest[0])
+	case "trackinginfo":
+		s.trackingInfo()
 	case "kill":
 		s.kill(rest)
-	case "help":
-		s.st.w = resp.AppendArray(s.st.w, 1)
-		s.st.w = resp.AppendSimple(s.st.w, "CLIENT ID|GETNAME|SETNAME|SETINFO|INFO|LIST|NO-EVICT|NO-TOUCH|REPLY|KILL|UNBLOCK|PAUSE|UNPAUSE|GETREDIR|HELP")
 	}
 }
 
@@ -151,31 +156,87 @@ func (s *session) address() string {
 // describe is the session's line in CLIENT LIST. Any loop may ask.
 func (s *session) describe() string {
 	i := s.clientInfo()
-	name, flags := "NULL", "N"
+	name, user := "NULL", "default"
 	if spec := s.last.Load(); spec != nil {
 		name = spec.Name
 	}
-	if i.channels+i.patterns > 0 {
-		flags = "P"
+	if i.user != "" {
+		user = i.user
 	}
 	idle := int64(0)
 	if at := s.lastAt.Load(); at != 0 {
 		idle = max(0, (time.Now().UnixMilli()-at)/1000)
 	}
-	return fmt.Sprintf("id=%d addr=%s name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=0 multi=-1 cmd=%s user=default lib-name=%s lib-ver=%s",
-		s.id, s.address(), i.name, int64(time.Since(s.created).Seconds()), idle, flags, i.db, i.channels, i.patterns,
-		name, i.libName, i.libVersion)
+	redirect := int64(-1)
+	if i.tracks {
+		redirect = int64(i.tracking.redirect)
+	}
+	version := 2
+	if i.resp3 {
+		version = 3
+	}
+	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=-1 name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=%d multi=%d watch=%d "+
+		"qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=%d rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=%d events=r cmd=%s user=%s redir=%d resp=%d "+
+		"lib-name=%s lib-ver=%s",
+		s.id, s.address(), s.localAddress(), i.name, int64(time.Since(s.created).Seconds()), idle, s.flags(&i), i.db,
+		i.topics[channelTopic], i.topics[patternTopic], i.topics[shardTopic], s.queued.Load()-1, s.watching.Load(),
+		s.queuedBytes.Load(), s.queuedBytes.Load()+sessionBytes, name, user, redirect, version, i.libName, i.libVersion)
+}
+
+// sessionBytes is what an idle session occupies, roughly.
+const sessionBytes = 512
+
+// flags are the letters of CLIENT LIST.
+func (s *session) flags(i *clientInfo) string {
+	flags := ""
+	for _, f := range []struct {
+		on     bool
+		letter string
+	}{
+		{i.monitors, "O"}, {i.topics != [topicKinds]int{}, "P"}, {s.queued.Load() > 0, "x"}, {s.waiter.Load() != nil, "b"},
+		{i.tracks, "t"}, {i.tracking.broken, "R"}, {i.tracks && i.tracking.broadcast, "B"}, {!s.addr.IsValid(), "U"},
+		{i.noEvict, "e"}, {i.noTouch, "T"},
+	} {
+		if f.on {
+			flags += f.letter
+		}
+	}
+	if flags == "" {
+		return "N"
+	}
+	return flags
+}
+
+// localAddress is the server's side.
+func (s *session) localAddress() string {
+	if !s.local.IsValid() {
+		return "unixsocket:0"
+	}
+	return s.local.String()
+}
+
+// kinds of clients, for the filters of CLIENT LIST and KILL.
+var clientKinds = []string{"normal", "master", "replica", "slave", "pubsub"}
+
+func (s *session) kind() string {
+	if s.clientInfo().topics != [topicKinds]int{} {
+		return "pubsub"
+	}
+	return "normal"
 }
 
 func (s *session) clientList(args [][]byte) {
-	ids := map[uint64]bool{}
+	keep := func(*session) bool { return true }
 	switch {
 	case len(args) == 2 && command.EqualFold(args[0], "type"):
-		if !command.EqualFold(args[1], "normal") && !command.EqualFold(args[1], "pubsub") {
+		kind := strings.ToLower(string(args[1]))
+		if !slices.Contains(clientKinds, kind) {
 			s.fail("ERR Unknown client type '" + string(args[1]) + "'")
 			return
 		}
+		keep = func(o *session) bool { return o.kind() == kind }
 	case len(args) >= 2 && command.EqualFold(args[0], "id"):
+		ids := map[uint64]bool{}
 		for _, a := range args[1:] {
 			id, ok := resp.ParseInt(a)
 			if !ok || id <= 0 {
@@ -184,6 +245,7 @@ func (s *session) clientList(args [][]byte) {
 			}
 			ids[uint64(id)] = true
 		}
+		keep = func(o *session) bool { return ids[o.id] }
 	case len(args) > 0:
 		s.fail("ERR syntax error")
 		return
@@ -192,11 +254,10 @@ func (s *session) clientList(args [][]byte) {
 	slices.SortFunc(all, func(a, b *session) int { return cmp.Compare(a.id, b.id) })
 	var b strings.Builder
 	for _, other := range all {
-		if len(ids) > 0 && !ids[other.id] {
-			continue
+		if keep(other) {
+			b.WriteString(other.describe())
+			b.WriteByte('\n')
 		}
-		b.WriteString(other.describe())
-		b.WriteByte('\n')
 	}
 	s.st.w = resp.AppendVerbatim(s.st.w, "txt", b.String(), s.proto)
 }
@@ -227,16 +288,45 @@ func (s *session) kill(args [][]byte) {
 			match = func(o *session) bool { return before(o) && o.id == id }
 		case command.EqualFold(args[i], "addr"):
 			match = func(o *session) bool { return before(o) && o.address() == value }
+		case command.EqualFold(args[i], "laddr"):
+			match = func(o *session) bool { return before(o) && o.localAddress() == value }
 		case command.EqualFold(args[i], "user"):
-			match = func(o *session) bool { return before(o) && value == "default" }
-		case command.EqualFold(args[i], "type"):
-			pubsub := strings.EqualFold(value, "pubsub")
-			match = func(o *session) bool {
-				info := o.clientInfo()
-				return before(o) && (info.channels+info.patterns > 0) == pubsub
+			if s.st.srv.users.Find(value) == nil {
+				s.fail("ERR No such user '" + value + "'")
+				return
 			}
+			match = func(o *session) bool {
+				user := o.clientInfo().user
+				return before(o) && (user == value || user == "" && value == "default")
+			}
+		case command.EqualFold(args[i], "type"):
+			kind := strings.ToLower(value)
+			if !slices.Contains(clientKinds, kind) {
+				s.fail("ERR Unknown client type '" + value + "'")
+				return
+			}
+			match = func(o *session) bool { return before(o) && o.kind() == kind }
+		case command.EqualFold(args[i], "maxage"):
+			seconds, err := strconv.ParseInt(value, 10, 64)
+			if err != nil {
+				s.fail("ERR maxage is not an integer or out of range")
+				return
+			}
+			if seconds <= 0 {
+				s.fail("ERR maxage should be greater than 0")
+				return
+			}
+			match = func(o *session) bool { return before(o) && int64(time.Since(o.created).Seconds()) >= seconds }
 		case command.EqualFold(args[i], "skipme"):
-			skipMe = strings.EqualFold(value, "yes")
+			switch strings.ToLower(value) {
+			case "yes":
+				skipMe = true
+			case "no":
+				skipMe = false
+			default:
+				s.fail("ERR syntax error")
+				return
+			}
 		default:
 			s.fail("ERR syntax error")
 			return

@@ -1,10 +1,10 @@
 package respserver
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"math"
+	"strings"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/acl"
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
@@ -12,9 +12,20 @@ import (
 
 const wrongPassword = "WRONGPASS invalid username-password pair or user is disabled."
 
-// connectionCommand answers what concerns only the session.
-func (s *session) connectionCommand(spec *command.Spec, args [][]byte) {
-	switch spec.Name {
+// connectionCommand answers what concerns only the session. It reports false when the reply comes later.
+func (s *session) connectionCommand(spec *command.Spec, args [][]byte) (done bool) {
+	name, sub := spec.Name, ""
+	if spec.Container != nil {
+		name = spec.Container.Name
+		sub = spec.Name[len(name)+1:]
+		if sub == "help" {
+			s.help(spec.Container)
+			return true
+		}
+	}
+	switch name {
+	case "acl":
+		s.aclCommand(sub, args)
 	case "ping":
 		s.ping(args)
 	case "echo":
@@ -31,11 +42,29 @@ func (s *session) connectionCommand(spec *command.Spec, args [][]byte) {
 	case "reset":
 		s.reset()
 	case "client":
-		s.client(args)
+		s.last.Store(spec) // it may tell of itself
+		s.clientCommand(sub, args)
 	case "command":
-		s.command(args)
+		s.commandCommand(sub, args)
 	case "config":
-		s.config(args)
+		s.configCommand(sub, args)
+	case "slowlog":
+		s.slowlogCommand(sub, args)
+	case "latency":
+		s.latencyCommand(sub, args)
+	case "memory":
+		s.memoryCommand(sub)
+	case "monitor":
+		s.monitorCommand()
+	case "debug":
+		return s.debugCommand(args)
+	case "role":
+		s.st.w = resp.AppendArray(s.st.w, 3)
+		s.text("master")
+		s.int(0)
+		s.st.w = resp.AppendArray(s.st.w, 0)
+	case "wait":
+		s.wait(args)
 	case "info":
 		s.infoCommand(args)
 	case "readonly", "readwrite":
@@ -43,20 +72,37 @@ func (s *session) connectionCommand(spec *command.Spec, args [][]byte) {
 	case "lolwut":
 		s.st.w = resp.AppendVerbatim(s.st.w, "txt", "outrigger "+s.st.srv.cfg.Version+"\n", s.proto)
 	case "subscribe":
-		s.subscribe(args[1:], false)
+		s.subscribe(args[1:], channelTopic)
 	case "psubscribe":
-		s.subscribe(args[1:], true)
+		s.subscribe(args[1:], patternTopic)
+	case "ssubscribe":
+		s.subscribe(args[1:], shardTopic)
 	case "unsubscribe":
-		s.unsubscribe(args[1:], false)
+		s.unsubscribe(args[1:], channelTopic)
 	case "punsubscribe":
-		s.unsubscribe(args[1:], true)
+		s.unsubscribe(args[1:], patternTopic)
+	case "sunsubscribe":
+		s.unsubscribe(args[1:], shardTopic)
 	case "publish":
-		s.publish(args)
+		s.publish(Message, args)
+	case "spublish":
+		s.publish(ShardMessage, args)
 	case "pubsub":
 		s.pubsub(args)
+	case "multi":
+		s.multi()
+	case "exec":
+		return s.exec()
+	case "discard":
+		s.discard()
+	case "watch":
+		return s.watch(args)
+	case "unwatch":
+		s.unwatch()
 	default:
 		panic("respserver: no handler for " + spec.Name)
 	}
+	return true
 }
 
 func (s *session) ok()           { s.st.w = resp.AppendOK(s.st.w) }
@@ -100,15 +146,15 @@ func (s *session) hello(args [][]byte) {
 		}
 		proto = int(v)
 	}
-	authed, name := s.authed, []byte(nil)
+	var account *acl.Account
+	name := []byte(nil)
 	for i := 2; i < len(args); i++ {
 		switch {
 		case command.EqualFold(args[i], "auth") && i+2 < len(args):
-			if !s.st.srv.accepts(args[i+1], args[i+2]) {
+			if account = s.tryLogIn(args[i+1], args[i+2]); account == nil {
 				s.fail(wrongPassword)
 				return
 			}
-			authed = true
 			i += 2
 		case command.EqualFold(args[i], "setname") && i+1 < len(args):
 			if name = args[i+1]; !validName(name) {
@@ -121,11 +167,15 @@ func (s *session) hello(args [][]byte) {
 			return
 		}
 	}
-	if !authed {
+	if !s.authed && account == nil {
 		s.fail("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time")
 		return
 	}
-	s.authed, s.proto = true, proto
+	if account != nil {
+		s.logIn(account)
+	}
+	s.proto = proto
+	s.update(func(i *clientInfo) { i.resp3 = proto >= 3 })
 	if name != nil {
 		s.update(func(i *clientInfo) { i.name = string(name) })
 	}
@@ -146,13 +196,6 @@ func (s *session) hello(args [][]byte) {
 	s.st.w = resp.AppendArray(w, 0)
 }
 
-// accepts checks user and password in a time that does not depend on where they differ.
-func (srv *Server) accepts(user, password []byte) bool {
-	want, got := sha256.Sum256([]byte(srv.cfg.Password)), sha256.Sum256(password)
-	same := subtle.ConstantTimeCompare(want[:], got[:]) == 1 || srv.cfg.Password == ""
-	return same && string(user) == "default"
-}
-
 func (s *session) auth(args [][]byte) {
 	user, password := []byte("default"), args[1]
 	switch {
@@ -161,15 +204,16 @@ func (s *session) auth(args [][]byte) {
 		return
 	case len(args) == 3:
 		user, password = args[1], args[2]
-	case s.st.srv.cfg.Password == "":
+	case s.st.srv.users.Default().User().NoPass:
 		s.fail("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
 		return
 	}
-	if !s.st.srv.accepts(user, password) {
+	account := s.tryLogIn(user, password)
+	if account == nil {
 		s.fail(wrongPassword)
 		return
 	}
-	s.authed = true
+	s.logIn(account)
 	s.ok()
 }
 
@@ -187,11 +231,54 @@ func (s *session) selectDB(args [][]byte) {
 	}
 }
 
+// parseDB reads the number of a database.
+func parseDB(arg []byte) (db int, ok bool) {
+	v, ok := resp.ParseInt(arg)
+	return int(v), ok && v >= 0 && v < store.Databases
+}
+
 // reset brings the session back to what it was when it began.
 func (s *session) reset() {
 	s.unsubscribeAll()
+	s.stopMonitoring()
+	s.stopTracking()
+	s.dropTransaction()
 	s.proto, s.db, s.mode = 2, 0, replyOn
-	s.authed = s.st.srv.cfg.Password == ""
+	s.startOver()
 	s.info.Store(nil)
 	s.st.w = append(s.st.w, "+RESET\r\n"...)
+}
+
+// wait is WAIT: what was acknowledged has all the copies that there are going to be.
+func (s *session) wait(args [][]byte) {
+	for i, what := range []string{"value", "timeout"} {
+		n, ok := resp.ParseInt(args[1+i])
+		switch {
+		case !ok && i == 0:
+			s.fail("ERR value is not an integer or out of range")
+			return
+		case !ok:
+			s.fail("ERR timeout is not an integer or out of range")
+			return
+		case n < 0 && i == 1:
+			s.fail("ERR " + what + " is negative")
+			return
+		}
+	}
+	s.int(int64(s.st.srv.cfg.Backend.Copies()))
+}
+
+// subcommandSyntax is the error for a subcommand with arguments that are too many (addReplySubcommandSyntaxError).
+func (s *session) subcommandSyntax(sub []byte, container string) {
+	s.fail("ERR unknown subcommand or wrong number of arguments for '" + string(sub) + "'. Try " + container + " HELP.")
+}
+
+// help lists the subcommands of a container.
+func (s *session) help(container *command.Spec) {
+	s.st.w = resp.AppendArray(s.st.w, 1+2*len(container.Subs))
+	s.st.w = resp.AppendSimple(s.st.w, strings.ToUpper(container.Name)+" <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
+	for _, sub := range container.Subs {
+		s.st.w = resp.AppendSimple(s.st.w, strings.ToUpper(sub.Name[len(container.Name)+1:]))
+		s.st.w = resp.AppendSimple(s.st.w, "    "+sub.Help+".")
+	}
 }

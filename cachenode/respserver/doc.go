@@ -4,15 +4,30 @@
 //	server.go      Server: configuration, loops, who is connected
 //	backend.go     Backend, Request and Slot: the contract with whoever executes commands
 //	session.go     a session: bytes in, commands, bytes out, in order
+//	block.go       sessions whose command waits for a key
 //	connection.go  HELLO, AUTH, PING, SELECT, RESET …
 //	client.go      CLIENT
-//	introspect.go  COMMAND, CONFIG
+//	multi.go       MULTI, EXEC, WATCH
+//	introspect.go  COMMAND
 //	info.go        INFO
 //	pubsub.go      SUBSCRIBE, PUBLISH and their relatives; who listens to what
+//	notify.go      events on keys as messages
+//	removals.go    keys that expire or are evicted
+//	tracking.go    CLIENT TRACKING: clients that cache values hear of changes
+//	acl.go         ACL, and whether a session may run a command
+//	config.go      CONFIG
+//	stats.go       how often and how long commands ran
+//	slowlog.go     SLOWLOG, LATENCY
+//	memory.go      MEMORY
+//	monitor.go     MONITOR
+//	pause.go       CLIENT PAUSE
+//	debug.go       DEBUG, for test suites
+//	refused.go     commands of Redis that there are not, and why
 //	local.go       Local, a Backend that is one store and nothing else
 //
 // # Who may touch what
 //
-// A session belongs to its loop. The server's list of sessions and the hub of subscriptions are shared by the loops, each
-// under a mutex of its own; neither is held while anything else is locked, called or written.
+// A session belongs to its loop. The server's list of sessions, the hub of subscriptions, the table of tracked keys, the users,
+// the slow log and the log of refusals are shared by the loops, each under a mutex of its own; none is held while anything else
+// is locked, called or written. Only trackers.telling is: the backend is told under it, which must not come back.
 package respserver

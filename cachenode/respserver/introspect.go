@@ -1,226 +1,213 @@
 package respserver
 
 import (
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
-// command is COMMAND: clients and redis-cli ask what there is.
-func (s *session) command(args [][]byte) {
-	table := s.st.srv.table
-	if len(args) == 1 {
-		s.st.w = resp.AppendArray(s.st.w, len(table.All()))
-		for _, spec := range table.All() {
-			s.commandInfo(spec)
+// commandCommand is COMMAND: clients and redis-cli ask what there is.
+func (s *session) commandCommand(sub string, args [][]byte) {
+	all := s.st.srv.table.All()
+	switch sub {
+	case "", "info":
+		specs := all
+		if len(args) > 2 {
+			specs = s.named(args[2:])
 		}
-		return
-	}
-	names := args[2:]
-	switch sub := strings.ToLower(string(args[1])); sub {
-	case "count":
-		s.int(int64(len(table.All())))
-	case "list":
-		s.st.w = resp.AppendArray(s.st.w, len(table.All()))
-		for _, spec := range table.All() {
-			s.text(spec.Name)
-		}
-	case "info":
-		specs := s.named(names)
 		s.st.w = resp.AppendArray(s.st.w, len(specs))
 		for _, spec := range specs {
 			if spec == nil {
-				s.st.w = resp.AppendNullArray(s.st.w, s.proto)
+				s.st.w = resp.AppendNull(s.st.w, s.proto)
 			} else {
 				s.commandInfo(spec)
 			}
 		}
+	case "count":
+		s.int(int64(len(all)))
+	case "list":
+		s.commandList(args[2:])
 	case "docs":
-		found := s.named(names)[:0:0]
-		for _, spec := range s.named(names) {
-			if spec != nil {
-				found = append(found, spec)
-			}
+		specs := all
+		if len(args) > 2 {
+			specs = slices.DeleteFunc(s.named(args[2:]), func(spec *command.Spec) bool { return spec == nil })
 		}
-		s.st.w = resp.AppendMap(s.st.w, len(found), s.proto)
-		for _, spec := range found {
-			s.text(spec.Name)
-			s.st.w = resp.AppendMap(s.st.w, 3, s.proto)
-			for _, pair := range [][2]string{{"summary", spec.Help}, {"since", spec.Since}, {"group", spec.Group}} {
-				s.text(pair[0])
-				s.text(pair[1])
-			}
-		}
+		s.docs(specs)
 	case "getkeys":
-		s.getKeys(names)
-	default:
-		s.st.w = command.AppendUnknownSubcommand(s.st.w, args[1], "COMMAND")
+		s.getKeys(args[2:], false)
+	case "getkeysandflags":
+		s.getKeys(args[2:], true)
 	}
 }
 
-// named looks names up; without names it gives all. Unknown ones are nil.
+// named looks names up, subcommands as "container|subcommand". Unknown ones are nil.
 func (s *session) named(names [][]byte) []*command.Spec {
-	if len(names) == 0 {
-		return s.st.srv.table.All()
-	}
 	specs := make([]*command.Spec, len(names))
 	for i, name := range names {
-		specs[i] = s.st.srv.table.Lookup(name)
+		container, sub, hasSub := strings.Cut(string(name), "|")
+		specs[i] = s.st.srv.table.Lookup([]byte(container))
+		if specs[i] != nil && hasSub {
+			specs[i] = specs[i].Sub([]byte(sub))
+		}
 	}
 	return specs
 }
 
-// commandInfo is one element of COMMAND's reply, in the shape of Redis 7.
-func (s *session) commandInfo(spec *command.Spec) {
-	var flags []string
-	for _, f := range []struct {
-		flag command.Flag
-		name string
-	}{
-		{command.Write, "write"}, {command.ReadOnly, "readonly"}, {command.DenyOOM, "denyoom"}, {command.Admin, "admin"},
-		{command.PubSub, "pubsub"}, {command.NoAuth, "no_auth"}, {command.Fast, "fast"},
-	} {
-		if spec.Flags&f.flag != 0 {
-			flags = append(flags, f.name)
-		}
+// statuses replies with a set of simple strings.
+func (s *session) statuses(words []string) {
+	s.st.w = resp.AppendSet(s.st.w, len(words), s.proto)
+	for _, w := range words {
+		s.st.w = resp.AppendSimple(s.st.w, w)
 	}
-	w := resp.AppendArray(s.st.w, 10)
-	w = resp.AppendBulkString(w, spec.Name)
-	w = resp.AppendInt(w, int64(spec.Arity))
-	w = resp.AppendSet(w, len(flags), s.proto)
-	for _, f := range flags {
-		w = resp.AppendSimple(w, f)
-	}
-	w = resp.AppendInt(w, int64(spec.FirstKey))
-	w = resp.AppendInt(w, int64(spec.LastKey))
-	w = resp.AppendInt(w, int64(spec.KeyStep))
-	w = resp.AppendSet(w, 0, s.proto) // ACL categories
-	w = resp.AppendArray(w, 0)        // tips
-	w = resp.AppendArray(w, 0)        // key specifications
-	s.st.w = resp.AppendArray(w, 0)   // subcommands
 }
 
-func (s *session) getKeys(args [][]byte) {
-	if len(args) == 0 {
-		s.st.w = command.AppendWrongArity(s.st.w, "command|getkeys")
+// commandInfo is one element of COMMAND's reply, in the shape of Redis 7.
+func (s *session) commandInfo(spec *command.Spec) {
+	s.st.w = resp.AppendArray(s.st.w, 10)
+	s.text(spec.Name)
+	s.int(int64(spec.Arity))
+	s.statuses(spec.FlagNames())
+	first, last, step := spec.FirstKey, spec.LastKey, spec.KeyStep
+	if len(spec.Subs) > 0 {
+		first, last, step = 0, 0, 0
+	}
+	s.int(int64(first))
+	s.int(int64(last))
+	s.int(int64(step))
+	s.statuses(spec.Categories().Names())
+	s.st.w = resp.AppendSet(s.st.w, 0, s.proto) // tips
+	s.keySpecs(spec)
+	s.st.w = resp.AppendSet(s.st.w, len(spec.Subs), s.proto)
+	for _, sub := range spec.Subs {
+		s.commandInfo(sub)
+	}
+}
+
+// keySpecs says where the keys are and what happens to them, where that is a range.
+func (s *session) keySpecs(spec *command.Spec) {
+	if spec.KeyStep == 0 || len(spec.Subs) > 0 {
+		s.st.w = resp.AppendSet(s.st.w, 0, s.proto)
 		return
 	}
+	s.st.w = resp.AppendSet(s.st.w, 1, s.proto)
+	s.st.w = resp.AppendMap(s.st.w, 3, s.proto)
+	s.text("flags")
+	s.statuses(accessFlags(spec, 0))
+	s.text("begin_search")
+	s.typed("index", [][2]any{{"index", int64(spec.FirstKey)}})
+	last := int64(spec.LastKey)
+	if last >= 0 {
+		last -= int64(spec.FirstKey)
+	}
+	s.text("find_keys")
+	s.typed("range", [][2]any{{"lastkey", last}, {"keystep", int64(spec.KeyStep)}, {"limit", int64(0)}})
+}
+
+func (s *session) typed(kind string, fields [][2]any) {
+	s.st.w = resp.AppendMap(s.st.w, 2, s.proto)
+	s.text("type")
+	s.text(kind)
+	s.text("spec")
+	s.st.w = resp.AppendMap(s.st.w, len(fields), s.proto)
+	for _, f := range fields {
+		s.text(f[0].(string))
+		s.int(f[1].(int64))
+	}
+}
+
+// accessFlags are the flags of a command's i-th key.
+func accessFlags(spec *command.Spec, i int) []string {
+	switch read, write := spec.Access(i); {
+	case !write:
+		return []string{"RO", "access"}
+	case read:
+		return []string{"RW", "access", "update"}
+	}
+	return []string{"OW", "update"}
+}
+
+func (s *session) commandList(filter [][]byte) {
+	keep := func(*command.Spec) bool { return true }
+	switch {
+	case len(filter) == 0:
+	case len(filter) != 3 || !command.EqualFold(filter[0], "filterby"):
+		s.fail("ERR syntax error")
+		return
+	case command.EqualFold(filter[1], "aclcat"):
+		bit, ok := command.ParseCategory(string(filter[2]))
+		keep = func(spec *command.Spec) bool { return ok && spec.Categories()&bit != 0 }
+	case command.EqualFold(filter[1], "pattern"):
+		keep = func(spec *command.Spec) bool { return command.Match(filter[2], []byte(spec.Name)) }
+	case command.EqualFold(filter[1], "module"):
+		keep = func(*command.Spec) bool { return false }
+	default:
+		s.fail("ERR syntax error")
+		return
+	}
+	specs := s.st.srv.table.All()
+	if len(filter) > 0 {
+		specs = s.st.srv.table.ByID()
+	}
+	var names []string
+	for _, spec := range specs {
+		if keep(spec) {
+			names = append(names, spec.Name)
+		}
+	}
+	s.words(names)
+}
+
+func (s *session) docs(specs []*command.Spec) {
+	s.st.w = resp.AppendMap(s.st.w, len(specs), s.proto)
+	for _, spec := range specs {
+		s.text(spec.Name)
+		n := 3
+		if len(spec.Subs) > 0 {
+			n++
+		}
+		s.st.w = resp.AppendMap(s.st.w, n, s.proto)
+		for _, pair := range [][2]string{{"summary", spec.Help}, {"since", spec.Since}, {"group", spec.Group}} {
+			s.text(pair[0])
+			s.text(pair[1])
+		}
+		if len(spec.Subs) > 0 {
+			s.text("subcommands")
+			s.docs(spec.Subs)
+		}
+	}
+}
+
+func (s *session) getKeys(args [][]byte, flags bool) {
 	spec := s.st.srv.table.Lookup(args[0])
+	if spec != nil {
+		spec = spec.Resolve(args)
+	}
 	switch {
 	case spec == nil:
 		s.fail("ERR Invalid command specified")
-	case !spec.ArityOK(len(args)):
-		s.fail("ERR Invalid number of arguments specified for command")
+		return
 	case !spec.HasKeys():
 		s.fail("ERR The command has no key arguments")
-	default:
-		var keys [][]byte
-		for _, i := range spec.KeysAt(args, nil) {
-			keys = append(keys, args[i])
-		}
-		s.st.w = resp.AppendCommand(s.st.w, keys)
+		return
+	case !spec.ArityOK(len(args)):
+		s.fail("ERR Invalid number of arguments specified for command")
+		return
 	}
-}
-
-// parameters are the settings that clients and tools ask for, with the answers that are true here.
-func (srv *Server) parameters() [][2]string {
-	return [][2]string{
-		{"appendonly", "no"},
-		{"databases", "16"},
-		{"maxclients", strconv.Itoa(srv.cfg.MaxClients)},
-		{"maxmemory", strconv.FormatInt(srv.cfg.Store.MaxBytes(), 10)},
-		{"maxmemory-policy", srv.cfg.Store.Policy().String()},
-		{"notify-keyspace-events", ""},
-		{"proto-max-bulk-len", "536870912"},
-		{"replica-read-only", "yes"},
-		{"save", ""},
-		{"slave-read-only", "yes"},
-		{"timeout", "0"},
+	at := spec.KeysAt(args, nil)
+	if len(at) == 0 {
+		s.fail("ERR Invalid arguments specified for command")
+		return
 	}
-}
-
-func (s *session) config(args [][]byte) {
-	srv := s.st.srv
-	switch sub := strings.ToLower(string(args[1])); {
-	case sub == "get" && len(args) >= 3:
-		var found [][2]string
-		for _, p := range srv.parameters() {
-			for _, pattern := range args[2:] {
-				if command.Match([]byte(strings.ToLower(string(pattern))), []byte(p[0])) {
-					found = append(found, p)
-					break
-				}
-			}
-		}
-		s.st.w = resp.AppendMap(s.st.w, len(found), s.proto)
-		for _, p := range found {
-			s.text(p[0])
-			s.text(p[1])
-		}
-	case sub == "set" && len(args) >= 4 && len(args)%2 == 0:
-		s.configSet(args[2:])
-	case sub == "resetstat" && len(args) == 2:
-		s.ok()
-	case sub == "rewrite" && len(args) == 2:
-		s.fail("ERR The server is running without a config file")
-	case sub == "get" || sub == "set" || sub == "resetstat" || sub == "rewrite":
-		s.st.w = command.AppendWrongArity(s.st.w, "config|"+sub)
-	default:
-		s.st.w = command.AppendUnknownSubcommand(s.st.w, args[1], "CONFIG")
-	}
-}
-
-// configSet changes maxmemory; of the rest it accepts what is so already.
-func (s *session) configSet(pairs [][]byte) {
-	srv := s.st.srv
-	current := map[string]string{}
-	for _, p := range srv.parameters() {
-		current[p[0]] = p[1]
-	}
-	maxBytes := int64(-1)
-	for i := 0; i < len(pairs); i += 2 {
-		name, value := strings.ToLower(string(pairs[i])), string(pairs[i+1])
-		was, known := current[name]
-		switch {
-		case name == "maxmemory":
-			n, ok := parseMemory(value)
-			if !ok {
-				s.fail("ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be a memory value")
-				return
-			}
-			maxBytes = n
-		case !known:
-			s.fail("ERR Unknown option or number of arguments for CONFIG SET - '" + string(pairs[i]) + "'")
-			return
-		case was != value:
-			s.fail("ERR CONFIG SET failed (possibly related to argument '" + name + "') - can't set immutable config")
-			return
+	s.st.w = resp.AppendArray(s.st.w, len(at))
+	for i, pos := range at {
+		if flags {
+			s.st.w = resp.AppendArray(s.st.w, 2)
+			s.bulk(args[pos])
+			s.statuses(accessFlags(spec, i))
+		} else {
+			s.bulk(args[pos])
 		}
 	}
-	if maxBytes >= 0 {
-		srv.cfg.Store.SetMaxBytes(maxBytes)
-	}
-	s.ok()
-}
-
-// parseMemory reads sizes as redis.conf does: 1k is 1000 bytes, 1kb 1024.
-func parseMemory(v string) (int64, bool) {
-	v = strings.ToLower(v)
-	unit := int64(1)
-	for _, u := range []struct {
-		suffix string
-		bytes  int64
-	}{{"kb", 1 << 10}, {"mb", 1 << 20}, {"gb", 1 << 30}, {"k", 1e3}, {"m", 1e6}, {"g", 1e9}, {"b", 1}} {
-		if rest, ok := strings.CutSuffix(v, u.suffix); ok {
-			v, unit = rest, u.bytes
-			break
-		}
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 || n > (1<<62)/unit {
-		return 0, false
-	}
-	return n * unit, true
 }

@@ -10,13 +10,30 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
+// topicKind is what a session can subscribe to.
+type topicKind uint8
+
+const (
+	channelTopic topicKind = iota
+	patternTopic
+	shardTopic
+	topicKinds
+)
+
+// confirmations are the words that confirm a subscription and its end.
+var confirmations = [topicKinds][2]string{
+	channelTopic: {"subscribe", "unsubscribe"},
+	patternTopic: {"psubscribe", "punsubscribe"},
+	shardTopic:   {"ssubscribe", "sunsubscribe"},
+}
+
 // hub knows which loops have subscribers of what. The sessions themselves are known to their loops only, so a message
 // is posted once to each loop concerned.
 type hub struct {
-	names atomic.Int64 // topics in both maps: most of the time there are none, and PUBLISH takes no lock
+	names atomic.Int64 // topics in all maps: most of the time there are none, and PUBLISH takes no lock
 
-	mu                 sync.RWMutex
-	channels, patterns map[string]*topic
+	mu     sync.RWMutex
+	topics [topicKinds]map[string]*topic
 }
 
 // topic counts the subscribers of a channel or pattern.
@@ -26,21 +43,13 @@ type topic struct {
 	total  int
 }
 
-func (h *hub) topics(pattern bool) map[string]*topic {
-	if pattern {
-		return h.patterns
-	}
-	return h.channels
-}
-
-func (h *hub) add(name string, pattern bool, loop int) {
+func (h *hub) add(name string, kind topicKind, loop int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	topics := h.topics(pattern)
-	t := topics[name]
+	t := h.topics[kind][name]
 	if t == nil {
 		t = &topic{}
-		topics[name] = t
+		h.topics[kind][name] = t
 		h.names.Add(1)
 	}
 	t.total++
@@ -48,32 +57,44 @@ func (h *hub) add(name string, pattern bool, loop int) {
 	t.loops |= 1 << loop
 }
 
-func (h *hub) remove(name string, pattern bool, loop int) {
+func (h *hub) remove(name string, kind topicKind, loop int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	topics := h.topics(pattern)
-	t := topics[name]
+	t := h.topics[kind][name]
 	t.total--
 	if t.counts[loop]--; t.counts[loop] == 0 {
 		t.loops &^= 1 << loop
 	}
 	if t.total == 0 {
-		delete(topics, name)
+		delete(h.topics[kind], name)
 		h.names.Add(-1)
 	}
 }
 
+// count is the number of topics of a kind.
+func (h *hub) count(kind topicKind) int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.topics[kind])
+}
+
 // audience counts who will get a message, and says on which loops they are.
-func (h *hub) audience(channel []byte) (receivers int, loops uint64) {
+func (h *hub) audience(kind Kind, channel []byte) (receivers int, loops uint64) {
 	if h.names.Load() == 0 {
 		return 0, 0
 	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	if t := h.channels[string(channel)]; t != nil {
+	if kind == ShardMessage {
+		if t := h.topics[shardTopic][string(channel)]; t != nil {
+			return t.total, t.loops
+		}
+		return 0, 0
+	}
+	if t := h.topics[channelTopic][string(channel)]; t != nil {
 		receivers, loops = t.total, t.loops
 	}
-	for pattern, t := range h.patterns {
+	for pattern, t := range h.topics[patternTopic] {
 		if command.Match([]byte(pattern), channel) {
 			receivers += t.total
 			loops |= t.loops
@@ -83,8 +104,8 @@ func (h *hub) audience(channel []byte) (receivers int, loops uint64) {
 }
 
 // publish delivers a message to all subscribers of this process.
-func (st *loopState) publish(channel, message []byte) (receivers int) {
-	receivers, loops := st.srv.hub.audience(channel)
+func (st *loopState) publish(kind Kind, channel, message []byte) (receivers int) {
+	receivers, loops := st.srv.hub.audience(kind, channel)
 	if loops == 0 {
 		return 0
 	}
@@ -93,27 +114,37 @@ func (st *loopState) publish(channel, message []byte) (receivers int) {
 		switch {
 		case loops&(1<<i) == 0:
 		case other == st:
-			st.deliver(channel, message)
+			st.deliver(kind, channel, message)
 		default:
 			if channelCopy == nil {
 				channelCopy, messageCopy = bytes.Clone(channel), bytes.Clone(message)
 			}
-			other.loop.Post(func() { other.deliver(channelCopy, messageCopy) })
+			other.loop.Post(func() { other.deliver(kind, channelCopy, messageCopy) })
 		}
 	}
 	return receivers
 }
 
 // deliver sends a message to the subscribers on this loop.
-func (st *loopState) deliver(channel, message []byte) {
-	if subs := st.channels[string(channel)]; len(subs) > 0 {
-		st.push2, st.push3 = appendMessage(st.push2[:0], 2, nil, channel, message), appendMessage(st.push3[:0], 3, nil, channel, message)
+func (st *loopState) deliver(kind Kind, channel, message []byte) {
+	if kind == ShardMessage {
+		if subs := st.listeners[shardTopic][string(channel)]; len(subs) > 0 {
+			st.push2 = appendMessage(st.push2[:0], 2, "smessage", nil, channel, message)
+			st.push3 = appendMessage(st.push3[:0], 3, "smessage", nil, channel, message)
+			st.sendAll(subs)
+		}
+		return
+	}
+	if subs := st.listeners[channelTopic][string(channel)]; len(subs) > 0 {
+		st.push2 = appendMessage(st.push2[:0], 2, "message", nil, channel, message)
+		st.push3 = appendMessage(st.push3[:0], 3, "message", nil, channel, message)
 		st.sendAll(subs)
 	}
-	for pattern, subs := range st.patterns {
+	for pattern, subs := range st.listeners[patternTopic] {
 		p := []byte(pattern)
 		if command.Match(p, channel) {
-			st.push2, st.push3 = appendMessage(st.push2[:0], 2, p, channel, message), appendMessage(st.push3[:0], 3, p, channel, message)
+			st.push2 = appendMessage(st.push2[:0], 2, "pmessage", p, channel, message)
+			st.push3 = appendMessage(st.push3[:0], 3, "pmessage", p, channel, message)
 			st.sendAll(subs)
 		}
 	}
@@ -122,38 +153,59 @@ func (st *loopState) deliver(channel, message []byte) {
 func (st *loopState) sendAll(subs listeners) {
 	for s := range subs {
 		if s.proto >= 3 {
-			s.send(st.push3)
+			s.push(st.push3)
 		} else {
-			s.send(st.push2)
-		}
-		if s.conn.Queued()+s.waiting > st.srv.cfg.SubscriberBuffer {
-			s.conn.Close(errSlowSubscriber)
+			s.push(st.push2)
 		}
 	}
 }
 
-func appendMessage(b []byte, proto int, pattern, channel, message []byte) []byte {
-	if pattern == nil {
-		b = resp.AppendPush(b, 3, proto)
-		b = resp.AppendBulkString(b, "message")
-	} else {
-		b = resp.AppendPush(b, 4, proto)
-		b = resp.AppendBulkString(b, "pmessage")
+// push sends what the client has not asked for just now. One that does not read it is closed.
+func (s *session) push(b []byte) {
+	s.send(b)
+	if s.conn.Queued()+s.waiting > s.st.srv.cfg.SubscriberBuffer {
+		s.conn.Close(errSlowSubscriber)
+	}
+}
+
+func appendMessage(b []byte, proto int, word string, pattern, channel, message []byte) []byte {
+	n := 3
+	if pattern != nil {
+		n = 4
+	}
+	b = resp.AppendPush(b, n, proto)
+	b = resp.AppendBulkString(b, word)
+	if pattern != nil {
 		b = resp.AppendBulk(b, pattern)
 	}
 	b = resp.AppendBulk(b, channel)
 	return resp.AppendBulk(b, message)
 }
 
-func (s *session) subscriptions() int { return len(s.channels) + len(s.patterns) }
-
-func (s *session) subscribe(names [][]byte, pattern bool) {
-	kind := "subscribe"
-	own, here := &s.channels, s.st.channels
-	if pattern {
-		kind = "psubscribe"
-		own, here = &s.patterns, s.st.patterns
+// subscriptions counts all kinds. Most sessions have none.
+func (s *session) subscriptions() int {
+	if s.subscribed == nil {
+		return 0
 	}
+	return len(s.subscribed[channelTopic]) + len(s.subscribed[patternTopic]) + len(s.subscribed[shardTopic])
+}
+
+// subscribedTo counts what the confirmation of a kind tells: shard channels are counted apart.
+func (s *session) subscribedTo(kind topicKind) int {
+	if s.subscribed == nil {
+		return 0
+	}
+	if kind == shardTopic {
+		return len(s.subscribed[shardTopic])
+	}
+	return len(s.subscribed[channelTopic]) + len(s.subscribed[patternTopic])
+}
+
+func (s *session) subscribe(names [][]byte, kind topicKind) {
+	if s.subscribed == nil {
+		s.subscribed = new([topicKinds]map[string]struct{})
+	}
+	own, here := &s.subscribed[kind], s.st.listeners[kind]
 	for _, n := range names {
 		name := string(n)
 		if _, there := (*own)[name]; !there {
@@ -165,21 +217,21 @@ func (s *session) subscribe(names [][]byte, pattern bool) {
 				here[name] = listeners{}
 			}
 			here[name][s] = struct{}{}
-			s.st.srv.hub.add(name, pattern, s.st.index)
+			s.st.srv.hub.add(name, kind, s.st.index)
 		}
-		s.confirm(kind, n)
+		s.confirm(kind, 0, n)
 	}
 	s.countSubscriptions()
 }
 
-func (s *session) unsubscribe(names [][]byte, pattern bool) {
-	kind, own := "unsubscribe", s.channels
-	if pattern {
-		kind, own = "punsubscribe", s.patterns
+func (s *session) unsubscribe(names [][]byte, kind topicKind) {
+	var own map[string]struct{}
+	if s.subscribed != nil {
+		own = s.subscribed[kind]
 	}
 	if len(names) == 0 {
 		if len(own) == 0 {
-			s.confirm(kind, nil)
+			s.confirm(kind, 1, nil)
 			return
 		}
 		for name := range own {
@@ -188,18 +240,18 @@ func (s *session) unsubscribe(names [][]byte, pattern bool) {
 		slices.SortFunc(names, bytes.Compare)
 	}
 	for _, n := range names {
-		s.drop(string(n), pattern)
-		s.confirm(kind, n)
+		s.drop(string(n), kind)
+		s.confirm(kind, 1, n)
 	}
 	s.countSubscriptions()
 }
 
 // drop ends one subscription, if there is one.
-func (s *session) drop(name string, pattern bool) {
-	own, here := s.channels, s.st.channels
-	if pattern {
-		own, here = s.patterns, s.st.patterns
+func (s *session) drop(name string, kind topicKind) {
+	if s.subscribed == nil {
+		return
 	}
+	own, here := s.subscribed[kind], s.st.listeners[kind]
 	if _, there := own[name]; !there {
 		return
 	}
@@ -207,49 +259,60 @@ func (s *session) drop(name string, pattern bool) {
 	if delete(here[name], s); len(here[name]) == 0 {
 		delete(here, name)
 	}
-	s.st.srv.hub.remove(name, pattern, s.st.index)
+	s.st.srv.hub.remove(name, kind, s.st.index)
 }
 
 func (s *session) unsubscribeAll() {
-	for name := range s.channels {
-		s.drop(name, false)
+	if s.subscribed == nil {
+		return
 	}
-	for name := range s.patterns {
-		s.drop(name, true)
+	for kind := range topicKinds {
+		for name := range s.subscribed[kind] {
+			s.drop(name, kind)
+		}
 	}
+	s.subscribed = nil
 }
 
 // confirm tells the client how many subscriptions it has now. A nil name is a null: there was nothing to unsubscribe.
-func (s *session) confirm(kind string, name []byte) {
+func (s *session) confirm(kind topicKind, end int, name []byte) {
 	w := resp.AppendPush(s.st.w, 3, s.proto)
-	w = resp.AppendBulkString(w, kind)
+	w = resp.AppendBulkString(w, confirmations[kind][end])
 	if name == nil {
 		w = resp.AppendNull(w, s.proto)
 	} else {
 		w = resp.AppendBulk(w, name)
 	}
-	s.st.w = resp.AppendInt(w, int64(s.subscriptions()))
+	s.st.w = resp.AppendInt(w, int64(s.subscribedTo(kind)))
 }
 
 func (s *session) countSubscriptions() {
-	channels, patterns := len(s.channels), len(s.patterns)
-	s.update(func(i *clientInfo) { i.channels, i.patterns = channels, patterns })
+	var n [topicKinds]int
+	for kind := range topicKinds {
+		n[kind] = len(s.subscribed[kind])
+	}
+	s.update(func(i *clientInfo) { i.topics = n })
 }
 
-func (s *session) publish(args [][]byte) {
-	n := s.st.publish(args[1], args[2])
-	n += s.st.srv.cfg.Backend.Publish(s.st.loop, args[1], args[2])
+func (s *session) publish(kind Kind, args [][]byte) {
+	n := s.st.publish(kind, args[1], args[2])
+	n += s.st.srv.cfg.Backend.Publish(s.st.loop, kind, args[1], args[2])
 	s.int(int64(n))
 }
 
 // pubsub reports the subscriptions of this node.
 func (s *session) pubsub(args [][]byte) {
 	h := &s.st.srv.hub
+	sub := args[1]
+	kind := channelTopic
+	if len(sub) > 5 && command.EqualFold(sub[:5], "shard") {
+		kind, sub = shardTopic, sub[5:]
+	}
 	switch {
-	case command.EqualFold(args[1], "channels") && len(args) <= 3:
+	case command.EqualFold(sub, "channels") && len(args) <= 3:
 		var names []string
 		h.mu.RLock()
-		for name := range h.channels {
+		for name := range h.topics[kind] {
 			if len(args) == 2 || command.Match(args[2], []byte(name)) {
 				names = append(names, name)
 			}
@@ -260,12 +323,12 @@ func (s *session) pubsub(args [][]byte) {
 		for _, name := range names {
 			s.text(name)
 		}
-	case command.EqualFold(args[1], "numsub"):
-		s.st.w = resp.AppendMap(s.st.w, len(args)-2, s.proto)
+	case command.EqualFold(sub, "numsub"):
+		s.st.w = resp.AppendArray(s.st.w, 2*(len(args)-2))
 		for _, name := range args[2:] {
 			n := 0
 			h.mu.RLock()
-			if t := h.channels[string(name)]; t != nil {
+			if t := h.topics[kind][string(name)]; t != nil {
 				n = t.total
 			}
 			h.mu.RUnlock()
@@ -273,13 +336,8 @@ func (s *session) pubsub(args [][]byte) {
 			s.int(int64(n))
 		}
 	case command.EqualFold(args[1], "numpat") && len(args) == 2:
-		h.mu.RLock()
-		n := len(h.patterns)
-		h.mu.RUnlock()
-		s.int(int64(n))
-	case command.EqualFold(args[1], "shardchannels"):
-		s.st.w = resp.AppendArray(s.st.w, 0)
+		s.int(int64(h.count(patternTopic)))
 	default:
-		s.st.w = command.AppendUnknownSubcommand(s.st.w, args[1], "PUBSUB")
+		s.subcommandSyntax(args[1], "PUBSUB")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/acl"
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
@@ -31,8 +32,12 @@ type Config struct {
 	Version string
 	// Password that clients must give (user "default"); empty for none.
 	Password string
+	// Users are the others, a name and rules as ACL SETUSER takes them each; passwords by their SHA-256 only.
+	Users []string
 	// MaxClients bounds the sessions (default 10,000, as Redis's maxclients).
 	MaxClients int
+	// Debug allows the part of DEBUG that test suites use.
+	Debug bool
 	// Limits of what a command may hold; the zero value means Redis's.
 	Limits resp.Limits
 	// QueryBuffer is the number of bytes of one command that are gathered before the session is closed (default 1 GiB, as
@@ -59,7 +64,13 @@ type Server struct {
 	loops   []*loopState
 	byLoop  map[*netloop.Loop]*loopState
 
-	hub hub
+	parameters []parameter // of CONFIG
+
+	users    *acl.Users
+	denials  denialLog
+	slow     slowLog
+	hub      hub
+	trackers trackers
 
 	// Atomic.
 	nextID   atomic.Uint64
@@ -67,9 +78,17 @@ type Server struct {
 	refused  atomic.Uint64
 	commands atomic.Uint64
 
+	maxClients atomic.Int64
+	pause      atomic.Pointer[pause]
+	base       atomic.Pointer[store.Stats] // at the last CONFIG RESETSTAT
+	monitoring atomic.Int64                // sessions that monitor
+	blocked    atomic.Int64                // sessions that wait for keys
+
 	// Under mu.
 	mu       sync.Mutex
 	sessions map[uint64]*session
+	monitors map[*session]struct{}
+	accept   map[string]string // parameters without effect that were changed
 	draining bool
 }
 
@@ -96,8 +115,22 @@ func New(cfg Config) (*Server, error) {
 		started:  time.Now(),
 		byLoop:   map[*netloop.Loop]*loopState{},
 		sessions: map[uint64]*session{},
+		monitors: map[*session]struct{}{},
+		accept:   map[string]string{},
 	}
-	s.hub.channels, s.hub.patterns = map[string]*topic{}, map[string]*topic{}
+	s.parameters = parameters()
+	s.maxClients.Store(int64(cfg.MaxClients))
+	s.slow.slowerThan.Store(10_000)
+	s.slow.length = 128
+	var err error
+	if s.users, err = acl.NewUsers(cfg.Table, cfg.Password, cfg.Users); err != nil {
+		return nil, fmt.Errorf("respserver: %w", err)
+	}
+	s.trackers.limit = maxTracked
+	for i := range s.hub.topics {
+		s.hub.topics[i] = map[string]*topic{}
+	}
+	cfg.Backend.Tell(s)
 	return s, nil
 }
 
@@ -106,7 +139,10 @@ func (s *Server) Attach(l *netloop.Loop) error {
 	if len(s.loops) == maxLoops {
 		return fmt.Errorf("respserver: more than %d loops", maxLoops)
 	}
-	st := &loopState{srv: s, loop: l, index: len(s.loops), channels: map[string]listeners{}, patterns: map[string]listeners{}}
+	st := &loopState{srv: s, loop: l, index: len(s.loops), stats: make([]commandStat, len(s.table.ByID()))}
+	for i := range st.listeners {
+		st.listeners[i] = map[string]listeners{}
+	}
 	s.loops = append(s.loops, st)
 	s.byLoop[l] = st
 	return nil
@@ -119,13 +155,10 @@ func (s *Server) Serve(l *netloop.Loop, nc net.Conn) error {
 		nc.Close()
 		return errors.New("respserver: loop was not attached")
 	}
-	var addr netip.AddrPort // stays zero for a Unix socket
-	if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		addr = tcp.AddrPort()
-		addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	}
+	addr, local := addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	return l.Adopt(nc, func(c *netloop.Conn) netloop.Handler {
-		sess := &session{st: st, conn: c, id: s.nextID.Add(1), addr: addr, proto: 2, authed: s.cfg.Password == "", created: time.Now()}
+		sess := &session{st: st, conn: c, id: s.nextID.Add(1), addr: addr, local: local, proto: 2, created: time.Now()}
+		sess.startOver()
 		if !s.register(sess) {
 			c.Write([]byte("-ERR max number of clients reached\r\n"))
 			c.CloseAfterFlush()
@@ -136,11 +169,21 @@ func (s *Server) Serve(l *netloop.Loop, nc net.Conn) error {
 	})
 }
 
+// addrPort is the zero value for a Unix socket.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	addr := tcp.AddrPort()
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+}
+
 func (s *Server) register(sess *session) bool {
 	s.accepted.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining || len(s.sessions) >= s.cfg.MaxClients {
+	if s.draining || int64(len(s.sessions)) >= s.maxClients.Load() {
 		s.refused.Add(1)
 		return false
 	}
@@ -176,8 +219,8 @@ func (s *Server) Clients() int {
 func (s *Server) Commands() uint64 { return s.commands.Load() }
 
 // Deliver hands a message that another node has published to the subscribers here. It is called on loop l.
-func (s *Server) Deliver(l *netloop.Loop, channel, message []byte) (receivers int) {
-	return s.byLoop[l].publish(channel, message)
+func (s *Server) Deliver(l *netloop.Loop, kind Kind, channel, message []byte) (receivers int) {
+	return s.byLoop[l].publish(kind, channel, message)
 }
 
 // Drain refuses new sessions and closes those there are, each when it has its replies. It waits until all are gone or
@@ -223,8 +266,14 @@ type loopState struct {
 
 	spare []*Slot
 
-	channels, patterns map[string]listeners
-	push2, push3       []byte
+	stats      []commandStat // by command.Spec.ID; written by the loop, read by all
+	sequence   uint64        // of commands
+	pausing    []*session    // wait for the end of CLIENT PAUSE
+	pauseTimer *netloop.Timer
+
+	listeners    [topicKinds]map[string]listeners
+	push2, push3 []byte
+	eventName    []byte // an event, and its channel in the making
 }
 
 // listeners are the sessions of a loop that listen to a channel or pattern.

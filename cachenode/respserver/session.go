@@ -5,9 +5,11 @@ package respserver
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/acl"
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
@@ -47,6 +49,7 @@ type session struct {
 	conn    *netloop.Conn
 	id      uint64
 	addr    netip.AddrPort
+	local   netip.AddrPort
 	created time.Time
 
 	// Atomic: CLIENT LIST reads them from other loops.
@@ -54,12 +57,18 @@ type session struct {
 	lastAt atomic.Int64 // unix milliseconds of the last command
 	last   atomic.Pointer[command.Spec]
 
-	proto  int
-	db     int
-	authed bool
-	closed bool
-	ending bool // no more commands; close once all replies are out
-	mode   replyMode
+	queued   atomic.Int32 // commands inside MULTI, and one; 0 outside
+	watching atomic.Int32 // keys
+
+	queuedBytes atomic.Int64
+
+	proto   int
+	db      int
+	account *acl.Account // whose session it is
+	authed  bool
+	closed  bool
+	ending  bool // no more commands; close once all replies are out
+	mode    replyMode
 
 	// Replies that have to wait, in order: a linked list of slots.
 	first, tail *Slot
@@ -67,7 +76,16 @@ type session struct {
 	waiting     int // bytes in resolved slots and behind them
 	stalled     bool
 
-	channels, patterns map[string]struct{}
+	// blocked is the command that has to be answered before another one runs, nil if there is none.
+	blocked   *Slot
+	waiter    atomic.Pointer[command.Waiter] // what it waits for; CLIENT UNBLOCK ends it from other loops
+	waitTimer *netloop.Timer
+	tx        *transaction // of MULTI and WATCH
+
+	monitors   bool          // MONITOR was called
+	scripted   bool          // the transaction being executed has scripts
+	tracking   *trackingMode // of CLIENT TRACKING
+	subscribed *[topicKinds]map[string]struct{}
 }
 
 // Data executes the commands in b.
@@ -75,12 +93,20 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 	if s.closed {
 		return len(b)
 	}
+	if s.blocked != nil {
+		s.stalled = true
+		return 0
+	}
 	st := s.st
 	st.current, st.out = s, st.out[:0]
 	lim := st.srv.cfg.Limits
 	done, count := 0, uint64(0)
 	var spec *command.Spec
 	for !s.ending && !c.Closing() {
+		if s.blocked != nil {
+			s.stalled = true
+			break
+		}
 		if s.slots >= maxSlots || s.waiting >= maxWaiting || c.Congested() {
 			s.stalled = true
 			c.PauseReading()
@@ -107,6 +133,11 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 			} else {
 				st.raw = resp.AppendCommand(st.raw[:0], args)
 				st.req.Raw = st.raw
+			}
+			if p := st.srv.pause.Load(); p != nil && s.paused(p, args) {
+				s.stalled = true
+				c.PauseReading()
+				break
 			}
 			spec = s.execute(args)
 			count++
@@ -155,22 +186,22 @@ func (s *session) execute(args [][]byte) *command.Spec {
 	st.writing = true
 
 	spec := st.srv.table.Lookup(args[0])
+	container := spec
+	if spec != nil && len(spec.Subs) > 0 {
+		spec = spec.Resolve(args)
+	}
 	done := true
 	switch {
+	case spec == nil && container != nil:
+		s.spoil()
+		st.w = command.AppendUnknownSubcommand(st.w, args[1], strings.ToUpper(container.Name))
 	case spec == nil:
+		s.spoil()
 		s.unknown(args)
-	case !spec.ArityOK(len(args)):
-		st.w = command.AppendWrongArity(st.w, spec.Name)
-	case !s.authed && spec.Flags&command.NoAuth == 0:
-		st.w = append(st.w, "-NOAUTH Authentication required.\r\n"...)
-	case s.proto == 2 && spec.Flags&command.PubSub == 0 && s.subscriptions() > 0:
-		st.w = append(st.w, "-ERR Can't execute '"...)
-		st.w = append(st.w, spec.Name...)
-		st.w = append(st.w, "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n"...)
-	case spec.Scope == command.InSession:
-		s.connectionCommand(spec, args)
+	case !s.admitted(spec, args):
+		st.stats[spec.ID].rejected.Add(1)
 	default:
-		done = s.forward(spec, args)
+		done = s.run(spec, container, args, start)
 	}
 
 	if done && s.mode != replyOn && s.mode != replySkip {
@@ -186,6 +217,9 @@ func (s *session) execute(args [][]byte) *command.Spec {
 	if s.mode == replySkipped {
 		s.mode = replyOn
 	}
+	if m := s.tracking; m != nil && m.caching && !s.inMulti() && (container == nil || container.Name != "client") {
+		m.caching = false
+	}
 	if len(st.late) > 0 {
 		late := st.late
 		s.send(late)
@@ -197,16 +231,89 @@ func (s *session) execute(args [][]byte) *command.Spec {
 	return spec
 }
 
+// scripts tells whether a command runs scripts, which may run others.
+func (s *session) scripts(spec *command.Spec) bool {
+	if spec == s.st.srv.table.Exec {
+		return s.scripted
+	}
+	return spec.Group == "scripting" && spec.Name != "script"
+}
+
+// admitted tells whether the session may run a command now; when not, the error is replied.
+func (s *session) admitted(spec *command.Spec, args [][]byte) bool {
+	switch {
+	case !spec.ArityOK(len(args)):
+		s.spoil()
+		s.wrongArity(spec)
+	case !s.authed && spec.Flags&command.NoAuth == 0:
+		s.fail("NOAUTH Authentication required.")
+	case !s.account.User().Free() && !s.permitted(spec, args):
+	case s.proto == 2 && spec.Flags&command.PubSub == 0 && s.subscriptions() > 0:
+		s.spoil()
+		s.fail("ERR Can't execute '" + spec.Name + "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+	default:
+		return true
+	}
+	return false
+}
+
+// run runs a command, or queues it inside MULTI. It reports false when the reply comes later.
+func (s *session) run(spec, container *command.Spec, args [][]byte, start int) (done bool) {
+	st := s.st
+	if s.tx != nil && s.tx.open && !immediate(spec) {
+		if spec.Scope != command.InSession {
+			spec = container
+		}
+		s.enqueue(spec, args)
+		return true
+	}
+	if st.srv.monitoring.Load() > 0 && spec.Name != "exec" {
+		s.feed(spec, args)
+	}
+	stat := &st.stats[spec.ID]
+	stat.calls.Add(1)
+	var began time.Time
+	timed := st.timing(spec)
+	if timed {
+		began = time.Now()
+	}
+	if spec.Scope == command.InSession {
+		done = s.connectionCommand(spec, args)
+	} else {
+		done = s.forward(container, args)
+	}
+	if done && len(st.w) > start && st.w[start] == '-' {
+		stat.failed.Add(1)
+	}
+	if timed && done {
+		took := time.Since(began)
+		stat.time(took)
+		s.ran(spec, args, took)
+	}
+	return done
+}
+
 // forward lets the backend execute a command.
 func (s *session) forward(spec *command.Spec, args [][]byte) (done bool) {
 	st := s.st
 	r := &st.req
+	if s.tracking != nil {
+		st.busy = true // what it may have to tell comes behind the reply
+		s.remember(spec, args)
+	}
+	r.Permit = nil
+	if spec.Composite() && s.scripts(spec) {
+		r.Permit = s.permit()
+	}
 	r.Spec, r.Args, r.Proto, r.DB, r.session, r.slot = spec, args, s.proto, s.db, s, nil
 	st.busy = true
 	st.w, done = st.srv.cfg.Backend.Execute(st.loop, r, st.w)
 	st.busy = false
 	if !done && r.slot == nil {
 		panic("respserver: Execute neither replied nor deferred")
+	}
+	if !done && spec.Flags&command.Blocking != 0 && !r.slot.resolved {
+		s.blocked = r.slot
 	}
 	return done
 }
@@ -242,7 +349,7 @@ func (s *session) flushSlots() {
 		s.conn.CloseAfterFlush()
 		return
 	}
-	if s.stalled && !s.conn.Congested() && s.slots < maxSlots/2 && s.waiting < maxWaiting/2 {
+	if s.stalled && s.blocked == nil && !s.conn.Congested() && s.slots < maxSlots/2 && s.waiting < maxWaiting/2 {
 		s.st.unstall(s)
 	}
 }
@@ -292,6 +399,9 @@ func (s *session) finish() {
 		return
 	}
 	s.ending = true
+	if w := s.waiter.Load(); w != nil {
+		w.TimeOut()
+	}
 	if s.first == nil {
 		s.conn.CloseAfterFlush()
 	}
@@ -299,7 +409,7 @@ func (s *session) finish() {
 
 // Drained goes on with what had to wait for the client to read.
 func (s *session) Drained(*netloop.Conn) {
-	if s.stalled && s.slots < maxSlots && s.waiting < maxWaiting {
+	if s.stalled && s.blocked == nil && s.slots < maxSlots && s.waiting < maxWaiting {
 		s.st.unstall(s)
 	}
 }
@@ -310,6 +420,9 @@ func (s *session) Closed(*netloop.Conn, error) {
 		s.closed = true
 		s.st.srv.unregister(s)
 		s.unsubscribeAll()
+		s.stopTracking()
+		s.stopMonitoring()
+		s.stopWaiting()
 	}
 	for sl := s.first; sl != nil; {
 		next := sl.next
@@ -324,6 +437,9 @@ func (s *session) Closed(*netloop.Conn, error) {
 // unknown answers a command that does not exist. Lines of HTTP end the session without a word: a browser must not be made
 // to speak to the cache.
 func (s *session) unknown(args [][]byte) {
+	if s.refuse(args) {
+		return
+	}
 	if command.EqualFold(args[0], "post") || command.EqualFold(args[0], "host:") {
 		s.st.srv.cfg.Logger.Warn("closed a session that speaks http", "client", s.address())
 		s.conn.Close(errHTTP)

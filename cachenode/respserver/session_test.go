@@ -56,8 +56,11 @@ func TestCommandsOfAConnection(t *testing.T) {
 		{"CONFIG GET maxmemory", "*2\r\n$9\r\nmaxmemory\r\n$8\r\n10485760\r\n"},
 		{"CONFIG SET nosuch 1", "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'\r\n"},
 		{"COMMAND GETKEYS mset a 1 b 2", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"},
-		{"COMMAND INFO nosuch", "*1\r\n*-1\r\n"},
-		{"COMMAND INFO get", "*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n"},
+		{"COMMAND INFO nosuch", "*1\r\n$-1\r\n"},
+		{"COMMAND INFO get", "*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n" +
+			"*3\r\n+@read\r\n+@string\r\n+@fast\r\n*0\r\n*1\r\n*6\r\n$5\r\nflags\r\n*2\r\n+RO\r\n+access\r\n" +
+			"$12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:1\r\n" +
+			"$9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n$5\r\nrange\r\n$4\r\nspec\r\n*6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n:0\r\n*0\r\n"},
 		{"PUBSUB NUMSUB c", "*2\r\n$1\r\nc\r\n:0\r\n"},
 		{"PUBLISH c m", ":0\r\n"},
 		{"HELLO 3 SETNAME you", "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.4.0\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n"},
@@ -88,7 +91,7 @@ func TestCommandsOfAConnection(t *testing.T) {
 			args = append(args, "1")
 		}
 		switch spec.Name {
-		case "quit", "subscribe", "psubscribe":
+		case "quit", "subscribe", "psubscribe", "ssubscribe", "monitor", "multi":
 			continue
 		}
 		c.do(args...)

@@ -13,6 +13,7 @@ type Dict struct {
 	fields []field
 	heads  []uint32 // index+1 of the first field of each chain; nil while there are few
 	bytes  int      // of fields' data, by class
+	times  *fieldTimes
 
 	valued   bool // a hash
 	encoding encoding
@@ -62,7 +63,7 @@ func (d *Dict) Get(name []byte) (value []byte, ok bool) {
 	return nil, false
 }
 
-// Set stores a copy of name and value; added tells whether name is new.
+// Set stores a copy of name and value, not to expire; added tells whether name is new.
 func (d *Dict) Set(name, value []byte) (added bool) {
 	hash := d.hashOf(name)
 	size := len(name) + len(value)
@@ -73,6 +74,7 @@ func (d *Dict) Set(name, value []byte) (added bool) {
 			f.data = append(make([]byte, 0, class(size)), name...)
 		}
 		f.data = append(f.data[:f.nameLen], value...)
+		d.persist(i)
 		d.packed(name, value)
 		return false
 	}
@@ -80,6 +82,9 @@ func (d *Dict) Set(name, value []byte) (added bool) {
 	data = append(append(data, name...), value...)
 	d.fields = append(d.fields, field{hash: hash, nameLen: uint32(len(name)), data: data})
 	d.bytes += class(size)
+	if d.times != nil {
+		d.times.slots = append(d.times.slots, timeSlot{})
+	}
 	n := len(d.fields)
 	switch {
 	case d.heads == nil && n <= dictLinear:
@@ -105,6 +110,11 @@ func (d *Dict) Delete(name []byte) bool {
 // DeleteAt removes field i; the last field takes its place.
 func (d *Dict) DeleteAt(i int) {
 	d.bytes -= class(len(d.fields[i].data))
+	if d.times != nil {
+		if d.times.remove(i); len(d.times.heap) == 0 {
+			d.times = nil
+		}
+	}
 	last := len(d.fields) - 1
 	if d.heads != nil {
 		*d.linkTo(i) = d.fields[i].next
@@ -217,10 +227,14 @@ func (d *Dict) rehash(buckets int) {
 
 // Size is what the Dict occupies now.
 func (d *Dict) Size() int {
-	return class(dictBase) + class(cap(d.fields)*fieldSize) + 4*len(d.heads) + d.bytes
+	n := class(dictBase) + class(cap(d.fields)*fieldSize) + 4*len(d.heads) + d.bytes
+	if d.times != nil {
+		n += d.times.size()
+	}
+	return n
 }
 
-// flatten gives the members of a set; of a hash, each name with its value behind it.
+// flatten gives the members of a set; of a hash, each name with its value behind it, and last when they expire.
 func (d *Dict) flatten(e *Entry) {
 	for i := range d.Len() {
 		name, value := d.At(i)
@@ -229,6 +243,7 @@ func (d *Dict) flatten(e *Entry) {
 			e.item(value)
 		}
 	}
+	d.flattenTimes(e)
 }
 
 func (d *Dict) restore(items [][]byte) bool {
@@ -238,10 +253,11 @@ func (d *Dict) restore(items [][]byte) bool {
 		}
 		return true
 	}
-	for i := 0; i+1 < len(items); i += 2 {
-		d.Set(items[i], items[i+1])
+	pairs := items[:len(items)&^1]
+	for i := 0; i < len(pairs); i += 2 {
+		d.Set(pairs[i], pairs[i+1])
 	}
-	return len(items)%2 == 0
+	return len(pairs) == len(items) || d.restoreTimes(pairs, items[len(items)-1])
 }
 
 // IsInt tells whether Redis would keep s as an integer: it reads as one and is written as one would be.

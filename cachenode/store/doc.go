@@ -7,7 +7,18 @@
 //	item.go       Item, 64 bytes without its bytes, in slabs whose chunks never move
 //	table.go      the hash table of a partition and its cursor
 //	dict.go       Dict: the fields of a hash, the members of a set
+//	zset.go       ZSet: a sorted set, and the packed form of a small one
+//	ztree.go      the B-tree that orders a large one and counts ranks
+//	zindex.go     the linear hash that finds its members by name
+//	stream.go     Stream: entries by ID, in blocks
+//	streamblock.go a block of packed entries
+//	streamgroup.go consumer groups and what they have not acknowledged
+//	streamwire.go a stream as items of an Entry
+//	fieldtimes.go when fields of a hash expire
+//	payload.go    an Entry as bytes with a checksum: DUMP and RESTORE
+//	list.go       List: chunks of packed elements
 //	queue.go      S3-FIFO: three queues measured in bytes, and the ghost's fingerprints
+//	wait.go       who waits for a key to be written
 //	wheel.go      the timing wheel that finds expired items
 //	partition.go  whole partitions: scan, count, drop, flush
 //	entry.go      Entry: one key with all it holds, as nodes exchange it; Apply takes the newer one
@@ -16,9 +27,10 @@
 //
 // # Locks
 //
-// A shard has one mutex. Whoever needs several takes them in ascending order, which Begin does; nothing is called back
-// under a lock but the functions given to the Scan methods, and those must not come back to the store. Evicting and
-// expiring lock one shard at a time and are only called with none held.
+// A shard has one mutex. Whoever needs several takes them in ascending order, which Begin does; it takes those as well that
+// the waiters of its shards need (wait.go). Nothing is called back under a lock but the functions given to the Scan methods,
+// to OnRemoval and in Tx.Created, and those must not come back to the store. Evicting and expiring lock one shard at a time
+// and are only called with none held.
 //
 // # Versions
 //

@@ -24,7 +24,7 @@ func (s *Store) Entry(stored []byte, now int64, e *Entry) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	it := sh.find(&k)
-	if it == nil || it.kind != kindTombstone && it.expired(now) {
+	if it == nil || it.kind != kindTombstone && it.gone(now) {
 		return false
 	}
 	e.Fill(it)
@@ -66,11 +66,7 @@ var ErrEntry = errors.New("malformed collection")
 // Apply takes over an entry of another node if it is newer than what is known here: than the item, the tombstone, and
 // the last flush. It copies what it keeps. ErrNoRoom means that there was no room for it, ErrEntry that it is malformed.
 func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
-	size := len(e.Key) + len(e.Value)
-	growth := ItemGrowth(size)
-	for _, item := range e.Items {
-		growth += FieldGrowth(len(item))
-	}
+	growth := e.Growth()
 	if !s.reserve(growth) {
 		return false, ErrNoRoom
 	}
@@ -117,7 +113,19 @@ func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
 	}
 	it.version = e.Version
 	sh.setExpiry(it, e.ExpireAt, now)
+	if it.kind == KindHash {
+		sh.follow(it, now)
+	}
 	return true, nil
+}
+
+// Growth is an upper bound of what storing the entry adds to the charge.
+func (e *Entry) Growth() int64 {
+	growth := ItemGrowth(len(e.Key) + len(e.Value))
+	for _, item := range e.Items {
+		growth += FieldGrowth(len(item))
+	}
+	return growth
 }
 
 // FieldGrowth is an upper bound of what one more field of so many bytes adds to the charge of a collection, tables

@@ -89,6 +89,9 @@ func (it *Item) ExpireAt() int64 { return it.expireAt }
 // Deleted tells a tombstone, which only scans of whole partitions meet.
 func (it *Item) Deleted() bool { return it.kind == kindTombstone }
 
+// Freq is the number of hits since the item was last queued, at most 3.
+func (it *Item) Freq() int { return int(it.freq) }
+
 // Raw tells whether a string was edited in place: Redis never calls it int or embstr again.
 func (it *Item) Raw() bool { return it.bits&rawBit != 0 }
 
@@ -108,6 +111,15 @@ func (it *Item) Value() []byte {
 // Dict is the content of a hash or set.
 func (it *Item) Dict() *Dict { return it.object().Collection.(*Dict) }
 
+// ZSet is the content of a sorted set.
+func (it *Item) ZSet() *ZSet { return it.object().Collection.(*ZSet) }
+
+// List is the content of a list.
+func (it *Item) List() *List { return it.object().Collection.(*List) }
+
+// Stream is the content of a stream.
+func (it *Item) Stream() *Stream { return it.object().Collection.(*Stream) }
+
 // Collection is the content of whatever is no string.
 func (it *Item) Collection() Collection { return it.object().Collection }
 
@@ -116,6 +128,21 @@ func (it *Item) object() *object { return (*object)(it.ptr) }
 func (it *Item) isObject() bool { return it.kind > KindString && it.kind != kindTombstone }
 
 func (it *Item) expired(now int64) bool { return it.expireAt != 0 && it.expireAt <= now }
+
+// gone tells whether nothing is left that has not expired: the item as a whole, or each field of it.
+func (it *Item) gone(now int64) bool {
+	return it.expired(now) || it.kind == KindHash && it.Dict().allExpired(now)
+}
+
+// due is when something of the item expires, 0 for never.
+func (it *Item) due() int64 {
+	if it.kind == KindHash {
+		if at := it.Dict().due(); at != 0 && (it.expireAt == 0 || at < it.expireAt) {
+			return at
+		}
+	}
+	return it.expireAt
+}
 
 // capacity is what key and value may grow to in place: allocations are always rounded up to their class.
 func (it *Item) capacity() int { return class(int(it.keyLen) + int(it.valLen)) }
@@ -172,3 +199,6 @@ func (s *slab) release(it *Item) {
 		*s = slab{chunks: s.chunks[:1:1], fresh: 1}
 	}
 }
+
+// Bytes is what the item is charged with: key, value and overhead.
+func (it *Item) Bytes() int { return it.cost() }

@@ -37,6 +37,12 @@ func newCollection(kind Kind, seed maphash.Seed) Collection {
 		return &Dict{seed: seed, valued: true, encoding: encodingListpack}
 	case KindSet:
 		return &Dict{seed: seed}
+	case KindZSet:
+		return &ZSet{seed: seed}
+	case KindList:
+		return &List{}
+	case KindStream:
+		return &Stream{}
 	}
 	panic("store: no collection")
 }

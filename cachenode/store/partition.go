@@ -7,13 +7,80 @@ func (s *Store) partition(p int) (*shard, *partition) {
 	return sh, &sh.parts[p%partitionsPerShard]
 }
 
+// enter locks the shard of partition p unless the Tx holds it. A Tx that holds some shards, but not this one, must not come
+// here: it might wait for one that waits for it.
+func (tx *Tx) enter(p int) {
+	if tx.held == 0 {
+		tx.store.shards[p/partitionsPerShard].mu.Lock()
+	}
+}
+
+func (tx *Tx) leave(p int) {
+	if tx.held == 0 {
+		tx.store.shards[p/partitionsPerShard].mu.Unlock()
+	}
+}
+
+// HoldsAll tells whether the Tx was begun by BeginAll.
+func (tx *Tx) HoldsAll() bool { return tx.held == allShards }
+
+// ScanPartition is Store.ScanPartition for a Tx that holds nothing, or everything.
+func (tx *Tx) ScanPartition(p int, cursor uint64, count int, visit func(*Item)) (next uint64) {
+	tx.enter(p)
+	defer tx.leave(p)
+	return tx.store.scanPartition(p, cursor, count, tx.now, visit)
+}
+
+// CountDB is Store.CountDB for a Tx that holds nothing, or everything.
+func (tx *Tx) CountDB(db int, owns func(p int) bool) (keys int) {
+	for p := range Partitions {
+		if owns == nil || owns(p) {
+			tx.enter(p)
+			_, part := tx.store.partition(p)
+			keys += int(part.perDB[db])
+			tx.leave(p)
+		}
+	}
+	return keys
+}
+
+// FlushPartition is Store.FlushPartition for a Tx that holds nothing, or everything.
+func (tx *Tx) FlushPartition(p, db int) (keys int) {
+	tx.enter(p)
+	defer tx.leave(p)
+	return tx.store.flushPartition(p, db, tx.now)
+}
+
+// RandomKey is Store.RandomKey for a Tx that holds nothing, or everything.
+func (tx *Tx) RandomKey(dst []byte, db int, owns func(p int) bool) (key []byte, ok bool) {
+	start := randomPartition()
+	for i := range Partitions {
+		p := (start + i) % Partitions
+		if owns != nil && !owns(p) {
+			continue
+		}
+		tx.enter(p)
+		key, ok = tx.store.randomIn(p, dst, db, tx.now)
+		tx.leave(p)
+		if ok {
+			return key, true
+		}
+	}
+	return dst, false
+}
+
 // ScanPartition visits about count items of partition p, tombstones included, expired items not, and returns the cursor
 // to go on with, 0 at the end. What is there from begin to end of a scan is visited, whatever else changes; some of it
 // perhaps twice. visit runs with the shard held: it must be short and must not use the store.
 func (s *Store) ScanPartition(p int, cursor uint64, count int, now int64, visit func(*Item)) (next uint64) {
-	sh, part := s.partition(p)
+	sh, _ := s.partition(p)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	return s.scanPartition(p, cursor, count, now, visit)
+}
+
+func (s *Store) scanPartition(p int, cursor uint64, count int, now int64, visit func(*Item)) (next uint64) {
+	sh, part := s.partition(p)
 	if part.items == 0 {
 		return 0
 	}
@@ -21,7 +88,7 @@ func (s *Store) ScanPartition(p int, cursor uint64, count int, now int64, visit 
 		for i := part.heads[cursor&uint64(len(part.heads)-1)]; i != 0; {
 			it := sh.slab.at(i)
 			i = it.next
-			if !it.expired(now) {
+			if !it.gone(now) {
 				visit(it)
 				count--
 			}
@@ -70,9 +137,14 @@ func (s *Store) DropPartition(p int) (keys int) {
 // FlushPartition deletes the keys of one database in partition p, all databases for -1, and refuses what was written
 // before now from then on.
 func (s *Store) FlushPartition(p, db int, now int64) (keys int) {
-	sh, part := s.partition(p)
+	sh, _ := s.partition(p)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	return s.flushPartition(p, db, now)
+}
+
+func (s *Store) flushPartition(p, db int, now int64) (keys int) {
+	sh, part := s.partition(p)
 	version := sh.nextVersion(now)
 	for i := range part.floor {
 		if db < 0 || db == i {
@@ -104,6 +176,7 @@ func (sh *shard) clear(part *partition, db int) (keys int) {
 
 // detach removes an item from all but the table, and marks it free.
 func (sh *shard) detach(it *Item) {
+	sh.removals[uint8(it.hash)]++
 	sh.dequeue(it)
 	sh.unschedule(it)
 	sh.count(it, -1)
@@ -144,24 +217,33 @@ func (s *Store) RandomKey(dst []byte, db int, owns func(p int) bool, now int64) 
 		if owns != nil && !owns(p) {
 			continue
 		}
-		sh, part := s.partition(p)
+		sh, _ := s.partition(p)
 		sh.mu.Lock()
-		if part.perDB[db] > 0 {
-			at := rand.IntN(len(part.heads))
-			for b := range part.heads {
-				for j := part.heads[(at+b)%len(part.heads)]; j != 0; {
-					it := sh.slab.at(j)
-					j = it.next
-					of, name := SplitKey(it.Key())
-					if of == db && it.kind != kindTombstone && !it.expired(now) {
-						dst = append(dst, name...)
-						sh.mu.Unlock()
-						return dst, true
-					}
-				}
+		key, ok = s.randomIn(p, dst, db, now)
+		sh.mu.Unlock()
+		if ok {
+			return key, true
+		}
+	}
+	return dst, false
+}
+
+// randomIn is RandomKey for one partition.
+func (s *Store) randomIn(p int, dst []byte, db int, now int64) (key []byte, ok bool) {
+	sh, part := s.partition(p)
+	if part.perDB[db] <= 0 {
+		return dst, false
+	}
+	at := rand.IntN(len(part.heads))
+	for b := range part.heads {
+		for j := part.heads[(at+b)%len(part.heads)]; j != 0; {
+			it := sh.slab.at(j)
+			j = it.next
+			of, name := SplitKey(it.Key())
+			if of == db && it.kind != kindTombstone && !it.gone(now) {
+				return append(dst, name...), true
 			}
 		}
-		sh.mu.Unlock()
 	}
 	return dst, false
 }

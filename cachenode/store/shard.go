@@ -3,6 +3,7 @@
 package store
 
 import (
+	"math"
 	"sync"
 	"unsafe"
 )
@@ -26,6 +27,15 @@ type shard struct {
 	clock  uint64 // the last version given or seen
 	bytes  int    // charged: items and tables
 	stats  Stats
+
+	// Who waits for keys, see wait.go. needs is the set of shards that have to be held with this one.
+	queued  map[string]*waitQueue
+	needers *[shardCount]int
+	needs   uint64
+
+	// removals counts the items that were removed, by the lower bits of their hash: so a key that was missing can be told
+	// from one that came and went meanwhile.
+	removals [256]uint32
 
 	_ [64]byte // the next shard's mutex lives on another cache line
 }
@@ -65,11 +75,66 @@ func (sh *shard) live(k *Key, now int64) *Item {
 		return nil
 	}
 	if it.expired(now) {
-		sh.stats.Expired++
-		sh.drop(it)
+		sh.expired(it)
 		return nil
 	}
+	if it.kind == KindHash {
+		if at := it.Dict().due(); at != 0 && at <= now && !sh.expireFields(it, now, math.MaxInt) {
+			return nil
+		}
+	}
 	return it
+}
+
+// expireFields removes at most limit expired fields of a hash. It reports whether any field is left; without, the hash is
+// gone.
+func (sh *shard) expireFields(it *Item, now int64, limit int) bool {
+	o := it.object()
+	before := o.Len()
+	it.Dict().expire(now, limit)
+	if o.Len() == 0 {
+		sh.stats.Expired++
+		sh.removing(it, LastFieldExpired)
+		sh.drop(it)
+		return false
+	}
+	if o.Len() < before {
+		it.version++ // who watches the key sees a change
+		sh.clock = max(sh.clock, it.version)
+		sh.removing(it, FieldsExpired)
+	}
+	was := o.charged
+	o.charged = o.size()
+	sh.recharge(it, o.charged-was)
+	sh.follow(it, now)
+	return true
+}
+
+// follow puts a hash where the wheel finds it when the next of its fields expires.
+func (sh *shard) follow(it *Item, now int64) {
+	if it.Dict().times == nil && it.linked() == (it.expireAt != 0) {
+		return // at worst the wheel looks at it too early
+	}
+	if it.linked() {
+		sh.wheel.remove(&sh.slab, it)
+	}
+	if it.due() != 0 {
+		sh.wheel.add(&sh.slab, it, now)
+	}
+}
+
+// expired removes an item whose time is over.
+func (sh *shard) expired(it *Item) {
+	sh.stats.Expired++
+	sh.removing(it, Expired)
+	sh.drop(it)
+}
+
+// removing tells who wants to know that an item goes by itself.
+func (sh *shard) removing(it *Item, why Removal) {
+	if tell := sh.store.onRemoval.Load(); tell != nil {
+		(*tell)(it.Key(), why)
+	}
 }
 
 // newString makes a string item with uninitialised content of valLen bytes.
@@ -99,6 +164,7 @@ func (sh *shard) link(it *Item) {
 
 // drop removes an item wholly.
 func (sh *shard) drop(it *Item) {
+	sh.removals[uint8(it.hash)]++
 	sh.dequeue(it)
 	sh.unschedule(it)
 	sh.count(it, -1)
@@ -193,8 +259,10 @@ func (sh *shard) setExpiry(it *Item, at, now int64) {
 	sh.unschedule(it)
 	it.expireAt = at
 	if at != 0 {
-		sh.wheel.add(&sh.slab, it, now)
 		sh.countExpiry(it, 1)
+	}
+	if it.due() != 0 {
+		sh.wheel.add(&sh.slab, it, now)
 	}
 	if sh.store.policy == VolatileS3FIFO && it.kind != kindTombstone {
 		sh.dequeue(it)
@@ -203,12 +271,13 @@ func (sh *shard) setExpiry(it *Item, at, now int64) {
 }
 
 func (sh *shard) unschedule(it *Item) {
-	if !it.linked() {
-		return
+	if it.linked() {
+		sh.wheel.remove(&sh.slab, it)
 	}
-	sh.wheel.remove(&sh.slab, it)
-	it.expireAt = 0
-	sh.countExpiry(it, -1)
+	if it.expireAt != 0 {
+		it.expireAt = 0
+		sh.countExpiry(it, -1)
+	}
 }
 
 // bury turns an item into a tombstone, or drops it where tombstones are not kept.

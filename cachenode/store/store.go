@@ -80,10 +80,12 @@ type Store struct {
 	shards        []shard
 
 	// Atomic.
-	maxBytes atomic.Int64
-	used     atomic.Int64 // charged, and reserved by commands at work
-	hand     atomic.Uint32
-	sweep    atomic.Uint32
+	onRemoval atomic.Pointer[func(stored []byte, why Removal)]
+	maxBytes  atomic.Int64
+	used      atomic.Int64 // charged, and reserved by commands at work
+	waiting   atomic.Int64 // bytes of waiters
+	hand      atomic.Uint32
+	sweep     atomic.Uint32
 }
 
 // New makes an empty store.
@@ -120,6 +122,26 @@ func (s *Store) MaxBytes() int64 { return s.maxBytes.Load() }
 func (s *Store) SetMaxBytes(n int64) {
 	s.maxBytes.Store(n)
 	s.reserve(0)
+}
+
+// Removal says why a key, or a part of it, is gone.
+type Removal uint8
+
+const (
+	Expired Removal = iota
+	Evicted
+	FieldsExpired    // of a hash that has others
+	LastFieldExpired // and the hash with it
+)
+
+// OnRemoval has tell called for each key that expires or is evicted, wholly or in part, in stored form, from now on; nil ends it. tell runs with
+// a shard held: it must be short, must not use the store, and must not keep the key.
+func (s *Store) OnRemoval(tell func(stored []byte, why Removal)) {
+	if tell == nil {
+		s.onRemoval.Store(nil)
+		return
+	}
+	s.onRemoval.Store(&tell)
 }
 
 // Used is the number of bytes charged to the budget.
@@ -187,6 +209,7 @@ func (s *Store) evict(limit int64) bool {
 			freed = true
 			if it.kind != kindTombstone {
 				sh.stats.Evicted++
+				sh.removing(it, Evicted)
 			}
 			sh.drop(it)
 		}
@@ -212,11 +235,20 @@ func (s *Store) Expire(now int64, limit int) (reclaimed int) {
 			if it == nil {
 				break
 			}
-			if it.kind != kindTombstone {
-				sh.stats.Expired++
-				reclaimed++
+			if !it.expired(now) {
+				was := it.Dict().Len()
+				if sh.expireFields(it, now, limit-reclaimed) {
+					was -= it.Dict().Len()
+				}
+				reclaimed += was
+				continue
 			}
-			sh.drop(it)
+			if it.kind == kindTombstone {
+				sh.drop(it)
+				continue
+			}
+			reclaimed++
+			sh.expired(it)
 		}
 		sh.mu.Unlock()
 		if reclaimed >= limit || work <= 0 {

@@ -69,10 +69,10 @@ func check(t testing.TB, s *Store) {
 							expires[db]++
 						}
 					}
-					if it.expireAt != 0 {
+					if it.due() != 0 {
 						timed++
 					}
-					if it.linked() != (it.expireAt != 0) {
+					if it.linked() != (it.due() != 0) {
 						t.Fatalf("%q: expiry %d, in the wheel: %v", it.Key(), it.expireAt, it.linked())
 					}
 				}

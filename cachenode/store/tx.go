@@ -23,6 +23,11 @@ type Tx struct {
 	// Track makes the Tx note the keys it changes in Changed.
 	Track   bool
 	Changed []Key // reset by Begin; a key may appear twice
+	// Ready are keys that were written while somebody waits for them; reset by Begin. A key may appear twice.
+	Ready []Key
+
+	// Created, unless nil, is called for each key that comes into being. It must not use the store.
+	Created func(*Key)
 
 	store  *Store
 	held   uint64 // bit per shard
@@ -55,19 +60,38 @@ func (tx *Tx) begin(s *Store, shards uint64, now, growth int64) bool {
 	if growth > 0 && !s.reserve(growth) {
 		return false
 	}
-	tx.store, tx.now, tx.held, tx.growth, tx.wrote = s, now, shards, growth, false
-	tx.Changed = tx.Changed[:0]
-	for m := tx.held; m != 0; m &= m - 1 {
-		s.shards[bits.TrailingZeros64(m)].mu.Lock()
-	}
+	tx.store, tx.now, tx.growth, tx.wrote = s, now, growth, false
+	tx.Changed, tx.Ready = tx.Changed[:0], tx.Ready[:0]
+	tx.held = s.lock(shards)
 	return true
+}
+
+// lock locks shards, and those that the waiters there need.
+func (s *Store) lock(shards uint64) uint64 {
+	for {
+		all := shards
+		for m := shards; m != 0; m &= m - 1 {
+			sh := &s.shards[bits.TrailingZeros64(m)]
+			sh.mu.Lock()
+			all |= sh.needs
+		}
+		if all == shards {
+			return shards
+		}
+		s.unlock(shards)
+		shards = all
+	}
+}
+
+func (s *Store) unlock(shards uint64) {
+	for m := shards; m != 0; m &= m - 1 {
+		s.shards[bits.TrailingZeros64(m)].mu.Unlock()
+	}
 }
 
 // End unlocks and gives the reservation back. When the command has outgrown it, room is made now.
 func (tx *Tx) End() {
-	for m := tx.held; m != 0; m &= m - 1 {
-		tx.store.shards[bits.TrailingZeros64(m)].mu.Unlock()
-	}
+	tx.store.unlock(tx.held)
 	tx.held = 0
 	if tx.growth > 0 {
 		tx.store.release(tx.growth)
@@ -99,6 +123,16 @@ func (tx *Tx) Get(k *Key) *Item {
 
 // Peek finds a key without counting.
 func (tx *Tx) Peek(k *Key) *Item { return tx.shard(k).live(k, tx.now) }
+
+// Version tells the state of k: as long as nothing happens to the key it is the same, and it is another one after every
+// change, also when the key was deleted, has expired or was evicted, and when it came and went. Now and then it changes
+// for nothing.
+func (tx *Tx) Version(k *Key) uint64 {
+	if it := tx.Peek(k); it != nil {
+		return it.version
+	}
+	return 1<<63 | uint64(tx.shard(k).removals[uint8(k.hash)])
+}
 
 // SetString stores a copy of value under k, whatever was there, to expire at expireAt (0 = never).
 func (tx *Tx) SetString(k *Key, value []byte, expireAt int64) *Item {
@@ -137,19 +171,29 @@ func (tx *Tx) stringItem(k *Key, n int) *Item {
 		sh.resize(it, n)
 		return it
 	}
-	if it != nil {
-		sh.drop(it)
-	}
+	tx.replace(sh, k, it)
 	return sh.newString(k, KindString, n)
 }
 
 // Create makes k an empty collection, whatever was there. The caller fills it and calls Update.
 func (tx *Tx) Create(k *Key, kind Kind) *Item {
 	sh := tx.shard(k)
-	if it := sh.find(k); it != nil {
-		sh.drop(it)
-	}
+	tx.replace(sh, k, sh.find(k))
 	return sh.newObject(k, kind)
+}
+
+// replace removes what is there of k, before it is made anew.
+func (tx *Tx) replace(sh *shard, k *Key, it *Item) {
+	if tx.Created != nil && (it == nil || it.kind == kindTombstone || it.expired(tx.now)) {
+		tx.Created(k)
+	}
+	if it != nil {
+		if it.kind != kindTombstone && it.expired(tx.now) {
+			sh.expired(it)
+		} else {
+			sh.drop(it)
+		}
+	}
 }
 
 // Update books that the collection of it has changed. One that has become empty is deleted, as in Redis, but for streams.
@@ -162,7 +206,11 @@ func (tx *Tx) Update(k *Key, it *Item) {
 	size := o.size()
 	delta := size - o.charged
 	o.charged = size
-	tx.shard(k).recharge(it, delta)
+	sh := tx.shard(k)
+	sh.recharge(it, delta)
+	if it.kind == KindHash {
+		sh.follow(it, tx.now)
+	}
 	tx.written(k, it)
 }
 
@@ -213,6 +261,9 @@ func (tx *Tx) written(k *Key, it *Item) {
 	it.version = sh.nextVersion(tx.now)
 	tx.wrote = true
 	tx.changed(k)
+	if len(sh.queued) > 0 && sh.queued[string(k.Bytes)] != nil {
+		tx.Ready = append(tx.Ready, *k)
+	}
 }
 
 func (tx *Tx) changed(k *Key) {

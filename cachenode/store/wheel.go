@@ -28,7 +28,7 @@ func (w *wheel) add(s *slab, it *Item, now int64) {
 }
 
 func (w *wheel) place(s *slab, it *Item) {
-	due := max(it.expireAt>>tickBits+1, w.tick+1)
+	due := max(it.due()>>tickBits+1, w.tick+1)
 	const horizon = 1<<(levels*slotBits) - 1
 	due = min(due, w.tick+horizon)
 	level := 0
@@ -68,7 +68,7 @@ func (w *wheel) unlink(s *slab, it *Item) {
 // linked tells whether the item is in the wheel.
 func (it *Item) linked() bool { return it.wheelPrev != 0 }
 
-// next returns an expired item, turning the wheel up to now, or nil when none is left. Each call does at most *work
+// next returns an item that has expired, or that has fields which have, turning the wheel up to now, or nil when none is left. Each call does at most *work
 // steps, one for each item it looks at, and returns nil early when they are used up.
 func (w *wheel) next(s *slab, now int64, work *int) *Item {
 	for target := now >> tickBits; w.items > 0; {
@@ -78,7 +78,7 @@ func (w *wheel) next(s *slab, now int64, work *int) *Item {
 			}
 			*work--
 			it := s.at(w.slots[slot])
-			if it.expired(now) {
+			if it.due() <= now {
 				return it
 			}
 			w.unlink(s, it)

@@ -59,6 +59,7 @@ var bans = []ban{
 	{folder: "", except: []string{"cmd/internal/ops"}, target: "github.com/prometheus/client_golang", why: "parts give numbers, ops gives them their names"},
 	{folder: "", except: []string{"cluster"}, target: "github.com/hashicorp/memberlist", why: "gossip stays behind cluster"},
 	{folder: "", except: []string{"cluster/ring"}, target: "github.com/buraksezer/consistent", why: "the ring's library stays behind cluster/ring"},
+	{folder: "", except: []string{"cachenode/script"}, target: "github.com/yuin/gopher-lua", why: "the interpreter stays behind cachenode/script"},
 	{folder: "", except: []string{"pgpool/auth"}, target: "github.com/xdg-go/scram", why: "proofs of identity stay behind pgpool/auth"},
 }
 

@@ -45,6 +45,13 @@ const (
 	// Ack
 	FlagWrongEpoch = 1 << 0 // refused: the receiver's ring is another one
 
+	// Publish: the flags are a number that says what is told
+	NewsMessage      = 0 // a message on a channel
+	NewsShardMessage = 1 // a message on a shard channel
+	NewsChanged      = 2 // the key that the channel names, in stored form, has changed; with a payload, all keys have
+	NewsTracking     = 3 // the sender's clients want NewsChanged, or not any more ("1", "0")
+	NewsSetting      = 4 // the setting that the channel names has the value of the payload
+
 	// Pull
 	FlagOwner = 1 << 0 // the sender owns the key's partition by its ring, and is going to change the key
 

@@ -107,6 +107,8 @@ func AppendDouble(b []byte, v float64, proto int) []byte {
 		s = append(text[:0], "-inf"...)
 	case math.IsNaN(v):
 		s = append(text[:0], "nan"...)
+	case v == math.Trunc(v) && math.Abs(v) < 1<<53 && (v != 0 || !math.Signbit(v)):
+		s = strconv.AppendInt(text[:0], int64(v), 10)
 	default:
 		s = strconv.AppendFloat(text[:0], v, 'g', 17, 64)
 	}

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/cachenode"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
 	"github.com/outrigger-proxy/outrigger/pgpool"
@@ -51,7 +52,8 @@ type App struct {
 	config  *config.Config
 	clients *auth.Authenticator // what lets clients in now
 	loops   []*netloop.Loop
-	parts   []*part // in the order of their start
+	parts   []*part         // in the order of their start
+	node    *cachenode.Node // nil without a cache
 	reloads []func(*config.Config) error
 	given   []config.Given // set on the console since the last reload
 
@@ -118,6 +120,7 @@ func (a *App) Run(ctx context.Context) error {
 	if err := a.build(); err != nil {
 		return errors.Join(err, a.stop())
 	}
+	a.warmUp()                              // when nothing can go wrong any more that has to do with the configuration: what was read is removed
 	ended := make(chan error, len(a.parts)) // each part reports once at most
 	for _, p := range a.parts {
 		p.start(ended)
@@ -129,6 +132,9 @@ func (a *App) Run(ctx context.Context) error {
 	close(ended)
 	for late := range ended {
 		err = errors.Join(err, late)
+	}
+	if err == nil && !a.atOnce {
+		a.keepWarm()
 	}
 	a.log.Info("stopped")
 	return err

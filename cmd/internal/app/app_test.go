@@ -13,12 +13,15 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/outrigger-proxy/outrigger/cachenode"
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/pgpool/auth"
 )
@@ -295,4 +298,83 @@ func (a *App) askReloadDuring(t *testing.T, ended <-chan error) error {
 	err := a.askReload()
 	cancel()
 	return errors.Join(err, <-waited)
+}
+
+// startedWriter is a log that tells when the sidecar has started.
+type startedWriter struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	started chan struct{}
+	once    sync.Once
+}
+
+func (w *startedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if bytes.Contains(b, []byte("started")) {
+		w.once.Do(func() { close(w.started) })
+	}
+	return w.text.Write(b)
+}
+
+// A cache with a snapshot has after a clean stop what it had before; one that was stopped at once begins empty.
+func TestWarmRestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	cfg := load(t, "OUTRIGGER_CACHE_LISTEN=127.0.0.1:0", "OUTRIGGER_GOSSIP_LISTEN=127.0.0.1:0", "OUTRIGGER_PEER_LISTEN=127.0.0.1:0", "OUTRIGGER_HTTP_LISTEN=off",
+		"OUTRIGGER_CACHE_SNAPSHOT="+path)
+	run := func(sig os.Signal, while func(*cachenode.Node)) string {
+		t.Helper()
+		log := &startedWriter{started: make(chan struct{})}
+		signals := make(chan os.Signal, 1)
+		a, err := New(Options{Config: cfg, Signals: signals, LogTo: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- a.Run(t.Context()) }()
+		select {
+		case <-log.started:
+		case err := <-done:
+			t.Fatalf("ended: %v", err)
+		}
+		while(a.node)
+		signals <- sig
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		return log.text.String()
+	}
+	e := store.Entry{Key: []byte("k"), Kind: store.KindString, Version: 1 << 40, Value: []byte("v")}
+	run(syscall.SIGTERM, func(n *cachenode.Node) {
+		if _, err := n.Store().Apply(&e, time.Now().UnixMilli()); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := os.Stat(path); err != nil {
+		t.Fatal(err)
+	}
+	log := run(syscall.SIGTERM, func(n *cachenode.Node) {
+		if got := n.Stats().Keys; got != 1 {
+			t.Errorf("%d keys after the restart", got)
+		}
+	})
+	if !strings.Contains(log, "cache snapshot read") || !strings.Contains(log, "cache snapshot written") {
+		t.Errorf("the log does not tell of it:\n%s", log)
+	}
+	run(os.Interrupt, func(n *cachenode.Node) {
+		if got := n.Stats().Keys; got != 1 {
+			t.Errorf("%d keys after the second restart", got)
+		}
+	})
+	run(syscall.SIGTERM, func(n *cachenode.Node) {
+		if got := n.Stats().Keys; got != 0 {
+			t.Errorf("%d keys after a stop at once: they may be old", got)
+		}
+	})
+	if err := os.WriteFile(path, []byte("not a snapshot"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if log := run(syscall.SIGTERM, func(*cachenode.Node) {}); !strings.Contains(log, "cache snapshot not used") {
+		t.Errorf("a damaged file goes unnoticed:\n%s", log)
+	}
 }

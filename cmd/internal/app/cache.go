@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/outrigger-proxy/outrigger/cachenode"
+	"github.com/outrigger-proxy/outrigger/cachenode/acl"
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
@@ -50,6 +52,8 @@ func planCache(cfg *config.Config) (plan cachePlan, problems config.Problems) {
 		}
 		problems = add(problems, cfg, "cache_password_file", err)
 	}
+	_, err = acl.NewUsers(command.NewTable(), "", cfg.CacheUsers)
+	problems = add(problems, cfg, "cache_users", err)
 	if cfg.ClusterKeyFile != "" {
 		plan.cluster.SecretKey, err = readKey(cfg.ClusterKeyFile)
 		problems = add(problems, cfg, "cluster_key_file", err)
@@ -92,6 +96,7 @@ func (a *App) buildCache(sources *ops.Sources) error {
 		return fmt.Errorf("make cache node: %w", err)
 	}
 	cache.run = node.Run
+	a.node = node
 
 	server, clients, err := a.cacheServer(node)
 	if err != nil {
@@ -109,12 +114,33 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	return nil
 }
 
+// warmUp gives the cache what it had at the last clean stop. Without it the cache begins empty, which is no reason not to
+// begin.
+func (a *App) warmUp() {
+	if a.node == nil || a.config.CacheSnapshot == "" {
+		return
+	}
+	if _, err := a.node.LoadSnapshot(a.config.CacheSnapshot); err != nil {
+		a.log.Error("cache snapshot not used", "error", err)
+	}
+}
+
+// keepWarm writes what the cache has for the next start. All parts have stopped.
+func (a *App) keepWarm() {
+	if a.node == nil || a.config.CacheSnapshot == "" {
+		return
+	}
+	if _, err := a.node.SaveSnapshot(a.config.CacheSnapshot); err != nil {
+		a.log.Error("cache snapshot not written", "error", err)
+	}
+}
+
 // cacheServer makes the server of the cache's clients and the part that accepts them.
 func (a *App) cacheServer(node *cachenode.Node) (*respserver.Server, *part, error) {
 	log := a.log.With("component", "respserver")
 	server, err := respserver.New(respserver.Config{
 		Backend: node, Store: node.Store(), Table: node.Table(), Logger: log, Version: a.version, Password: a.cachePlan.password,
-		MaxClients: a.config.MaxClientConn,
+		MaxClients: a.config.MaxClientConn, Users: a.config.CacheUsers, Debug: a.config.CacheDebug,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("make cache server: %w", err)
@@ -124,7 +150,6 @@ func (a *App) cacheServer(node *cachenode.Node) (*respserver.Server, *part, erro
 			return nil, nil, fmt.Errorf("make cache server: %w", err)
 		}
 	}
-	node.DeliverTo(server.Deliver)
 	ln, err := netloop.Listen(context.Background(), "tcp", a.config.CacheListen, false)
 	if err != nil {
 		return nil, nil, taken("cache_listen", fmt.Errorf("listen for cache clients: %w", err))

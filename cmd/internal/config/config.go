@@ -56,7 +56,10 @@ type Config struct {
 	Cache             bool
 	CacheListen       string // host:port
 	CachePasswordFile string
-	MaxMemory         int64 // bytes
+	CacheSnapshot     string   // path
+	CacheUsers        []string // a name and rules each
+	CacheDebug        bool     // allow DEBUG
+	MaxMemory         int64    // bytes
 	MaxMemoryPolicy   string
 
 	// Cluster

@@ -33,19 +33,20 @@ func (k kind) read(texts []string, field any) error {
 }
 
 var (
-	text      = optional(scalar("text", "", func(s string) (string, error) { return s, nil }))
-	boolean   = among(scalar("on/off", "on or off", parseBool), "on", "off")
-	duration  = scalar("duration", "such as 30s, 500ms, 2m, or bare seconds", parseDuration)
-	addr      = scalar("host:port", "such as 127.0.0.1:6432", parseAddr)
-	addrOrOff = optional(scalar("host:port", "such as 127.0.0.1:7948, or off", parseAddrOrOff))
-	file      = optional(scalar("file", "the path of a file that this process may read", parseFile))
-	dir       = optional(scalar("directory", "the path of a directory that is there", parseDir))
-	pgURL     = optional(scalar("URL", hintURL, parsePostgresHosts))
-	list      = listOf("list", "", func(s string) (string, error) { return s, nil })
-	addrs     = listOf("list of host:port", "such as 127.0.0.1:6432, [::1]:6432", parseAddr)
-	members   = listOf("list of host[:port]", "such as outrigger.default.svc or 10.0.0.1:7946", parseMember)
-	pgURLs    = listOf("list of URLs", hintURL, parsePostgresURL)
-	protocols = kind{name: "list of protocols", values: append([]string{"secure", "all"}, tlsNames...), hint: "secure, all, or some of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3 without a gap", isList: true, parse: parseProtocols}
+	text        = optional(scalar("text", "", func(s string) (string, error) { return s, nil }))
+	boolean     = among(scalar("on/off", "on or off", parseBool), "on", "off")
+	duration    = scalar("duration", "such as 30s, 500ms, 2m, or bare seconds", parseDuration)
+	addr        = scalar("host:port", "such as 127.0.0.1:6432", parseAddr)
+	addrOrOff   = optional(scalar("host:port", "such as 127.0.0.1:7948, or off", parseAddrOrOff))
+	file        = optional(scalar("file", "the path of a file that this process may read", parseFile))
+	dir         = optional(scalar("directory", "the path of a directory that is there", parseDir))
+	fileToWrite = optional(scalar("file to write", "the path of a file in a directory that is there", parseFileToWrite))
+	pgURL       = optional(scalar("URL", hintURL, parsePostgresHosts))
+	list        = listOf("list", "", func(s string) (string, error) { return s, nil })
+	addrs       = listOf("list of host:port", "such as 127.0.0.1:6432, [::1]:6432", parseAddr)
+	members     = listOf("list of host[:port]", "such as outrigger.default.svc or 10.0.0.1:7946", parseMember)
+	pgURLs      = listOf("list of URLs", hintURL, parsePostgresURL)
+	protocols   = kind{name: "list of protocols", values: append([]string{"secure", "all"}, tlsNames...), hint: "secure, all, or some of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3 without a gap", isList: true, parse: parseProtocols}
 
 	routes    = enum("auto", "primary", "replica")
 	routeList = listOf("list of name=route", "such as report=replica, worker-*=primary", parseRoute)

@@ -137,6 +137,23 @@ func parseFile(path string) (string, error) {
 	return path, nil
 }
 
+// parseFileToWrite checks the directory: the file itself may be there or not.
+func parseFileToWrite(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return "", fmt.Errorf("%s is a directory", path)
+	}
+	if isDir, err := stat(filepath.Dir(path)); err != nil {
+		return "", err
+	} else if !isDir {
+		return "", fmt.Errorf("%s is no directory", filepath.Dir(path))
+	}
+	return path, nil
+}
+
 // maxSocketPath is what sockaddr_un.sun_path holds on Linux, less the terminator.
 const maxSocketPath = 107
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,9 +62,13 @@ func mask(s Setting, v string) string {
 			urls[i] = maskURL(urls[i])
 		}
 		return strings.Join(urls, ",")
+	case s.Name == "cache_users":
+		return passwordHash.ReplaceAllString(v, "#***")
 	}
 	return v
 }
+
+var passwordHash = regexp.MustCompile("#[0-9a-fA-F]{64}")
 
 // Values calls yield for each setting and its value without passwords, in the table's order.
 func (c *Config) Values(yield func(s Setting, value string) bool) {

@@ -153,6 +153,9 @@ func Settings() []Setting {
 		{"cache", cache, "on", "serve the cache", nil, 0, boolean, func(c *Config) any { return &c.Cache }},
 		{"cache_listen", cache, "127.0.0.1:6379", "where Redis clients connect", nil, 0, addr, func(c *Config) any { return &c.CacheListen }},
 		{"cache_password_file", cache, "", "file with the password that AUTH and HELLO ask for", nil, 0, file, func(c *Config) any { return &c.CachePasswordFile }},
+		{"cache_snapshot", cache, "", "file that the cache is written to on a clean stop, and read from and removed at the next start; a damaged one is renamed, and the cache begins empty", nil, 0, fileToWrite, func(c *Config) any { return &c.CacheSnapshot }},
+		{"cache_users", cache, "", "users of the cache besides default, each a name and rules as ACL SETUSER takes them, the password as #<its SHA-256>: app on #… ~app:* +@all -@dangerous", nil, 0, list, func(c *Config) any { return &c.CacheUsers }},
+		{"cache_debug", cache, "off", "allow the part of DEBUG that test suites of Redis clients need", nil, 0, boolean, func(c *Config) any { return &c.CacheDebug }},
 		{"max_memory", cache, "256MiB", "bytes that this node's share of the cache may take, overhead included", nil, 0, size(1<<20, 1<<62), func(c *Config) any { return &c.MaxMemory }},
 		{"max_memory_policy", cache, "allkeys-s3fifo", "what goes when max_memory is reached: noeviction, allkeys-s3fifo, volatile-s3fifo; Redis's names mean the nearest of these", nil, 0, policies, func(c *Config) any { return &c.MaxMemoryPolicy }},
 

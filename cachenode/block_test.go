@@ -1,0 +1,143 @@
+package cachenode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+)
+
+// Clients wait for keys that the node they are connected to owns; whoever writes them serves them, through any node, and
+// the other holder of the key learns of both.
+func TestWaitingInACluster(t *testing.T) {
+	nodes := startCluster(t, 3, 2)
+	ctx := t.Context()
+	for i, key := range nodes[0].keyOfEach() {
+		for j, n := range nodes {
+			c := n.client(t, 2)
+			if n.placement.Load().owner[n.store.Key([]byte(key)).Partition()] != self {
+				if _, err := c.BLPop(ctx, 0, key).Result(); err == nil || !strings.Contains(err.Error(), "another node") {
+					t.Errorf("waiting for a key of another node: %v", err)
+				}
+				nodes[i].client(t, 2).RPush(ctx, key, "there")
+				if got, err := c.BLPop(ctx, 0, key).Result(); err != nil || !slices.Equal(got, []string{key, "there"}) {
+					t.Errorf("%q %v from another node", got, err)
+				}
+				continue
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if got, err := c.BLPop(ctx, 0, key).Result(); err != nil || !slices.Equal(got, []string{key, "v"}) {
+					t.Errorf("got %q %v", got, err)
+				}
+			})
+			waitFor(t, "the client to wait", func() bool {
+				return strings.Contains(n.client(t, 2).Info(ctx, "clients").Val(), "blocked_clients:1\r\n")
+			})
+			if got, err := nodes[(j+1)%3].client(t, 2).RPush(ctx, key, "v", "w").Result(); got != 2 || err != nil {
+				t.Error(got, err)
+			}
+			wg.Wait()
+			if got := n.client(t, 2).LRange(ctx, key, 0, -1).Val(); !slices.Equal(got, []string{"w"}) {
+				t.Errorf("%q is left", got)
+			}
+			held := 0
+			for _, other := range nodes {
+				if slices.Equal(other.items(key), []string{"w"}) {
+					held++
+				}
+			}
+			if held != 2 {
+				t.Errorf("%d nodes hold %s", held, key)
+			}
+			n.client(t, 2).Del(ctx, key)
+		}
+	}
+}
+
+// What another node sends serves those who wait here.
+func TestAppliedEntriesServe(t *testing.T) {
+	for _, count := range []int{1, 2} {
+		nodes := startCluster(t, count, 1)
+		n, key := nodes[0], nodes[0].keyOfEach()[0]
+		got := make(chan []string, 2)
+		for range 2 {
+			go func() { got <- n.client(t, 2).BLPop(context.Background(), 0, key).Val() }()
+		}
+		waitFor(t, "both to wait", func() bool {
+			return strings.Contains(n.client(t, 2).Info(t.Context(), "clients").Val(), "blocked_clients:2\r\n")
+		})
+		e := store.Entry{Key: []byte(key), Kind: store.KindList, Version: uint64(time.Now().UnixMilli()) << 16, Items: [][]byte{[]byte("a"), []byte("b"), []byte("c")}}
+		n.onLoops(t.Context(), func(w *worker) {
+			if err := w.apply(w.wire.append(nil, &e)); err != nil {
+				t.Error(err)
+			}
+		})
+		if a, b := <-got, <-got; min(a[1], b[1]) != "a" || max(a[1], b[1]) != "b" {
+			t.Errorf("%q %q", a, b)
+		}
+		for _, other := range nodes {
+			if left := other.items(key); !slices.Equal(left, []string{"c"}) {
+				t.Errorf("%s has %q", other.name, left)
+			}
+		}
+	}
+}
+
+// items is what a node holds of a list.
+func (n *testNode) items(key string) (items []string) {
+	var e store.Entry
+	if n.store.Entry([]byte(key), time.Now().UnixMilli(), &e) {
+		for _, item := range e.Items {
+			items = append(items, string(item))
+		}
+	}
+	return items
+}
+
+// Who waits for a key that moves to another node is told so, and the others wait on.
+func TestWaitingWhileTheRingChanges(t *testing.T) {
+	a := startNode(t, "a", 2)
+	ctx := t.Context()
+	const clients = 20
+	replies := make(chan error, clients)
+	for i := range clients {
+		c := a.client(t, 2)
+		go func() { replies <- c.BLPop(ctx, 0, fmt.Sprint("key", i)).Err() }()
+	}
+	waitFor(t, "all to wait", func() bool {
+		return strings.Contains(a.client(t, 2).Info(ctx, "clients").Val(), fmt.Sprintf("blocked_clients:%d\r\n", clients))
+	})
+	b := startNode(t, "b", 1, a)
+	waitSettled(t, a, b)
+	moved := 0
+	for i := range clients {
+		if a.placement.Load().owner[a.store.Key(fmt.Append(nil, "key", i)).Partition()] != self {
+			moved++
+		}
+	}
+	if moved == 0 || moved == clients {
+		t.Fatal("moved", moved)
+	}
+	for range moved {
+		if err := <-replies; err == nil || !strings.HasPrefix(err.Error(), "UNBLOCKED") {
+			t.Error(err)
+		}
+	}
+	for i := range clients {
+		b.client(t, 2).RPush(ctx, fmt.Sprint("key", i), "v")
+	}
+	for range clients - moved {
+		if err := <-replies; err != nil && !errors.Is(err, redis.Nil) {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package cachenode
+
+import (
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/cluster/ring"
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
+	"github.com/outrigger-proxy/outrigger/protocol/resp"
+)
+
+// A message goes to all peers, whether they have subscribers or not, on the connection that the publisher's commands
+// take: so messages of one publisher arrive everywhere in order. As in Redis, a message is lost to those who cannot be
+// reached when it is sent.
+//
+// What happens to keys is told by the node that executes the command. Events go to everybody, as messages. That a key has
+// changed goes to the nodes whose clients cache values, which tell so beforehand, on each connection by which they read:
+// so who has read a key hears of its next change. Where a connection breaks or the ring changes something may have been
+// missed: the clients are then told to drop everything.
+
+const notifySetting = "notify-keyspace-events"
+
+// Tell names who hears of messages and changes.
+func (n *Node) Tell(a respserver.Audience) { n.audience = a }
+
+// Publish sends a message to the other nodes. It tells of no receivers there: that would take their answers.
+func (n *Node) Publish(loop *netloop.Loop, kind respserver.Kind, channel, message []byte) (receivers int) {
+	news := uint8(peer.NewsMessage)
+	if kind == respserver.ShardMessage {
+		news = peer.NewsShardMessage
+	}
+	n.byLoop[loop].spread(news, channel, message)
+	return 0
+}
+
+// publish sends a message of a script to the subscribers, here and elsewhere.
+func (w *worker) publish(shard bool, channel, message []byte) (receivers int) {
+	kind := respserver.Message
+	if shard {
+		kind = respserver.ShardMessage
+	}
+	if w.n.audience != nil {
+		receivers = w.n.audience.Deliver(w.loop, kind, channel, message)
+	}
+	return receivers + w.n.Publish(w.loop, kind, channel, message)
+}
+
+// spread tells all peers.
+func (w *worker) spread(news uint8, name, value []byte) {
+	pl := w.n.placement.Load()
+	if len(pl.peers) == 0 || w.stopped {
+		return
+	}
+	// Not in w.scratch: that may hold the reply of the command that is being reported.
+	w.told = peer.AppendMessage(w.told[:0], name, value)
+	for _, to := range pl.peers {
+		w.tellPeer(pl, to, news, w.told)
+	}
+}
+
+func (w *worker) tellPeer(pl *placement, to *remote, news uint8, body []byte) {
+	if w.link(to).ask(peer.Publish, news, pl.epoch, body, unheard{}) == nil {
+		w.n.stats.published.Add(1)
+	}
+}
+
+// unheard is the asker of requests whose answers do not matter.
+type unheard struct{}
+
+func (unheard) answered(*worker, *peer.Frame, error) {}
+
+// heard takes in what a peer tells.
+func (w *worker) heard(in *inbound, f *peer.Frame) error {
+	name, value, err := peer.ParseMessage(f.Body)
+	if err != nil {
+		return err
+	}
+	receivers := 0
+	switch n := w.n; f.Flags {
+	case peer.NewsMessage, peer.NewsShardMessage:
+		kind := respserver.Message
+		if f.Flags == peer.NewsShardMessage {
+			kind = respserver.ShardMessage
+		}
+		if n.audience != nil {
+			receivers = n.audience.Deliver(w.loop, kind, name, value)
+		}
+	case peer.NewsChanged:
+		if n.audience != nil {
+			if len(value) > 0 {
+				name = nil
+			}
+			n.audience.Changed(w.loop, name, 0)
+		}
+	case peer.NewsTracking:
+		n.interested(in.from.Instance, string(value) == "1")
+	case peer.NewsSetting:
+		if classes, ok := command.ParseEvents(string(value)); ok && string(name) == notifySetting {
+			n.setNotify(classes)
+		}
+	default:
+		return peer.ErrBody
+	}
+	in.reply(f.ID, resp.AppendInt(w.scratch[:0], int64(receivers)))
+	return nil
+}
+
+// Notify changes the classes of events that this node and its peers report.
+func (n *Node) Notify(loop *netloop.Loop, classes command.Event) {
+	n.setNotify(classes)
+	n.byLoop[loop].spread(peer.NewsSetting, []byte(notifySetting), []byte(classes.String()))
+}
+
+// Notifies tells the classes.
+func (n *Node) Notifies() command.Event { return command.Event(n.classes.Load()) }
+
+func (n *Node) setNotify(classes command.Event) {
+	n.classes.Store(uint32(classes))
+	n.notify.Store(uint32(classes.Wanted()))
+	n.watchRemovals()
+}
+
+// Track says whether this node's clients want to hear of changes. All loops tell it to the peers, each before it reads
+// anything more.
+func (n *Node) Track(loop *netloop.Loop, on bool) {
+	n.tracking.Store(on)
+	n.watchRemovals()
+	for _, w := range n.workers {
+		if w.loop == loop {
+			w.tellInterest()
+		} else {
+			w.loop.Post(w.tellInterest)
+		}
+	}
+}
+
+// tellInterest tells all peers whether they have to report changes.
+func (w *worker) tellInterest() {
+	value := []byte("0")
+	if w.n.tracking.Load() {
+		value = []byte("1")
+	}
+	w.spread(peer.NewsTracking, nil, value)
+}
+
+// mistrust has clients drop what they cache: a change may have been missed.
+func (w *worker) mistrust() {
+	if w.n.tracking.Load() && w.n.audience != nil {
+		w.n.audience.Changed(w.loop, nil, 0)
+	}
+}
+
+// interested notes whether a peer wants to hear of changes. The set is replaced as a whole, so that commands read it without
+// a lock.
+func (n *Node) interested(instance uint64, on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	old := n.interest.Load()
+	if old == nil && !on || old != nil && (*old)[instance] == on {
+		return
+	}
+	next := map[uint64]bool{}
+	pl := n.placement.Load()
+	for _, to := range pl.peers {
+		if to.instance == instance && on || to.instance != instance && old != nil && (*old)[to.instance] {
+			next[to.instance] = true
+		}
+	}
+	if len(next) == 0 {
+		n.interest.Store(nil)
+	} else {
+		n.interest.Store(&next)
+	}
+	n.watchRemovalsLocked()
+}
+
+func (n *Node) watchRemovals() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.watchRemovalsLocked()
+}
+
+func (n *Node) watchRemovalsLocked() {
+	if !respserver.WantsRemovals(command.Event(n.notify.Load()), n.reports()) {
+		n.store.OnRemoval(nil)
+		return
+	}
+	w := n.workers[0]
+	n.store.OnRemoval(n.removals.Note(w.loop, func(stored []byte, why store.Removal) {
+		if pl := n.placement.Load(); n.audience != nil && (stored == nil || pl.owner[ring.PartitionOf(stored)] == self) {
+			respserver.ReportRemoval(n.audience, w.loop, command.Event(n.notify.Load()), stored, why)
+			w.tellChanged(pl, stored)
+		}
+	}))
+}
+
+// reports tells whether anybody has to hear of changed keys.
+func (n *Node) reports() bool { return n.tracking.Load() || n.interest.Load() != nil }
+
+// tellChanged tells the interested peers that a key has changed; nil for all keys.
+func (w *worker) tellChanged(pl *placement, stored []byte) {
+	interest := w.n.interest.Load()
+	if interest == nil || w.stopped {
+		return
+	}
+	var all []byte
+	if stored == nil {
+		all = []byte("*")
+	}
+	w.told = peer.AppendMessage(w.told[:0], stored, all)
+	for _, to := range pl.peers {
+		if (*interest)[to.instance] {
+			w.tellPeer(pl, to, peer.NewsChanged, w.told)
+		}
+	}
+}
+
+// report tells what a command has done to keys. Keys are valid until the next command.
+func (w *worker) report(pl *placement, x *command.Context, author uint64) {
+	if len(x.Events) > 0 && w.n.audience != nil {
+		w.n.audience.Happened(w.loop, x.Notify, x.Events)
+	}
+	if !w.n.reports() {
+		return
+	}
+	for _, k := range x.Changed() {
+		if w.n.audience != nil {
+			w.n.audience.Changed(w.loop, k.Bytes, author)
+		}
+		w.tellChanged(pl, k.Bytes)
+	}
+	if x.Flushed {
+		if w.n.audience != nil {
+			w.n.audience.Changed(w.loop, nil, 0)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package cachenode
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// line is a connection that speaks inline commands.
+type line struct {
+	t  *testing.T
+	nc net.Conn
+	r  *bufio.Reader
+}
+
+func (n *testNode) line(t *testing.T) *line {
+	t.Helper()
+	nc, err := net.Dial("tcp", n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	return &line{t, nc, bufio.NewReader(nc)}
+}
+
+func (l *line) send(format string, args ...any) { fmt.Fprintf(l.nc, format+"\r\n", args...) }
+
+// until reads lines until one is word.
+func (l *line) until(word string) {
+	l.t.Helper()
+	var seen []string
+	for {
+		got, err := l.r.ReadString('\n')
+		if err != nil {
+			l.t.Fatalf("waiting for %q after %q: %v", word, seen, err)
+		}
+		if got = strings.TrimRight(got, "\r\n"); got == word {
+			return
+		}
+		seen = append(seen, got)
+	}
+}
+
+// A client hears of changes of the keys it has read, whoever owns them and whoever changes them.
+func TestTrackingInACluster(t *testing.T) {
+	nodes := startCluster(t, 3, 2)
+	keys := nodes[0].keyOfEach()
+	for i, n := range nodes {
+		c := n.line(t)
+		c.send("HELLO 3")
+		c.until("*0")
+		c.send("CLIENT TRACKING ON")
+		c.until("+OK")
+		for j, key := range keys {
+			writer := nodes[(i+j+1)%3]
+			writer.do("SET", key, "old")
+			c.send("GET %s", key)
+			c.until("old")
+			writer.do("SET", key, "new")
+			c.until("invalidate")
+			c.until(key)
+		}
+		c.send("MGET %s", strings.Join(keys, " "))
+		c.until("new")
+		nodes[(i+1)%3].do("FLUSHALL")
+		c.until("invalidate")
+		c.until("_")
+	}
+}
+
+// A client is told to drop everything when the ring changes: what happened in between it may not have heard.
+func TestTrackingSurvivesChangesOfTheRing(t *testing.T) {
+	nodes := startCluster(t, 2, 1)
+	c := nodes[0].line(t)
+	c.send("HELLO 3")
+	c.until("*0")
+	c.send("CLIENT TRACKING ON")
+	c.until("+OK")
+	c.send("GET k")
+	c.until("_")
+	third := startNode(t, "c", 1, nodes...)
+	waitSettled(t, nodes[0], nodes[1], third)
+	c.until("invalidate")
+	for i := range 30 {
+		key := fmt.Sprint("after", i)
+		c.send("GET %s", key)
+		third.do("SET", key, "v")
+		c.send("PING %s", key)
+		c.until(key)
+		third.do("SET", key, "w")
+	}
+	c.send("GET last")
+	c.send("ECHO read")
+	c.until("read")
+	third.do("SET", "last", "v")
+	c.until("last")
+}
+
+// Events are heard at every node, with the classes that were set at one.
+func TestNotificationsInACluster(t *testing.T) {
+	nodes := startCluster(t, 3, 2)
+	nodes[0].line(t).send("CONFIG SET notify-keyspace-events KEA")
+	for _, n := range nodes {
+		waitFor(t, "the setting to spread", func() bool { return n.Notifies().String() == "AKE" })
+	}
+	keys := nodes[0].keyOfEach()
+	var listeners []*line
+	for _, n := range nodes {
+		l := n.line(t)
+		l.send("PSUBSCRIBE __keyevent@0__:*")
+		l.until("__keyevent@0__:*")
+		l.send("SSUBSCRIBE shard")
+		l.until("shard")
+		listeners = append(listeners, l)
+	}
+	for i, key := range keys {
+		nodes[i].do("SET", key, "v", "PX", "30")
+		for _, l := range listeners {
+			for _, word := range []string{"__keyevent@0__:set", key, "__keyevent@0__:expire", key, "__keyevent@0__:expired", key} {
+				l.until(word)
+			}
+		}
+	}
+	nodes[1].line(t).send("SPUBLISH shard hello")
+	for _, l := range listeners {
+		l.until("hello")
+	}
+}
+
+// In a cluster a script of a user with restrictions is refused: where it runs nobody knows whose it is.
+func TestScriptsOfRestrictedUsersInACluster(t *testing.T) {
+	nodes := startCluster(t, 2, 1)
+	c := nodes[0].line(t)
+	c.send("ACL SETUSER u on nopass ~* +@all -flushall")
+	c.until("+OK")
+	c.send("AUTH u x")
+	c.until("+OK")
+	c.send("EVAL \"return redis.call('flushall')\" 0")
+	got, err := c.r.ReadString('\n')
+	if err != nil || !strings.HasPrefix(got, "-NOPERM in a cluster scripts") {
+		t.Errorf("EVAL: %q, %v", got, err)
+	}
+}
