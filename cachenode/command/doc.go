@@ -33,6 +33,7 @@
 //	categories.go flags and categories as COMMAND and ACL tell them
 //	subcommands.go the rows of subcommands
 //	memory.go     MEMORY USAGE, and the rows of what operators ask
+//	draw.go       random picks
 //	setstore.go   SMOVE, SUNIONSTORE and its kind, SINTERCARD
 //	bits.go       SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP
 //	bitfield.go   BITFIELD
