@@ -344,9 +344,14 @@ func (c *Context) zremrange(by rangeBy, event string) {
 	n := 0
 	if it != nil {
 		lo, hi := r.span(it.ZSet())
-		n = hi - lo
-		it.ZSet().DeleteRange(lo, n)
-		c.shrunk(0, it, n, event)
+		if n = hi - lo; n > 0 && n == it.ZSet().Len() { // at once, however many they are
+			c.tx.Delete(&c.keys[0])
+			c.event(EventZSet, event, 0)
+			c.event(EventGeneric, "del", 0)
+		} else {
+			it.ZSet().DeleteRange(lo, n)
+			c.shrunk(0, it, n, event)
+		}
 	}
 	c.int(int64(n))
 }
