@@ -209,7 +209,7 @@ func TestZSetModel(t *testing.T) {
 		if peak < 2000 || z.Encoding() != "skiplist" {
 			t.Errorf("%d members at most, %s", peak, z.Encoding())
 		}
-		if z.Size() > 8<<10 {
+		if z.Size() > 6<<10 {
 			t.Errorf("an emptied set of %d occupies %d", peak, z.Size())
 		}
 	}
