@@ -4,6 +4,7 @@ package command
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
@@ -114,16 +115,16 @@ type bitRange struct {
 	open       bool // it has no end of its own
 }
 
-// bitRange reads the range, start, end and unit, that arguments from i on give within a string of n bytes. ok is false when
-// an error was replied.
-func (c *Context) bitRange(i, n int) (r bitRange, ok bool) {
+// bitRange reads the range, start, end and unit, that arguments from i on give within a string of n bytes. BITCOUNT looks at
+// the unit last, where BITPOS looks at the end last. ok is false when an error was replied.
+func (c *Context) bitRange(i, n int, counts bool) (r bitRange, ok bool) {
 	total := int64(n) * 8
 	r = bitRange{end: total, open: true}
 	left := len(c.Args) - i
 	if left == 0 {
 		return r, true
 	}
-	if left > 3 {
+	if left > 3 || counts && left == 1 {
 		c.fail(errSyntax)
 		return r, false
 	}
@@ -132,23 +133,27 @@ func (c *Context) bitRange(i, n int) (r bitRange, ok bool) {
 		return r, false
 	}
 	unit := int64(8)
-	if left == 3 {
-		switch {
-		case c.is(i+2, "bit"):
-			unit = 1
-		case !c.is(i+2, "byte"):
-			c.fail(errSyntax)
+	if left == 3 && !counts {
+		if unit, ok = c.bitUnit(i + 2); !ok {
 			return r, false
 		}
 	}
-	units := total / unit
-	end := units - 1
+	end := int64(math.MaxInt64)
 	if left > 1 {
 		if end, ok = c.intArg(i + 1); !ok {
 			return r, false
 		}
 		r.open = false
 	}
+	if counts && start < 0 && end < 0 && start > end {
+		return bitRange{}, true // cut to the string they might meet
+	}
+	if left == 3 && counts {
+		if unit, ok = c.bitUnit(i + 2); !ok {
+			return r, false
+		}
+	}
+	units := total / unit
 	if start < 0 {
 		start = max(start+units, 0)
 	}
@@ -164,6 +169,18 @@ func (c *Context) bitRange(i, n int) (r bitRange, ok bool) {
 	return r, true
 }
 
+// bitUnit reads argument i as what a range counts, in bits.
+func (c *Context) bitUnit(i int) (int64, bool) {
+	switch {
+	case c.is(i, "bit"):
+		return 1, true
+	case c.is(i, "byte"):
+		return 8, true
+	}
+	c.fail(errSyntax)
+	return 0, false
+}
+
 func bitcount(c *Context) {
 	v, ok := c.stringAt(0)
 	if !ok {
@@ -173,20 +190,7 @@ func bitcount(c *Context) {
 		c.int(0)
 		return
 	}
-	if len(c.Args) == 3 {
-		c.fail(errSyntax)
-		return
-	}
-	if len(c.Args) > 3 {
-		// Both behind the end, and the wrong way round, is nothing, where clamping them would make one byte.
-		start, ok1 := resp.ParseInt(c.Args[2])
-		end, ok2 := resp.ParseInt(c.Args[3])
-		if ok1 && ok2 && start < 0 && end < 0 && start > end && (len(c.Args) == 4 || len(c.Args) == 5 && (c.is(4, "bit") || c.is(4, "byte"))) {
-			c.int(0)
-			return
-		}
-	}
-	r, ok := c.bitRange(2, len(v))
+	r, ok := c.bitRange(2, len(v), true)
 	if ok {
 		c.int(countBits(v, r))
 	}
@@ -232,7 +236,7 @@ func bitpos(c *Context) {
 		c.int(-bit)
 		return
 	}
-	r, ok := c.bitRange(3, len(v))
+	r, ok := c.bitRange(3, len(v), false)
 	if !ok {
 		return
 	}

@@ -92,11 +92,17 @@ func (b geoBox) scores() (low, high float64) {
 	return float64(b.bits << shift), float64((b.bits + 1) << shift)
 }
 
-// move gives the box so many to the east and to the north, -1, 0 or 1, round the globe.
+// move gives the box so many to the east and to the north, -1, 0 or 1, round the globe. A position on the very edge is in
+// a box beyond the last, which only a move in that direction brings back: as in Redis, where the box itself finds nothing.
 func (b geoBox) move(east, north int) geoBox {
 	mask := uint32(1)<<b.steps - 1
-	x := (gather(b.bits>>1) + uint32(east)) & mask
-	y := (gather(b.bits) + uint32(north)) & mask
+	x, y := gather(b.bits>>1), gather(b.bits)
+	if east != 0 {
+		x = (x + uint32(east)) & mask
+	}
+	if north != 0 {
+		y = (y + uint32(north)) & mask
+	}
 	return geoBox{spread(y) | spread(x)<<1, b.steps}
 }
 

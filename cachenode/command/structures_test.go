@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -53,7 +54,7 @@ func TestBitsAgainstRedis(t *testing.T) {
 	}
 	compareWithRedis(t, &bitGrammar, 40_000, skip, func(args []string, real, ours string) bool {
 		// A write that changes nothing leaves an integer an integer here.
-		return args[0] == "object" && strings.Contains(real, "raw")
+		return args[0] == "object" && strings.Contains(real, "raw") || same(args, []byte(real), []byte(ours))
 	})
 }
 
@@ -76,7 +77,7 @@ func init() {
 }
 
 func TestHyperLogLogAgainstRedis(t *testing.T) {
-	skip := func(args []string) bool { return args[0] == "del" && args[1] == "big" && rand.IntN(50) > 0 }
+	skip := func(args []string) bool { return len(args) > 1 && args[0] == "del" && args[1] == "big" && rand.IntN(50) > 0 }
 	compareWithRedis(t, &hllGrammar, 20_000, skip, nil)
 }
 
@@ -130,7 +131,23 @@ func init() {
 }
 
 func TestGeoAgainstRedis(t *testing.T) {
-	compareWithRedis(t, &geoGrammar, 40_000, nil, nil)
+	// Sines differ in the last bit between mathematics libraries, and so do distances that are stored.
+	compareWithRedis(t, &geoGrammar, 40_000, nil, func(args []string, real, ours string) bool {
+		a, b := strings.Fields(real), strings.Fields(ours)
+		if args[0] != "zrange" || len(a) != len(b) {
+			return false
+		}
+		for i := range a {
+			x, err1 := strconv.ParseFloat(strings.TrimPrefix(a[i], ","), 64)
+			y, err2 := strconv.ParseFloat(strings.TrimPrefix(b[i], ","), 64)
+			switch {
+			case a[i] == b[i], strings.HasPrefix(a[i], "$") && strings.HasPrefix(b[i], "$"):
+			case err1 != nil || err2 != nil || math.Abs(x-y) > 1e-9*math.Abs(x):
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // TestStructureEvents: what Redis tells those who listen.
