@@ -22,7 +22,7 @@ var setStoreGrammar = grammar{
 }
 
 func TestSetsStoredAgainstRedis(t *testing.T) {
-	compareWithRedis(t, &setStoreGrammar, 15_000, nil, func(args []string, real, ours string) bool {
+	compareWithRedis(t, &setStoreGrammar, 8_000, nil, func(args []string, real, ours string) bool {
 		return same(args, []byte(real), []byte(ours))
 	})
 }
@@ -52,7 +52,7 @@ func TestBitsAgainstRedis(t *testing.T) {
 			return err == nil && n > 1<<20 && n < 1<<32 && args[0] != "bitcount" && args[0] != "bitpos" && !(strings.HasPrefix(args[0], "bitfield") && n == 5000000000)
 		})
 	}
-	compareWithRedis(t, &bitGrammar, 40_000, skip, func(args []string, real, ours string) bool {
+	compareWithRedis(t, &bitGrammar, 15_000, skip, func(args []string, real, ours string) bool {
 		// A write that changes nothing leaves an integer an integer here.
 		return args[0] == "object" && strings.Contains(real, "raw") || same(args, []byte(real), []byte(ours))
 	})
@@ -77,8 +77,10 @@ func init() {
 }
 
 func TestHyperLogLogAgainstRedis(t *testing.T) {
-	skip := func(args []string) bool { return len(args) > 1 && args[0] == "del" && args[1] == "big" && rand.IntN(50) > 0 }
-	compareWithRedis(t, &hllGrammar, 20_000, skip, nil)
+	skip := func(args []string) bool {
+		return len(args) > 1 && args[0] == "del" && args[1] == "big" && rand.IntN(50) > 0
+	}
+	compareWithRedis(t, &hllGrammar, 6_000, skip, nil)
 }
 
 // TestHyperLogLogFills takes one from its first element to a million, with the string compared on the way.
@@ -132,7 +134,7 @@ func init() {
 
 func TestGeoAgainstRedis(t *testing.T) {
 	// Sines differ in the last bit between mathematics libraries, and so do distances that are stored.
-	compareWithRedis(t, &geoGrammar, 40_000, nil, func(args []string, real, ours string) bool {
+	compareWithRedis(t, &geoGrammar, 15_000, nil, func(args []string, real, ours string) bool {
 		a, b := strings.Fields(real), strings.Fields(ours)
 		if args[0] != "zrange" || len(a) != len(b) {
 			return false

@@ -165,7 +165,7 @@ func TestZSetsAgainstRedis(t *testing.T) {
 		}
 		return false
 	}
-	compareWithRedis(t, &zsetGrammar, 40_000, skip, func(args []string, real, ours string) bool {
+	compareWithRedis(t, &zsetGrammar, 15_000, skip, func(args []string, real, ours string) bool {
 		return same(args, []byte(real), []byte(ours))
 	})
 }
