@@ -32,11 +32,11 @@ func (p position) encode(steps int, lat float64) geoBox {
 	scale := float64(uint64(1) << steps)
 	x := uint32((p.long + maxLong) / (2 * maxLong) * scale)
 	y := uint32((p.lat + lat) / (2 * lat) * scale)
-	return geoBox{spread(y) | spread(x)<<1, steps}
+	return geoBox{interleave(y) | interleave(x)<<1, steps}
 }
 
-// spread puts zeros between the bits.
-func spread(v uint32) uint64 {
+// interleave puts zeros between the bits.
+func interleave(v uint32) uint64 {
 	x := uint64(v)
 	x = (x | x<<16) & 0x0000ffff0000ffff
 	x = (x | x<<8) & 0x00ff00ff00ff00ff
@@ -45,7 +45,7 @@ func spread(v uint32) uint64 {
 	return (x | x<<1) & 0x5555555555555555
 }
 
-// gather undoes spread.
+// gather undoes interleave.
 func gather(x uint64) uint32 {
 	x &= 0x5555555555555555
 	x = (x | x>>1) & 0x3333333333333333
@@ -103,7 +103,7 @@ func (b geoBox) move(east, north int) geoBox {
 	if north != 0 {
 		y = (y + uint32(north)) & mask
 	}
-	return geoBox{spread(y) | spread(x)<<1, b.steps}
+	return geoBox{interleave(y) | interleave(x)<<1, b.steps}
 }
 
 func radians(degrees float64) float64 { return degrees * (math.Pi / 180) }
