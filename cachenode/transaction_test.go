@@ -20,7 +20,7 @@ func TestTransactionsInACluster(t *testing.T) {
 		c := nodes[(i+1)%3].client(t, 2+i%2)
 		conn := c.Conn()
 		defer conn.Close()
-		results, err := conn.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		_, err := conn.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			p.Set(ctx, key, 1, 0)
 			p.Do(ctx, "PING")
 			p.Incr(ctx, key)
@@ -34,6 +34,7 @@ func TestTransactionsInACluster(t *testing.T) {
 		if err != nil && !strings.HasPrefix(err.Error(), "CROSSSLOT") {
 			t.Fatal(err)
 		}
+		var results []redis.Cmder
 		if results, err = conn.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			p.Set(ctx, key, 1, 0)
 			p.Do(ctx, "PING")

@@ -3,7 +3,6 @@ package acl
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"slices"
 	"strings"
 
@@ -41,15 +40,19 @@ type pattern struct {
 	read, write bool
 }
 
-// errors of rules, in the words of Redis's acl.c (ACLSetUserStringError).
-var (
-	errSyntax     = errors.New("Syntax error")
-	errUnknown    = errors.New("Unknown command or category name in ACL")
-	errAfterAll   = errors.New("Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try 'resetkeys' to start with an empty list of patterns")
-	errAfterAllCh = errors.New("Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. Try 'resetchannels' to start with an empty list of channels")
-	errNoPassword = errors.New("The password you are trying to remove from the user does not exist")
-	errHash       = errors.New("The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters")
-	errFirstArg   = errors.New("Allowing first-arg of a subcommand is not supported")
+// problem is what is wrong with a rule, in the words of Redis's acl.c (ACLSetUserStringError).
+type problem string
+
+func (p problem) Error() string { return string(p) }
+
+const (
+	errSyntax     = problem("Syntax error")
+	errUnknown    = problem("Unknown command or category name in ACL")
+	errAfterAll   = problem("Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try 'resetkeys' to start with an empty list of patterns")
+	errAfterAllCh = problem("Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. Try 'resetchannels' to start with an empty list of channels")
+	errNoPassword = problem("The password you are trying to remove from the user does not exist")
+	errHash       = problem("The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters")
+	errFirstArg   = problem("Allowing first-arg of a subcommand is not supported")
 )
 
 // New makes a user that may do nothing.
@@ -126,7 +129,7 @@ func mergeSelectors(rules []string) (merged []string, err error) {
 		}
 	}
 	if open != "" {
-		return nil, errors.New("Unmatched parenthesis in acl selector starting at '" + open + "'.")
+		return nil, problem("Unmatched parenthesis in acl selector starting at '" + open + "'.")
 	}
 	return merged, nil
 }

@@ -196,6 +196,10 @@ func unpredictable(args []string) bool {
 		return len(args) != 3 || args[2] != "1000" && !slices.Contains([]string{"abc", "-1", "", "nan"}, args[2])
 	case "zscan", "zrandmember", "zrangebylex", "zrevrangebylex", "zlexcount", "zremrangebylex": // see TestZSetsAgainstRedis
 		return len(args) > 1
+	case "setbit", "bitfield": // half a gigabyte of zeros
+		return len(args) > 2 && slices.ContainsFunc(args[2:], func(a string) bool { return len(a) > 6 })
+	case "geopos", "geodist", "geohash": // scores that are no positions
+		return len(args) > 2
 	case "zrank", "zrevrank": // WITHSCORE is newer
 		return len(args) > 3
 	case "srandmember", "hrandfield":

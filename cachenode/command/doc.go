@@ -33,6 +33,15 @@
 //	categories.go flags and categories as COMMAND and ACL tell them
 //	subcommands.go the rows of subcommands
 //	memory.go     MEMORY USAGE, and the rows of what operators ask
+//	draw.go       random picks
+//	setstore.go   SMOVE, SUNIONSTORE and its kind, SINTERCARD
+//	bits.go       SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP
+//	bitfield.go   BITFIELD
+//	hll.go        a HyperLogLog as Redis stores it
+//	hyperloglog.go PFADD, PFCOUNT, PFMERGE
+//	geohash.go    positions, boxes and distances on a round earth
+//	geo.go        GEOADD, GEOPOS, GEODIST, GEOHASH
+//	geosearch.go  GEOSEARCH, GEORADIUS
 //	glob.go       patterns
 //	transaction.go what MULTI queued, as one command
 //

@@ -313,7 +313,7 @@ func hrandfield(c *Context) {
 	if !ok {
 		return
 	}
-	picks := c.draw(it, count)
+	picks := draw(it, count)
 	if values && c.Proto < 3 {
 		c.array(2 * len(picks))
 	} else {
@@ -341,22 +341,10 @@ func (c *Context) countArg(i int) (int64, bool) {
 	return n, ok
 }
 
-// maxDraw bounds the repetitions that a negative count may ask for: the reply would not fit into memory.
-const maxDraw = 10 << 20
-
 // draw picks fields at random: count different ones, or -count with repetitions.
-func (c *Context) draw(it *store.Item, count int64) []int {
-	if it == nil || count == 0 {
+func draw(it *store.Item, count int64) []int {
+	if it == nil {
 		return nil
 	}
-	n := it.Dict().Len()
-	if count < 0 {
-		picks := make([]int, min(-count, maxDraw))
-		for i := range picks {
-			picks[i] = rand.IntN(n)
-		}
-		return picks
-	}
-	picks := rand.Perm(n)
-	return picks[:min(count, int64(n))]
+	return drawn(it.Dict().Len(), count)
 }

@@ -91,6 +91,9 @@ const longDouble = 64
 // maxExponent is that of the x87 format.
 const maxExponent = 16384
 
+// minExponent is that of its smallest number.
+const minExponent = -16445
+
 // parseFloat reads what strtold reads without spaces: decimal and hexadecimal numbers and infinities, but no NaN.
 func parseFloat(b []byte) (*big.Float, bool) {
 	if len(b) == 0 || len(b) > 5<<10 || bytes.ContainsAny(b, "_ ") {
@@ -109,6 +112,9 @@ func parseFloat(b []byte) (*big.Float, bool) {
 	}
 	f, _, err := big.ParseFloat(string(b), base, longDouble, big.ToNearestEven)
 	if err != nil || f.MantExp(nil) > maxExponent {
+		return nil, false
+	}
+	if f.MantExp(nil) < minExponent || f.Sign() == 0 && !isZero(digits, base == 0) {
 		return nil, false
 	}
 	return f, true

@@ -125,7 +125,7 @@ func srandmember(c *Context) {
 	if !ok {
 		return
 	}
-	picks := c.draw(it, count)
+	picks := draw(it, count)
 	c.array(len(picks))
 	for _, i := range picks {
 		member, _ := it.Dict().At(i)

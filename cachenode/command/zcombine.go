@@ -116,7 +116,7 @@ func (c *Context) combine(op setOperation, i int, event string) {
 	}
 	pairs := q.run(op)
 	if event != "" {
-		c.storeZSet(pairs, event)
+		c.storeZSet(0, pairs, event)
 		return
 	}
 	slices.SortFunc(pairs, func(a, b scored) int {
@@ -202,7 +202,7 @@ func (c *Context) parseCombination(op setOperation, i int, stores, counts bool) 
 		}
 	}
 	if op != difference {
-		slices.SortStableFunc(q.sources, func(a, b zsource) int { return a.len() - b.len() })
+		q.smallestFirst() // which decides the order in which scores are added up
 	}
 	return q, true
 }

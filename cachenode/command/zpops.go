@@ -211,29 +211,6 @@ func zrandmember(c *Context) {
 	}
 }
 
-func drawnAgain(n int, count int64) []int {
-	picks := make([]int, min(-count, maxDraw))
-	for i := range picks {
-		picks[i] = rand.IntN(n)
-	}
-	return picks
-}
-
-func drawnMost(n int, count int64) []int { return rand.Perm(n)[:min(count, int64(n))] }
-
-// drawnFew picks count of many more, so that a second draw of the same is rare.
-func drawnFew(n, count int) []int {
-	seen, picks := make(map[int]struct{}, count), make([]int, 0, count)
-	for len(picks) < count {
-		i := rand.IntN(n)
-		if _, again := seen[i]; !again {
-			seen[i] = struct{}{}
-			picks = append(picks, i)
-		}
-	}
-	return picks
-}
-
 func zscan(c *Context) {
 	cursor, ok := ParseCursor(c.Args[2])
 	if !ok {

@@ -278,7 +278,7 @@ func zrangestore(c *Context) {
 			r.step(&at)
 		}
 	}
-	c.storeZSet(pairs, "zrangestore")
+	c.storeZSet(0, pairs, "zrangestore")
 }
 
 // scored is a member with its score.
@@ -287,28 +287,28 @@ type scored struct {
 	score  float64
 }
 
-// storeZSet puts a result into the first key, whatever was there, and replies with its size. The members may be those of
-// the sorted set that is replaced: its memory lives on as long as they do.
-func (c *Context) storeZSet(pairs []scored, event string) {
+// storeZSet puts a result into key i, whatever was there, and replies with its size. The members may be those of the
+// sorted set that is replaced: its memory lives on as long as they do.
+func (c *Context) storeZSet(i int, pairs []scored, event string) {
 	if len(pairs) == 0 {
-		if c.tx.Delete(&c.keys[0]) {
-			c.event(EventGeneric, "del", 0)
+		if c.tx.Delete(&c.keys[i]) {
+			c.event(EventGeneric, "del", i)
 		}
 		c.int(0)
 		return
 	}
-	it := c.tx.Create(&c.keys[0], store.KindZSet)
+	it := c.tx.Create(&c.keys[i], store.KindZSet)
 	z := it.ZSet()
 	longest := 0
-	for i := range pairs {
-		longest = max(longest, len(pairs[i].member))
+	for k := range pairs {
+		longest = max(longest, len(pairs[k].member))
 	}
 	z.Expect(len(pairs), longest)
-	for i := range pairs {
-		z.Set(pairs[i].member, pairs[i].score)
+	for k := range pairs {
+		z.Set(pairs[k].member, pairs[k].score)
 	}
-	c.tx.Update(&c.keys[0], it)
-	c.event(EventZSet, event, 0)
+	c.tx.Update(&c.keys[i], it)
+	c.event(EventZSet, event, i)
 	c.int(int64(z.Len()))
 }
 
@@ -344,9 +344,14 @@ func (c *Context) zremrange(by rangeBy, event string) {
 	n := 0
 	if it != nil {
 		lo, hi := r.span(it.ZSet())
-		n = hi - lo
-		it.ZSet().DeleteRange(lo, n)
-		c.shrunk(0, it, n, event)
+		if n = hi - lo; n > 0 && n == it.ZSet().Len() { // at once, however many they are
+			c.tx.Delete(&c.keys[0])
+			c.event(EventZSet, event, 0)
+			c.event(EventGeneric, "del", 0)
+		} else {
+			it.ZSet().DeleteRange(lo, n)
+			c.shrunk(0, it, n, event)
+		}
 	}
 	c.int(int64(n))
 }

@@ -14,6 +14,9 @@ import (
 
 const errScoreNaN = "ERR resulting score is not a number (NaN)"
 
+// maxFloats is how many scores may be kept room for from one command to the next.
+const maxFloats = 4 << 10
+
 // zaddOptions are those of ZADD.
 type zaddOptions struct{ nx, xx, gt, lt, ch, incr bool }
 
@@ -122,6 +125,9 @@ func (c *Context) addMembers(o *zaddOptions, first, step int) {
 		} else {
 			c.event(EventZSet, "zadd", 0)
 		}
+	}
+	if cap(c.floats) > maxFloats {
+		c.floats = nil
 	}
 	switch {
 	case o.incr && done:

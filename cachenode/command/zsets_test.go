@@ -165,7 +165,7 @@ func TestZSetsAgainstRedis(t *testing.T) {
 		}
 		return false
 	}
-	compareWithRedis(t, &zsetGrammar, 40_000, skip, func(args []string, real, ours string) bool {
+	compareWithRedis(t, &zsetGrammar, 15_000, skip, func(args []string, real, ours string) bool {
 		return same(args, []byte(real), []byte(ours))
 	})
 }
@@ -312,5 +312,59 @@ func TestBlockingPops(t *testing.T) {
 	}
 	for _, w := range []*Waiter{first, second, third} {
 		w.Leave()
+	}
+}
+
+// TestZSetCommandAllocations: what a leaderboard and a limiter do all day allocates nothing.
+func TestZSetCommandAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for _, n := range []int{50, 5000} {
+		o := newOurs(2)
+		for i := range n {
+			o.do("zadd", "z", strconv.Itoa(i), "m"+strconv.Itoa(i))
+		}
+		for _, line := range []string{
+			"zadd z 7.5 m3", "zincrby z 1 m7", "zadd z gt ch 5 m3", "zscore z m3", "zmscore z m1 m2", "zrank z m40", "zcard z", "zcount z 5 (30", "zrange z 0 9 withscores", "zrevrange z 0 9",
+			"zrangebyscore z 10 +inf limit 0 5", "zremrangebyscore z -inf -5", "zrem z nobody", "setbit b 100 1", "getbit b 100", "bitcount b", "pfcount h", "geopos z nobody",
+		} {
+			args := slices2(strings.Split(line, " "))
+			spec := o.table.Lookup(args[0])
+			f := func() {
+				o.c.Args, o.c.NowMilli, o.c.Out = args, 1_700_000_000_000, o.c.Out[:0]
+				spec.Exec(&o.c)
+			}
+			f()
+			if n := testing.AllocsPerRun(100, f); n != 0 {
+				t.Errorf("%q: %v allocations", line, n)
+			}
+		}
+	}
+}
+
+func BenchmarkZSetCommands(b *testing.B) {
+	for _, n := range []int{100, 100_000} {
+		o := newOurs(2)
+		for i := range n {
+			o.do("zadd", "z", strconv.Itoa(i), "element:"+strconv.Itoa(i))
+		}
+		for _, line := range []string{"zadd z 0 element:X", "zincrby z 3 element:X", "zscore z element:X", "zrank z element:X", "zrange z 0 9"} {
+			b.Run(fmt.Sprintf("%s/members=%d", strings.Fields(line)[0], n), func(b *testing.B) {
+				rnd := rand.New(rand.NewPCG(1, 2))
+				args := slices2(strings.Split(line, " "))
+				spec := o.table.Lookup(args[0])
+				b.ReportAllocs()
+				for b.Loop() {
+					for i, a := range args {
+						if i > 1 && strings.HasPrefix(string(a), "element:") {
+							args[i] = strconv.AppendInt(a[:len("element:")], int64(rnd.IntN(n)), 10)
+						}
+					}
+					o.c.Args, o.c.NowMilli, o.c.Out = args, 1_700_000_000_000, o.c.Out[:0]
+					spec.Exec(&o.c)
+				}
+			})
+		}
 	}
 }

@@ -105,19 +105,6 @@ func keysCounted(args [][]byte, i int, at []int) []int {
 	return at
 }
 
-// drawn picks from n things at random: count different ones, or -count with repetitions.
-func drawn(n int, count int64) []int {
-	switch {
-	case n == 0 || count == 0:
-		return nil
-	case count < 0:
-		return drawnAgain(n, count)
-	case count*3 < int64(n):
-		return drawnFew(n, int(count))
-	}
-	return drawnMost(n, count)
-}
-
 // lookupZSet is lookup for sorted sets; a missing one is nil.
 func (c *Context) lookupZSet(i int) (*store.ZSet, bool) {
 	it, ok := c.lookup(i, store.KindZSet)

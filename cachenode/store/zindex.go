@@ -109,8 +109,10 @@ func (x *zindex) drop(id uint32) (moved uint32) {
 			x.members = append(make([]*[chunkMembers]zmember, 0, cap(x.members)/2), x.members...)
 		}
 	}
-	if x.n < int(x.buckets)/2 && x.buckets > firstBuckets {
-		x.merge()
+	for range 2 { // to keep up with half as many members
+		if x.n < int(x.buckets)/2 && x.buckets > firstBuckets {
+			x.merge()
+		}
 	}
 	return moved
 }

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -208,7 +209,7 @@ func TestZSetModel(t *testing.T) {
 		if peak < 2000 || z.Encoding() != "skiplist" {
 			t.Errorf("%d members at most, %s", peak, z.Encoding())
 		}
-		if z.Size() > 8<<10 {
+		if z.Size() > 6<<10 {
 			t.Errorf("an emptied set of %d occupies %d", peak, z.Size())
 		}
 	}
@@ -360,6 +361,39 @@ func TestZSetAllocations(t *testing.T) {
 		c.Next()
 	}); n > 0.2 { // a node splits now and then
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestZSetChargeIsTheTruth compares Size with what the heap has grown by.
+func TestZSetChargeIsTheTruth(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector changes allocations")
+	}
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for _, c := range []struct{ sets, members int }{{20_000, 5}, {1000, 100}, {500, 300}, {1, 200_000}} {
+		sets := make([]*ZSet, c.sets)
+		rnd := rand.New(rand.NewPCG(5, 6))
+		seed := maphash.MakeSeed()
+		before, sum := heap(), int64(0)
+		for i := range sets {
+			z := newCollection(KindZSet, seed).(*ZSet)
+			for j := range c.members {
+				z.Set([]byte("some member "+strconv.Itoa(j)), rnd.Float64())
+			}
+			sets[i] = z
+			sum += int64(z.Size())
+		}
+		grown := heap() - before
+		t.Logf("%d sets of %d: %d a member charged, %d taken", c.sets, c.members, sum/int64(c.sets*c.members), grown/int64(c.sets*c.members))
+		if float64(grown) > 1.06*float64(sum)+1<<18 || float64(grown) < 0.85*float64(sum)-1<<18 {
+			t.Errorf("%d sets of %d: the heap has grown by %d for %d charged", c.sets, c.members, grown, sum)
+		}
+		runtime.KeepAlive(sets)
 	}
 }
 
