@@ -62,6 +62,13 @@ func (s *session) logDenial(v acl.Verdict, context string, spec *command.Spec, a
 	s.st.srv.denials.add(denialEntry{reason: reason, context: context, object: object, user: s.account.User().Name, client: s.describe()})
 }
 
+// scriptDenial is what a script is told (scriptVerifyACL in Redis's script.c).
+var scriptDenial = map[acl.Verdict]string{
+	acl.NoCommand: "can't run this command or subcommand",
+	acl.NoKey:     "can't access at least one of the keys mentioned in the command arguments",
+	acl.NoChannel: "can't publish to the channel mentioned in the command",
+}
+
 // permit is what scripts of the session ask before each command, nil when everything is allowed.
 func (s *session) permit() func(spec *command.Spec, args [][]byte) string {
 	u := s.account.User()
@@ -77,7 +84,7 @@ func (s *session) permit() func(spec *command.Spec, args [][]byte) string {
 			return ""
 		}
 		s.logDenial(v, "lua", spec, args, at)
-		return "The user executing the script " + strings.TrimPrefix(denial(v, spec), "this user ")
+		return "The user executing the script " + scriptDenial[v]
 	}
 }
 

@@ -110,6 +110,11 @@ func (m *machine) invoke(L *lua.LState) lua.LValue {
 		return m.errorTable(errArity)
 	}
 	c := r.c
+	if c.Permit != nil {
+		if problem := c.Permit(spec, args); problem != "" {
+			return m.errorTable("-ERR " + problem)
+		}
+	}
 	if v, ok := m.inSession(spec, args); ok {
 		return v
 	}
@@ -124,11 +129,6 @@ func (m *machine) invoke(L *lua.LState) lua.LValue {
 			return m.errorTable(errReadScript)
 		}
 		m.guard.noteWrite()
-	}
-	if c.Permit != nil {
-		if problem := c.Permit(spec, args); problem != "" {
-			return m.errorTable("-NOPERM " + problem)
-		}
 	}
 	out, proto := c.Out, c.Proto
 	c.Out, c.Proto = r.buf[:0], r.proto
@@ -283,9 +283,19 @@ func (m *machine) aclCheck(L *lua.LState) int {
 	if !ok {
 		m.raise(L, errArgTypes)
 	}
-	if m.r.e.cfg.Table.Lookup([]byte(name)) == nil {
+	spec := m.r.e.cfg.Table.Lookup([]byte(name))
+	if spec == nil {
 		m.raise(L, "Invalid command passed to redis.acl_check_cmd()")
 	}
-	L.Push(lua.LTrue)
+	args := make([][]byte, L.GetTop())
+	for i := range args {
+		arg, ok := text(L.Get(i + 1))
+		if !ok {
+			m.raise(L, errArgTypes)
+		}
+		args[i] = []byte(arg)
+	}
+	permit := m.r.c.Permit
+	L.Push(lua.LBool(permit == nil || permit(spec, args) == ""))
 	return 1
 }

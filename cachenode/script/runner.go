@@ -175,7 +175,7 @@ func (r *Runner) eval(c *command.Context, bySHA, readOnly bool) {
 		return
 	}
 	keys, argv := c.Args[3:3+n], c.Args[3+n:]
-	if p.native != nil && !readOnly && r.runNative(c, p, keys, argv) {
+	if p.native != nil && !readOnly && c.Permit == nil && r.runNative(c, p, keys, argv) {
 		return
 	}
 	r.readOnly = readOnly || f.noWrites
