@@ -399,6 +399,20 @@ func TestUnloggedRelationsAreReadOnThePrimary(t *testing.T) {
 	if got := p.answeredBy(t, func() { mustExec(t, c, "select * from u") }); got != "replica" {
 		t.Fatalf("it ran on the %s", got)
 	}
+	waitFor(t, "all looks at the catalog to be over", func() bool {
+		over := true
+		p.on(t, 0, func(w *worker) {
+			for _, g := range w.groups {
+				for _, pl := range g.pools {
+					over = over && pl.dialing+pl.preparing == 0
+					for s := range pl.all {
+						over = over && !s.learning && len(s.inspections) == 0
+					}
+				}
+			}
+		})
+		return over
+	})
 	mustExec(t, owner, "alter table u set unlogged")
 	if err := pg.WaitCaughtUp(ctx); err != nil {
 		t.Fatal(err)
