@@ -8,6 +8,8 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 )
 
 func TestMatch(t *testing.T) {
@@ -230,7 +232,7 @@ func TestAllocations(t *testing.T) {
 	}
 	o := newOurs(2)
 	run := func(args ...string) func() {
-		b := slices2(args)
+		b := redistest.Args(args)
 		spec := o.table.Lookup(b[0])
 		return func() {
 			o.c.Args, o.c.NowMilli, o.c.Out = b, 1_700_000_000_000, o.c.Out[:0]

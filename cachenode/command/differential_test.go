@@ -1,11 +1,8 @@
 package command
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,83 +11,14 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 )
 
-// realRedis starts redis-server on a free port and connects to it.
-func realRedis(t *testing.T) *rawClient {
+// realRedis is a connection to a redis-server of the test's own.
+func realRedis(t *testing.T) *redistest.Client {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		if testing.Short() {
-			t.Skip("redis-server is not installed")
-		}
-		t.Fatal("the differential test needs redis-server: apt-get install redis-server, or run with -short")
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		nc, err := net.Dial("tcp", addr)
-		if err == nil {
-			t.Cleanup(func() { nc.Close() })
-			return &rawClient{nc: nc}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("redis-server does not answer: %v", err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-type rawClient struct {
-	nc  net.Conn
-	buf []byte
-}
-
-func (r *rawClient) do(t *testing.T, args ...string) []byte {
-	t.Helper()
-	r.nc.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := r.nc.Write(resp.AppendCommand(nil, slices2(args))); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		n, _, err := resp.ReplyLen(r.buf)
-		if err != nil {
-			t.Fatalf("%q: %v", args, err)
-		}
-		if n > 0 {
-			reply := bytes.Clone(r.buf[:n])
-			r.buf = r.buf[n:]
-			return reply
-		}
-		chunk := make([]byte, 64<<10)
-		k, err := r.nc.Read(chunk)
-		if err != nil {
-			t.Fatalf("%q: %v", args, err)
-		}
-		r.buf = append(r.buf, chunk[:k]...)
-	}
-}
-
-func slices2(args []string) [][]byte {
-	b := make([][]byte, len(args))
-	for i, a := range args {
-		b[i] = []byte(a)
-	}
-	return b
+	return redistest.Dial(t, redistest.Start(t))
 }
 
 type ours struct {
@@ -104,7 +32,7 @@ func newOurs(proto int) *ours {
 }
 
 func (o *ours) do(args ...string) []byte {
-	b := slices2(args)
+	b := redistest.Args(args)
 	spec := o.table.Lookup(b[0])
 	if !spec.ArityOK(len(b)) {
 		return AppendWrongArity(nil, spec.Name)
@@ -310,8 +238,8 @@ func TestAgainstRedis(t *testing.T) {
 	real := realRedis(t)
 	for _, proto := range []int{2, 3} {
 		t.Run(fmt.Sprintf("proto=%d", proto), func(t *testing.T) {
-			real.do(t, "HELLO", strconv.Itoa(proto))
-			real.do(t, "FLUSHALL")
+			real.Do(t, "HELLO", strconv.Itoa(proto))
+			real.Do(t, "FLUSHALL")
 			mine := newOurs(proto)
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
@@ -335,7 +263,7 @@ func TestAgainstRedis(t *testing.T) {
 						continue
 					}
 				}
-				want, got := real.do(t, args...), mine.do(args...)
+				want, got := real.Do(t, args...), mine.do(args...)
 				history = append(history, fmt.Sprintf("%q -> %q", args, want))
 				compared++
 				if !same(args, want, got) {
@@ -351,7 +279,7 @@ func TestAgainstRedis(t *testing.T) {
 			t.Logf("%d replies compared", compared)
 			for _, key := range testKeys {
 				for _, args := range [][]string{{"type", key}, {"get", key}, {"hgetall", key}, {"smembers", key}, {"pexpiretime", key}} {
-					if want, got := real.do(t, args...), mine.do(args...); !same(args, want, got) {
+					if want, got := real.Do(t, args...), mine.do(args...); !same(args, want, got) {
 						t.Errorf("at the end, %q: redis %q, ours %q", args, want, got)
 					}
 				}

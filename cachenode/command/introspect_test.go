@@ -83,7 +83,7 @@ func fromRedis(v any) ofRedis {
 // The table says of each command what Redis says: arity, flags, keys, categories.
 func TestTableAgainstRedis(t *testing.T) {
 	real := realRedis(t)
-	reply, _ := values(real.do(t, "COMMAND"))
+	reply, _ := values(real.Do(t, "COMMAND"))
 	theirs := map[string]ofRedis{}
 	var collect func(o ofRedis)
 	collect = func(o ofRedis) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 )
 
 // fill replaces the words of a template that stand for something: K for one of keys, W for one of words, INT for a number.
@@ -32,8 +34,8 @@ func compareTemplates(t *testing.T, templates, keys, words []string, count int, 
 	t.Helper()
 	real := realRedis(t)
 	for _, proto := range []int{2, 3} {
-		real.do(t, "HELLO", strconv.Itoa(proto))
-		real.do(t, "FLUSHALL")
+		real.Do(t, "HELLO", strconv.Itoa(proto))
+		real.Do(t, "FLUSHALL")
 		mine := newOurs(proto)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
@@ -42,7 +44,7 @@ func compareTemplates(t *testing.T, templates, keys, words []string, count int, 
 		failures := 0
 		for range count {
 			args := fill(rnd, templates[rnd.IntN(len(templates))], keys, words)
-			want, got := real.do(t, args...), mine.do(args...)
+			want, got := real.Do(t, args...), mine.do(args...)
 			history = append(history, fmt.Sprintf("%q -> %q", args, want))
 			if normal(args, want) != normal(args, got) {
 				if failures++; failures > 8 {
@@ -272,7 +274,7 @@ func TestFieldsExpireExactly(t *testing.T) {
 	now := time.Now().UnixMilli()
 	o := newOurs(2)
 	at := func(ms int64, args ...string) string {
-		b := slices2(args)
+		b := redistest.Args(args)
 		o.c.Args, o.c.NowMilli, o.c.Out = b, now+ms, nil
 		o.table.Lookup(b[0]).Exec(&o.c)
 		return strings.ReplaceAll(strings.TrimSuffix(string(o.c.Out), "\r\n"), "\r\n", " ")

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 )
 
 var listTemplates = []string{
@@ -49,8 +51,8 @@ func TestListsAgainstRedis(t *testing.T) {
 	real := realRedis(t)
 	for _, proto := range []int{2, 3} {
 		t.Run(fmt.Sprintf("proto=%d", proto), func(t *testing.T) {
-			real.do(t, "HELLO", strconv.Itoa(proto))
-			real.do(t, "FLUSHALL")
+			real.Do(t, "HELLO", strconv.Itoa(proto))
+			real.Do(t, "FLUSHALL")
 			mine := newOurs(proto)
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
@@ -61,15 +63,15 @@ func TestListsAgainstRedis(t *testing.T) {
 				var want, got []byte
 				if blocking := strings.HasPrefix(args[0], "!"); blocking {
 					args[0] = args[0][1:]
-					real.do(t, "MULTI")
-					queued := real.do(t, args...)
-					want = bytes.TrimPrefix(real.do(t, "EXEC"), []byte("*1\r\n"))
+					real.Do(t, "MULTI")
+					queued := real.Do(t, args...)
+					want = bytes.TrimPrefix(real.Do(t, "EXEC"), []byte("*1\r\n"))
 					if queued[0] == '-' {
 						want = queued
 					}
 					got = mine.together(args...)
 				} else {
-					want, got = real.do(t, args...), mine.do(args...)
+					want, got = real.Do(t, args...), mine.do(args...)
 				}
 				history = append(history, fmt.Sprintf("%.60q -> %.60q", args, want))
 				if !same(args, want, got) {
@@ -77,7 +79,7 @@ func TestListsAgainstRedis(t *testing.T) {
 				}
 			}
 			for _, key := range testKeys {
-				if want, got := real.do(t, "lrange", key, "0", "-1"), mine.do("lrange", key, "0", "-1"); !bytes.Equal(want, got) {
+				if want, got := real.Do(t, "lrange", key, "0", "-1"), mine.do("lrange", key, "0", "-1"); !bytes.Equal(want, got) {
 					t.Errorf("at the end %q: redis %.200q, ours %.200q", key, want, got)
 				}
 			}
@@ -87,7 +89,7 @@ func TestListsAgainstRedis(t *testing.T) {
 
 // together runs one command as a transaction would.
 func (o *ours) together(args ...string) []byte {
-	b := slices2(args)
+	b := redistest.Args(args)
 	spec := o.table.Lookup(b[0])
 	if !spec.ArityOK(len(b)) {
 		return AppendWrongArity(nil, spec.Name)
@@ -137,7 +139,7 @@ func (w *Waiter) got() string {
 // TestServe goes through who gets what when a key is written.
 func TestServe(t *testing.T) {
 	o := newOurs(2)
-	bulks := func(s ...string) string { return string(resp.AppendCommand(nil, slices2(s))) }
+	bulks := func(s ...string) string { return string(resp.AppendCommand(nil, redistest.Args(s))) }
 	first, second := waiterOf(t, o, "blpop", "other", "k", "0"), waiterOf(t, o, "brpop", "k", "1")
 	third := waiterOf(t, o, "blmpop", "0", "2", "x", "k", "left", "count", "2")
 	if second.Until == 0 || first.Until != 0 {
@@ -190,7 +192,7 @@ func TestServe(t *testing.T) {
 	o.do("rename", "from", "k")
 	o.c.Together(nil, 0, func() {
 		for _, args := range [][]string{{"rpush", "k", "1"}, {"del", "k"}, {"rpush", "l", "2"}, {"rpush", "l", "3"}, {"lpop", "l"}} {
-			o.c.Call(o.table.Lookup([]byte(args[0])), slices2(args))
+			o.c.Call(o.table.Lookup([]byte(args[0])), redistest.Args(args))
 		}
 	})
 	if a.got() != bulks("k", "v") || b.got() != bulks("l", "3") {
@@ -243,7 +245,7 @@ func TestLinsertEverywhere(t *testing.T) {
 		o.do("linsert", "l", "before", pivot, value)
 		want = slices.Insert(want, slices.Index(want, pivot), value)
 	}
-	if got := string(o.do("lrange", "l", "0", "-1")); got != string(resp.AppendCommand(nil, slices2(want))) {
+	if got := string(o.do("lrange", "l", "0", "-1")); got != string(resp.AppendCommand(nil, redistest.Args(want))) {
 		t.Error("order")
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 )
 
 // streamTemplates have IDs as words, so that the two servers' clocks do not matter.
@@ -110,7 +112,7 @@ func TestLongStream(t *testing.T) {
 	o := newOurs(2)
 	both := func(args ...string) []byte {
 		t.Helper()
-		want, got := real.do(t, args...), o.do(args...)
+		want, got := real.Do(t, args...), o.do(args...)
 		if !bytes.Equal(want, got) {
 			t.Fatalf("%q:\n redis %.400q\n ours  %.400q", args, want, got)
 		}
@@ -232,7 +234,7 @@ func TestStreamBlock(t *testing.T) {
 	// In a transaction nothing waits.
 	o.c.Out = nil
 	o.c.Together(nil, 0, func() {
-		args := slices2([]string{"xread", "BLOCK", "0", "STREAMS", "s", "$"})
+		args := redistest.Args([]string{"xread", "BLOCK", "0", "STREAMS", "s", "$"})
 		o.c.Call(o.table.Lookup(args[0]), args)
 	})
 	if got := string(o.c.Out); got != "*-1\r\n" {

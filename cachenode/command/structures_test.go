@@ -94,7 +94,7 @@ func TestHyperLogLogFills(t *testing.T) {
 			n++
 		}
 		for _, args := range [][]string{args, {"pfcount", "h"}, {"get", "h"}} {
-			if want, got := string(real.do(t, args...)), string(mine.do(args...)); want != got {
+			if want, got := string(real.Do(t, args...)), string(mine.do(args...)); want != got {
 				t.Fatalf("after %d elements, %.40q: redis %.80q, ours %.80q", n, args, want, got)
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 )
 
 // grammar makes commands out of templates: a word in capitals stands for one drawn from its list, "NAME*" for up to
@@ -57,8 +59,8 @@ func compareWithRedis(t *testing.T, g *grammar, rounds int, skip func(args []str
 	real := realRedis(t)
 	for _, proto := range []int{2, 3} {
 		t.Run(fmt.Sprintf("proto=%d", proto), func(t *testing.T) {
-			real.do(t, "HELLO", strconv.Itoa(proto))
-			real.do(t, "FLUSHALL")
+			real.Do(t, "HELLO", strconv.Itoa(proto))
+			real.Do(t, "FLUSHALL")
 			mine := newOurs(proto)
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
@@ -70,7 +72,7 @@ func compareWithRedis(t *testing.T, g *grammar, rounds int, skip func(args []str
 				if skip != nil && skip(args) {
 					continue
 				}
-				want, got := string(real.do(t, args...)), string(mine.doOrTimeOut(args...))
+				want, got := string(real.Do(t, args...)), string(mine.doOrTimeOut(args...))
 				if strings.Contains(want, "unknown command") {
 					t.Fatalf("%q: redis does not know it", args)
 				}
@@ -176,7 +178,7 @@ func TestLargeZSets(t *testing.T) {
 	mine := newOurs(2)
 	same := func(args ...string) {
 		t.Helper()
-		if want, got := string(real.do(t, args...)), string(mine.do(args...)); want != got {
+		if want, got := string(real.Do(t, args...)), string(mine.do(args...)); want != got {
 			t.Fatalf("%.200q:\n redis %.300q\n ours  %.300q", args, want, got)
 		}
 	}
@@ -329,7 +331,7 @@ func TestZSetCommandAllocations(t *testing.T) {
 			"zadd z 7.5 m3", "zincrby z 1 m7", "zadd z gt ch 5 m3", "zscore z m3", "zmscore z m1 m2", "zrank z m40", "zcard z", "zcount z 5 (30", "zrange z 0 9 withscores", "zrevrange z 0 9",
 			"zrangebyscore z 10 +inf limit 0 5", "zremrangebyscore z -inf -5", "zrem z nobody", "setbit b 100 1", "getbit b 100", "bitcount b", "pfcount h", "geopos z nobody",
 		} {
-			args := slices2(strings.Split(line, " "))
+			args := redistest.Args(strings.Split(line, " "))
 			spec := o.table.Lookup(args[0])
 			f := func() {
 				o.c.Args, o.c.NowMilli, o.c.Out = args, 1_700_000_000_000, o.c.Out[:0]
@@ -352,7 +354,7 @@ func BenchmarkZSetCommands(b *testing.B) {
 		for _, line := range []string{"zadd z 0 element:X", "zincrby z 3 element:X", "zscore z element:X", "zrank z element:X", "zrange z 0 9"} {
 			b.Run(fmt.Sprintf("%s/members=%d", strings.Fields(line)[0], n), func(b *testing.B) {
 				rnd := rand.New(rand.NewPCG(1, 2))
-				args := slices2(strings.Split(line, " "))
+				args := redistest.Args(strings.Split(line, " "))
 				spec := o.table.Lookup(args[0])
 				b.ReportAllocs()
 				for b.Loop() {

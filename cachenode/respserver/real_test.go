@@ -3,45 +3,11 @@ package respserver
 import (
 	"bufio"
 	"net"
-	"os/exec"
 	"testing"
 	"time"
-)
 
-// realRedis starts redis-server with the given settings and returns its address.
-func realRedis(t *testing.T, settings ...string) (addr string) {
-	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		if testing.Short() {
-			t.Skip("redis-server is not installed")
-		}
-		t.Fatal("the comparison needs redis-server: apt-get install redis-server, or run with -short")
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = ln.Addr().String()
-	ln.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(path, append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir()}, settings...)...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	eventually(t, "redis-server answers", func() bool {
-		nc, err := net.Dial("tcp", addr)
-		if err == nil {
-			nc.Close()
-		}
-		return err == nil
-	})
-	return addr
-}
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
+)
 
 // dialAddr connects to any server.
 func dialAddr(t testing.TB, addr string) *client {
@@ -65,7 +31,7 @@ type pair struct {
 // newPair starts both servers.
 func newPair(t *testing.T, proto string) *pair {
 	n := start(t, 2, nil)
-	addr := realRedis(t)
+	addr := redistest.Start(t)
 	p := &pair{t: t, real: dialAddr(t, addr), ours: dialAddr(t, n.addr), realAt: addr, ours2: n.addr}
 	p.quiet("HELLO", proto)
 	return p

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 )
 
 // TestCommandsAgainstRedis compares what is not the work of Lua: arguments, the cache, SCRIPT.
@@ -15,7 +17,7 @@ func TestCommandsAgainstRedis(t *testing.T) {
 	read := "#!lua flags=no-writes\nreturn redis.call('get', KEYS[1])"
 	for _, proto := range []string{"2", "3"} {
 		real, mine := realRedis(t), newOurs(Config{})
-		real.do(t, "HELLO", proto)
+		real.Do(t, "HELLO", proto)
 		mine.c.Proto = int(proto[0] - '0')
 		for _, args := range [][]string{
 			{"evalsha", known, "0"}, {"eval", "return 1", "0"}, {"evalsha", known, "0"}, {"evalsha", strings.ToUpper(known), "0"},
@@ -33,7 +35,7 @@ func TestCommandsAgainstRedis(t *testing.T) {
 			{"script", "kill"}, {"script", "kill", "x"}, {"script", "flush", "x"}, {"script", "flush", "sync", "x"}, {"script", "nosuch"}, {"script", "nosuch", "x"},
 			{"script", "FLUSH"}, {"script", "exists", known}, {"evalsha", known, "0"}, {"script", "flush", "ASYNC"}, {"script", "flush", "SYNC"},
 		} {
-			want, got := real.do(t, args...), mine.do(args...)
+			want, got := real.Do(t, args...), mine.do(args...)
 			if string(want) != string(got) {
 				t.Errorf("proto %s, %q:\n redis %q\n ours  %q", proto, args, want, got)
 			}
@@ -84,7 +86,7 @@ func TestKill(t *testing.T) {
 	e := o.c.Scripts.(*Runner).e
 	other := command.Context{Store: o.c.Store, Proto: 2, Scripts: e.NewRunner()}
 	kill := func() string {
-		other.Args, other.Out = byteArgs([]string{"script", "kill"}), nil
+		other.Args, other.Out = redistest.Args([]string{"script", "kill"}), nil
 		o.table.Lookup([]byte("script")).Exec(&other)
 		return string(other.Out)
 	}
@@ -120,9 +122,9 @@ func TestInsideTransaction(t *testing.T) {
 	eval := o.table.Lookup([]byte("eval"))
 	o.c.NowMilli, o.c.Out = time.Now().UnixMilli(), nil
 	o.c.Together(nil, 0, func() {
-		o.c.Call(eval, byteArgs([]string{"eval", "return redis.call('incr', KEYS[1])", "1", "n"}))
-		o.c.Call(eval, byteArgs([]string{"eval", "return redis.call('incr', 'n')", "0"}))
-		o.c.Call(o.table.Lookup([]byte("get")), byteArgs([]string{"get", "n"}))
+		o.c.Call(eval, redistest.Args([]string{"eval", "return redis.call('incr', KEYS[1])", "1", "n"}))
+		o.c.Call(eval, redistest.Args([]string{"eval", "return redis.call('incr', 'n')", "0"}))
+		o.c.Call(o.table.Lookup([]byte("get")), redistest.Args([]string{"get", "n"}))
 	})
 	if got := string(o.c.Out); got != ":1\r\n:2\r\n$1\r\n2\r\n" {
 		t.Errorf("%q", got)

@@ -1,6 +1,10 @@
 package script
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
+)
 
 // BenchmarkEval compares a lock's release as a script and as a native, and a script that does nothing.
 func BenchmarkEval(b *testing.B) {
@@ -17,7 +21,7 @@ func BenchmarkEval(b *testing.B) {
 			}
 			p.native = bench.native
 			evalsha := o.table.Lookup([]byte("evalsha"))
-			args := byteArgs([]string{"evalsha", p.sha, "1", "lock", "token"})
+			args := redistest.Args([]string{"evalsha", p.sha, "1", "lock", "token"})
 			o.c.NowMilli = 1
 			b.ReportAllocs()
 			for b.Loop() {

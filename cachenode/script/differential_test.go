@@ -1,11 +1,8 @@
 package script
 
 import (
-	"bytes"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,84 +10,14 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
-	"github.com/outrigger-proxy/outrigger/protocol/resp"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 )
 
-// realRedis starts redis-server on a free port and connects to it.
-func realRedis(t *testing.T) *rawClient {
+// realRedis is a connection to a redis-server of the test's own.
+func realRedis(t *testing.T) *redistest.Client {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		if testing.Short() {
-			t.Skip("redis-server is not installed")
-		}
-		t.Fatal("the differential test needs redis-server: apt-get install redis-server, or run with -short")
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		nc, err := net.Dial("tcp", addr)
-		if err == nil {
-			t.Cleanup(func() { nc.Close() })
-			return &rawClient{nc: nc}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("redis-server does not answer: %v", err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-type rawClient struct {
-	nc  net.Conn
-	buf []byte
-}
-
-func (r *rawClient) do(t *testing.T, args ...string) []byte {
-	t.Helper()
-	r.nc.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := r.nc.Write(resp.AppendCommand(nil, byteArgs(args))); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		n, _, err := resp.ReplyLen(r.buf)
-		if err != nil {
-			t.Fatalf("%q: %v", args, err)
-		}
-		if n > 0 {
-			reply := bytes.Clone(r.buf[:n])
-			r.buf = r.buf[n:]
-			return reply
-		}
-		chunk := make([]byte, 64<<10)
-		k, err := r.nc.Read(chunk)
-		if err != nil {
-			t.Fatalf("%q: %v", args, err)
-		}
-		r.buf = append(r.buf, chunk[:k]...)
-	}
-}
-
-func byteArgs(args []string) [][]byte {
-	b := make([][]byte, len(args))
-	for i, a := range args {
-		b[i] = []byte(a)
-	}
-	return b
+	return redistest.Dial(t, redistest.Start(t))
 }
 
 // ours is a store with scripts.
@@ -110,7 +37,7 @@ func newOurs(cfg Config) *ours {
 }
 
 func (o *ours) do(args ...string) []byte {
-	b := byteArgs(args)
+	b := redistest.Args(args)
 	spec := o.table.Lookup(b[0])
 	if spec == nil {
 		return command.AppendUnknown(nil, b)
@@ -143,11 +70,11 @@ func TestScriptsAgainstRedis(t *testing.T) {
 	for _, proto := range []int{2, 3} {
 		t.Run(fmt.Sprintf("proto=%d", proto), func(t *testing.T) {
 			real, mine := realRedis(t), newOurs(Config{})
-			real.do(t, "HELLO", strconv.Itoa(proto))
+			real.Do(t, "HELLO", strconv.Itoa(proto))
 			mine.c.Proto = proto
 			for _, s := range scripts {
 				args := []string{"EVAL", s, "2", "key1", "{key1}2", "first", "2", "3.5", "a b"}
-				want, got := real.do(t, args...), mine.do(args...)
+				want, got := real.Do(t, args...), mine.do(args...)
 				if string(want) != string(got) {
 					t.Errorf("%s\n redis %q\n ours  %q", s, want, got)
 				}

@@ -17,9 +17,6 @@ func FuzzScript(f *testing.F) {
 	}
 	o := newOurs(Config{TimeLimit: 50 * time.Millisecond, MaxMemory: 8 << 20})
 	f.Fuzz(func(t *testing.T, source string) {
-		if strings.Contains(source, "coroutine") && len(source) > 2000 {
-			t.Skip()
-		}
 		began := time.Now()
 		if got := o.do("eval", source, "1", "key", "arg"); len(got) < 3 {
 			t.Errorf("%q", got)

@@ -48,11 +48,12 @@ var bans = []ban{
 
 	{folder: "", except: []string{"bench"}, target: "bench", why: "bench measures the program and is no part of it"},
 	{folder: "", except: []string{"cmd/internal/dev", "pgpool/devpg", "bench"}, target: "pgpool/devpg", why: "throwaway databases are for tests, dev and bench"},
+	{folder: "cmd", target: "cachenode/redistest", why: "real servers are for tests and bench"},
 	{folder: "", except: []string{"bench"}, target: "github.com/jackc/pgx/v5", why: "a driver is for tests: what ships forwards bytes"},
 	{folder: "", target: "github.com/lib/pq", why: "a driver is for tests: what ships forwards bytes"},
 	{folder: "", except: []string{"bench"}, target: "github.com/redis/go-redis/v9", why: "a client is for tests"},
 	{folder: "", target: "go.uber.org/goleak", why: "leak checks are for tests"},
-	{folder: "", target: "testing", why: "it registers flags and belongs in _test.go files"},
+	{folder: "", except: []string{"cachenode/redistest"}, target: "testing", why: "it registers flags and belongs in _test.go files"},
 	{folder: "", except: []string{"cmd"}, target: "github.com/spf13/cobra", why: "the command line is cmd's"},
 	{folder: "", except: []string{"cmd"}, target: "github.com/spf13/pflag", why: "the command line is cmd's"},
 	{folder: "", except: []string{"cmd/internal/config"}, target: "go.yaml.in/yaml/v3", why: "settings are read in one place"},
