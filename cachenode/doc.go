@@ -17,7 +17,7 @@
 //   - link.go, inbound.go, greet.go, wireentry.go: connections between nodes
 //   - snapshot.go: what a node holds, as a file for its next start
 //   - stats.go: numbers
-//   - acl, store, command, respserver: the parts that know nothing of other nodes
+//   - acl, store, command, pressure, respserver: the parts that know nothing of other nodes
 //
 // # Who may touch what
 //

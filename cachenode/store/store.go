@@ -82,6 +82,7 @@ type Store struct {
 	// Atomic.
 	onRemoval atomic.Pointer[func(stored []byte, why Removal)]
 	maxBytes  atomic.Int64
+	ceiling   atomic.Int64
 	used      atomic.Int64 // charged, and reserved by commands at work
 	waiting   atomic.Int64 // bytes of waiters
 	hand      atomic.Uint32
@@ -124,6 +125,21 @@ func (s *Store) SetMaxBytes(n int64) {
 	s.reserve(0)
 }
 
+// SetCeiling bounds the budget by n bytes for the time being, because memory is short; 0 lifts the bound.
+func (s *Store) SetCeiling(n int64) {
+	s.ceiling.Store(n)
+	s.reserve(0)
+}
+
+// limit is the bound of now: the budget, or a ceiling below it; 0 for none.
+func (s *Store) limit() int64 {
+	limit, ceiling := s.maxBytes.Load(), s.ceiling.Load()
+	if limit <= 0 || ceiling > 0 && ceiling < limit {
+		return ceiling
+	}
+	return limit
+}
+
 // Removal says why a key, or a part of it, is gone.
 type Removal uint8
 
@@ -158,7 +174,7 @@ func ItemGrowth(bytes int) int64 {
 // reserve makes room for n bytes and keeps it until release. It must be called with no shard held. It reports whether
 // there is room: false means that the command has to be refused.
 func (s *Store) reserve(n int64) bool {
-	limit := s.maxBytes.Load()
+	limit := s.limit()
 	if limit <= 0 {
 		s.used.Add(n)
 		return true
@@ -176,7 +192,7 @@ func (s *Store) reserve(n int64) bool {
 // Fits tells whether n more bytes are within the budget. It makes no room, so it may be asked with shards held; where room
 // can be made when they are released, a command may go over the budget for that long by as much as it has.
 func (s *Store) Fits(n int64) bool {
-	limit := s.maxBytes.Load()
+	limit := s.limit()
 	if limit > 0 && s.policy != NoEviction {
 		limit += limit / 8
 	}

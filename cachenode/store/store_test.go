@@ -649,3 +649,32 @@ func BenchmarkStore(b *testing.B) {
 		})
 	}
 }
+
+func TestCeiling(t *testing.T) {
+	for _, budget := range []int64{0, 4 << 20} {
+		s := New(Config{MaxBytes: budget})
+		for i := range 5000 {
+			set(t, s, "key"+strconv.Itoa(i), string(make([]byte, 500)), 0, t0)
+		}
+		used := s.Used()
+		s.SetCeiling(used / 2)
+		if s.Used() > used/2 || s.Used() < used/3 {
+			t.Errorf("%d bytes used of %d after a ceiling at half of it", s.Used(), used)
+		}
+		set(t, s, "more", string(make([]byte, 100_000)), 0, t0)
+		if s.Used() > used/2 {
+			t.Errorf("a write went beyond the ceiling: %d", s.Used())
+		}
+		if s.MaxBytes() != budget {
+			t.Errorf("the budget is said to be %d", s.MaxBytes())
+		}
+		s.SetCeiling(0)
+		for i := range 5000 {
+			set(t, s, "key"+strconv.Itoa(i), string(make([]byte, 500)), 0, t0)
+		}
+		if s.Used() < used {
+			t.Errorf("%d bytes used after the ceiling was lifted, %d before", s.Used(), used)
+		}
+		check(t, s)
+	}
+}

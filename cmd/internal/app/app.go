@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode"
+	"github.com/outrigger-proxy/outrigger/cachenode/pressure"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
 	"github.com/outrigger-proxy/outrigger/pgpool"
@@ -113,6 +114,9 @@ func (a *App) Run(ctx context.Context) error {
 	defer over()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if limit := pressure.Own().Limit(); os.Getenv("GOMEMLIMIT") == "" && limit > 0 {
+		debug.SetMemoryLimit(pressure.HeapLimit(limit))
 	}
 	for _, w := range a.config.Warnings() {
 		a.log.Warn("configuration", "warning", w)

@@ -11,6 +11,7 @@ import (
 	"github.com/outrigger-proxy/outrigger/cachenode"
 	"github.com/outrigger-proxy/outrigger/cachenode/acl"
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/pressure"
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
@@ -97,6 +98,8 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	}
 	cache.run = node.Run
 	a.node = node
+	governor := pressure.NewGovernor(pressure.Own(), node.Store(), a.log.With("component", "pressure"))
+	a.parts = append(a.parts, &part{name: "pressure", run: governor.Run})
 
 	server, clients, err := a.cacheServer(node)
 	if err != nil {
