@@ -200,8 +200,9 @@ func (op *fieldOp) next(old int64) (value int64, over bool) {
 		high = math.MaxInt64 >> (64 - op.bits)
 		low = -high - 1
 	}
-	// A value to be set that is negative is a very large one for an unsigned field.
-	tooHigh := base > high || !op.signed && base < 0 || by > 0 && base > high-by
+	// A value to be set that is negative is a very large one for an unsigned field. The room above a signed one wraps around
+	// for values that are very small, as in Redis: they count as too high.
+	tooHigh := base > high || !op.signed && base < 0 || by > 0 && base > high-by || op.signed && op.bits < 64 && by > high-base
 	tooLow := !tooHigh && (base < low || by < 0 && (base >= 0 && base+by < low || base < 0 && base < low-by))
 	if !tooHigh && !tooLow {
 		return base + by, false

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -19,6 +20,18 @@ import (
 func realRedis(t *testing.T) *redistest.Client {
 	t.Helper()
 	return redistest.Dial(t, redistest.Start(t))
+}
+
+var seedFlag = flag.Uint64("seed", 0, "repeat the generated commands of this `number`; 0 for others each time")
+
+// newRandom is the source of generated commands; what it was made from is in the log of a test that fails.
+func newRandom(t *testing.T) *rand.Rand {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("to repeat: -seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
 }
 
 type ours struct {
@@ -241,9 +254,7 @@ func TestAgainstRedis(t *testing.T) {
 			real.Do(t, "HELLO", strconv.Itoa(proto))
 			real.Do(t, "FLUSHALL")
 			mine := newOurs(proto)
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			rnd := rand.New(rand.NewPCG(seed, 0))
+			rnd := newRandom(t)
 			var specs []*Spec
 			for _, s := range mine.table.All() {
 				if s.Scope != InSession && s.Group != "scripting" && s.Group != "stream" && s.Name != "sort" && s.Name != "sort_ro" && s.Since < "7.2" && s.Flags&Blocking == 0 {

@@ -130,7 +130,7 @@ func (c *Context) timeLeft(seconds, relative bool) {
 		v -= c.NowMilli
 	}
 	if seconds {
-		v = (v + 500) / 1000
+		v = int64(uint64(v+500) / 1000) // the end of time is rounded up, and does not wrap around
 	}
 	c.int(v)
 }

@@ -37,9 +37,7 @@ func compareTemplates(t *testing.T, templates, keys, words []string, count int, 
 		real.Do(t, "HELLO", strconv.Itoa(proto))
 		real.Do(t, "FLUSHALL")
 		mine := newOurs(proto)
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
-		rnd := rand.New(rand.NewPCG(seed, 0))
+		rnd := newRandom(t)
 		var history []string
 		failures := 0
 		for range count {

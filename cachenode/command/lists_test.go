@@ -54,9 +54,7 @@ func TestListsAgainstRedis(t *testing.T) {
 			real.Do(t, "HELLO", strconv.Itoa(proto))
 			real.Do(t, "FLUSHALL")
 			mine := newOurs(proto)
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			rnd := rand.New(rand.NewPCG(seed, 0))
+			rnd := newRandom(t)
 			var history []string
 			for range 20_000 {
 				args := listCommand(rnd)
