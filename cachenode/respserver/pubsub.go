@@ -287,6 +287,9 @@ func (s *session) confirm(kind topicKind, end int, name []byte) {
 }
 
 func (s *session) countSubscriptions() {
+	if s.subscribed == nil {
+		return // it has ended what it never had
+	}
 	var n [topicKinds]int
 	for kind := range topicKinds {
 		n[kind] = len(s.subscribed[kind])

@@ -59,6 +59,21 @@ func TestPubSub(t *testing.T) {
 	}
 }
 
+func TestUnsubscribingFromNothingAgainstRedis(t *testing.T) {
+	for _, proto := range []string{"2", "3"} {
+		p := newPair(t, proto)
+		for _, word := range []string{"UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"} {
+			p.same(word)
+			p.same(word, "a")
+			p.same(word, "a", "b")
+			p.read()
+		}
+		p.quiet("RESET")
+		p.same("UNSUBSCRIBE", "a")
+		p.same("PING")
+	}
+}
+
 func TestMessagesKeepTheirOrder(t *testing.T) {
 	n := start(t, 3, nil)
 	pub := n.dial(t)
