@@ -20,6 +20,9 @@ func (n *Node) Execute(loop *netloop.Loop, r *respserver.Request, out []byte) (r
 	return n.byLoop[loop].execute(&c, out)
 }
 
+// Warm gets ready for commands on keys.
+func (n *Node) Warm(loop *netloop.Loop, db int, keys [][]byte) { n.byLoop[loop].warm(db, keys) }
+
 // Copies tells whether keys have a backup.
 func (n *Node) Copies() int { return min(1, len(n.placement.Load().peers)) }
 

@@ -70,6 +70,18 @@ type peerReply struct {
 // Resolve sends it.
 func (r *peerReply) Resolve(reply []byte) { r.in.reply(r.id, reply) }
 
+// warm has the processor load what commands on keys will touch.
+func (w *worker) warm(db int, keys [][]byte) {
+	const longest = 256 // who has longer keys has other worries
+	w.keys, w.keyBytes = w.keys[:0], w.keyBytes[:0]
+	for _, key := range keys {
+		if len(key) <= longest {
+			w.keys = append(w.keys, w.n.store.Key(w.stored(db, key)))
+		}
+	}
+	w.n.store.Warm(w.keys)
+}
+
 // execute runs a session's command wherever it belongs.
 func (w *worker) execute(c *call, out []byte) (reply []byte, done bool) {
 	if w.stopped {
@@ -127,15 +139,20 @@ func (w *worker) locate(c *call) {
 			w.keys = append(w.keys, w.n.store.Key(c.args[i]))
 			continue
 		}
-		// Growing leaves the keys that were cut before where they are.
-		w.keyBytes = slices.Grow(w.keyBytes, len(c.args[i])+1)
-		start := len(w.keyBytes)
-		stored := store.StoredKey(w.keyBytes[start:], c.db, c.args[i])
-		if len(stored) != len(c.args[i]) {
-			w.keyBytes = w.keyBytes[:start+len(stored)]
-		}
-		w.keys = append(w.keys, w.n.store.Key(stored))
+		w.keys = append(w.keys, w.n.store.Key(w.stored(c.db, c.args[i])))
 	}
+}
+
+// stored gives the stored form of a key, in w.keyBytes where it is another than the key's own.
+func (w *worker) stored(db int, key []byte) []byte {
+	// Growing leaves the keys that were cut before where they are.
+	w.keyBytes = slices.Grow(w.keyBytes, len(key)+1)
+	start := len(w.keyBytes)
+	stored := store.StoredKey(w.keyBytes[start:], db, key)
+	if len(stored) != len(key) {
+		w.keyBytes = w.keyBytes[:start+len(stored)]
+	}
+	return stored
 }
 
 // forward sends a command to its owner.

@@ -13,6 +13,10 @@ type Backend interface {
 	// out unchanged with done = false. The name and arity have been checked.
 	Execute(l *netloop.Loop, r *Request, out []byte) (reply []byte, done bool)
 
+	// Warm is told what are probably the keys of the next commands of a session, so that it can have them in the
+	// processor's caches. keys are valid during the call.
+	Warm(l *netloop.Loop, db int, keys [][]byte)
+
 	// Tell names who hears of messages and changes. It is called before anything else.
 	Tell(a Audience)
 

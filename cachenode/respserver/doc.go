@@ -4,6 +4,7 @@
 //	server.go      Server: configuration, loops, who is connected
 //	backend.go     Backend, Request and Slot: the contract with whoever executes commands
 //	session.go     a session: bytes in, commands, bytes out, in order
+//	lookahead.go   a pipeline's next commands, read before they are executed
 //	block.go       sessions whose command waits for a key
 //	connection.go  HELLO, AUTH, PING, SELECT, RESET …
 //	client.go      CLIENT

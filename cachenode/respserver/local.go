@@ -58,6 +58,9 @@ func (b *Local) Execute(l *netloop.Loop, r *Request, out []byte) (reply []byte, 
 	return reply, true
 }
 
+// Warm does nothing: the Backend of tests has few keys.
+func (b *Local) Warm(*netloop.Loop, int, [][]byte) {}
+
 // Tell names who hears of changes.
 func (b *Local) Tell(a Audience) { b.audience = a }
 

@@ -251,7 +251,7 @@ type loopState struct {
 	loop  *netloop.Loop
 	index int
 
-	parser  resp.Parser
+	ahead   ahead
 	req     Request
 	out     []byte   // replies of the session that is being served
 	raw     []byte   // an inline command, rewritten

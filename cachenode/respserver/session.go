@@ -99,7 +99,7 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 	}
 	st := s.st
 	st.current, st.out = s, st.out[:0]
-	lim := st.srv.cfg.Limits
+	a := &st.ahead
 	done, count := 0, uint64(0)
 	var spec *command.Spec
 	for !s.ending && !c.Closing() {
@@ -112,21 +112,24 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 			c.PauseReading()
 			break
 		}
-		lim.Strict = !s.authed
-		args, n, need, err := st.parser.Parse(b[done:], &lim)
-		if err != nil {
-			s.protocolError(err)
-			break
-		}
-		if n == 0 {
-			if need > st.srv.cfg.QueryBuffer {
-				c.Close(errQueryBuffer)
-			} else if have := len(b) - done; have > 0 {
-				// A length alone must not make the loop allocate all of it: as much as there is already, at a time.
-				c.Expect(min(need, max(2*have, gather)))
+		if a.next == a.end {
+			need, err := s.readAhead(b[done:])
+			if err != nil {
+				s.protocolError(err)
+				break
 			}
-			break
+			if a.end == 0 {
+				if need > st.srv.cfg.QueryBuffer {
+					c.Close(errQueryBuffer)
+				} else if have := len(b) - done; have > 0 {
+					// A length alone must not make the loop allocate all of it: as much as there is already, at a time.
+					c.Expect(min(need, max(2*have, gather)))
+				}
+				break
+			}
 		}
+		args, n := a.commands[a.next].args, a.commands[a.next].size
+		a.next++
 		if len(args) > 0 {
 			if b[done] == '*' {
 				st.req.Raw = b[done : done+n]
@@ -155,7 +158,7 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 		st.out = nil
 	}
 	st.current = nil
-	st.parser.Trim()
+	a.forget()
 	if count > 0 {
 		st.srv.commands.Add(count)
 		s.lastAt.Store(st.loop.UnixMilli())

@@ -6,6 +6,8 @@
 //	shard.go      a shard: items in, items out, accounting
 //	item.go       Item, 64 bytes without its bytes, in slabs whose chunks never move
 //	table.go      the hash table of a partition and its cursor
+//	warm.go       the processor's caches are filled for many keys at once
+//	prefetch_*    the instruction for it
 //	dict.go       Dict: the fields of a hash, the members of a set
 //	zset.go       ZSet: a sorted set, and the packed form of a small one
 //	ztree.go      the B-tree that orders a large one and counts ranks

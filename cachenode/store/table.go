@@ -16,11 +16,20 @@ type table struct {
 	items int
 }
 
-func (t *table) find(s *slab, hash uint32, key []byte) *Item {
+// bucket is where the chain of hash begins, nil in an empty table.
+func (t *table) bucket(hash uint32) *uint32 {
 	if t.items == 0 {
 		return nil
 	}
-	for i := t.heads[hash&uint32(len(t.heads)-1)]; i != 0; {
+	return &t.heads[hash&uint32(len(t.heads)-1)]
+}
+
+func (t *table) find(s *slab, hash uint32, key []byte) *Item {
+	b := t.bucket(hash)
+	if b == nil {
+		return nil
+	}
+	for i := *b; i != 0; {
 		it := s.at(i)
 		if it.hash == hash && bytes.Equal(it.Key(), key) {
 			return it
