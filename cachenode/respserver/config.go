@@ -99,10 +99,7 @@ func parameters() []parameter {
 				if err != nil {
 					return nil, err.Error()
 				}
-				if p != s.st.srv.cfg.Store.Policy() {
-					return nil, "the policy is set when the server starts (max_memory_policy)"
-				}
-				return func() {}, ""
+				return func() { s.st.srv.cfg.Store.SetPolicy(p) }, ""
 			}},
 		{name: "notify-keyspace-events", get: func(srv *Server) string { return srv.cfg.Backend.Notifies().String() },
 			set: func(s *session, v string) (func(), string) {

@@ -1,7 +1,9 @@
 // Package store is the memory of one cache node: 1024 partitions, each a hash table of its own, grouped into shards that
 // share a lock, an eviction policy and an expiry wheel.
 //
-//	store.go      Store: configuration, budget, statistics, expiry and eviction across shards
+//	store.go      Store: configuration, statistics, expiry across shards
+//	budget.go     the budget, and eviction across shards
+//	policy.go     what gives way
 //	tx.go         Tx: some shards held while a command works on their keys
 //	shard.go      a shard: items in, items out, accounting
 //	item.go       Item, 64 bytes without its bytes, in slabs whose chunks never move
@@ -20,6 +22,7 @@
 //	payload.go    an Entry as bytes with a checksum: DUMP and RESTORE
 //	list.go       List: chunks of packed elements
 //	queue.go      S3-FIFO: three queues measured in bytes, and the ghost's fingerprints
+//	timed.go      the items that expire, in that order, for volatile-ttl
 //	wait.go       who waits for a key to be written
 //	wheel.go      the timing wheel that finds expired items
 //	partition.go  whole partitions: scan, count, drop, flush

@@ -10,6 +10,7 @@ const (
 	queueSmall
 	queueMain
 	queueTombs
+	queueTimed // no list: its items are in shard.timed
 	queueCount
 )
 
@@ -63,9 +64,12 @@ const (
 	maxReinsert = 128
 )
 
-// victim finds the item that S3-FIFO gives up next, nil if nothing can be given up. Items that were hit are moved on
+// victim finds the item that the policy gives up next, nil if nothing can be given up. Items that were hit are moved on
 // the way. The ghost remembers a victim of the small queue.
 func (sh *shard) victim() *Item {
+	if len(sh.timed.heap) > 0 {
+		return sh.slab.at(sh.timed.heap[0])
+	}
 	small, main := &sh.queues[queueSmall], &sh.queues[queueMain]
 	for moved := 0; ; moved++ {
 		if small.tail != 0 && (main.tail == 0 || small.bytes*smallShare >= small.bytes+main.bytes) {

@@ -5,6 +5,7 @@ package store
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -18,10 +19,15 @@ type shard struct {
 	mu    sync.Mutex
 	store *Store // constant
 
+	// soonest is when the first item of timed expires, 0 for none; written under mu, read without.
+	soonest atomic.Int64
+
 	// All below is guarded by mu.
+	policy Policy
 	slab   slab
 	parts  [partitionsPerShard]partition
 	queues [queueCount]queue
+	timed  timed
 	ghost  ghost
 	wheel  wheel
 	clock  uint64 // the last version given or seen
@@ -183,7 +189,7 @@ func (sh *shard) resize(it *Item, valLen int) {
 	if now != was {
 		p := newBytes(now)
 		copy(unsafe.Slice((*byte)(p), now), unsafe.Slice((*byte)(it.ptr), int(it.keyLen)+min(valLen, int(it.valLen))))
-		it.ptr = p
+		it.ptr, it.valLen = p, uint32(valLen)
 		sh.recharge(it, now-was)
 	}
 	it.valLen = uint32(valLen)
@@ -192,8 +198,12 @@ func (sh *shard) resize(it *Item, valLen int) {
 // recharge books that an item's cost has changed by delta.
 func (sh *shard) recharge(it *Item, delta int) {
 	sh.charge(delta)
-	if it.queue != queueNone {
-		sh.queues[it.queue].bytes += delta
+	if it.queue == queueNone {
+		return
+	}
+	sh.queues[it.queue].bytes += delta
+	if delta > 0 && it.queue == queueSmall && sh.large(it.cost()) {
+		sh.move(it, queueMain)
 	}
 }
 
@@ -220,28 +230,65 @@ func (sh *shard) countExpiry(it *Item, by int32) {
 	sh.part(it).expires[db] += by
 }
 
-// enqueue puts a new item where its past says: seen not long ago, into the main queue.
+// enqueue puts a new item where its past says: seen not long ago, into the main queue. One so large that the small queue
+// would be emptied for it goes there as well.
 func (sh *shard) enqueue(it *Item) {
-	switch {
-	case it.kind == kindTombstone:
-		it.queue = queueTombs
-	case !sh.store.policy.evicts(it):
-		it.queue = queueNone
-		return
-	case sh.ghost.take(it.hash):
-		it.queue = queueMain
-	default:
-		it.queue = queueSmall
-	}
 	it.freq = 0
-	sh.queues[it.queue].push(&sh.slab, it, it.cost())
+	it.queue = sh.policy.queueOf(it)
+	cost := it.cost()
+	switch it.queue {
+	case queueNone:
+		return
+	case queueTimed:
+		sh.charge(sh.timed.add(&sh.slab, it))
+		sh.queues[queueTimed].bytes += cost
+		sh.timedChanged()
+		return
+	case queueSmall:
+		if sh.ghost.take(it.hash) || sh.large(cost) {
+			it.queue = queueMain
+		}
+	}
+	sh.queues[it.queue].push(&sh.slab, it, cost)
 }
 
 func (sh *shard) dequeue(it *Item) {
-	if it.queue != queueNone {
+	switch it.queue {
+	case queueNone:
+		return
+	case queueTimed:
+		sh.charge(sh.timed.remove(&sh.slab, it))
+		sh.queues[queueTimed].bytes -= it.cost()
+		sh.timedChanged()
+	default:
 		sh.queues[it.queue].remove(&sh.slab, it, it.cost())
-		it.queue = queueNone
 	}
+	it.queue = queueNone
+}
+
+// requeue puts an item where it belongs after its time to live, or the policy, has changed. One that stays evictable in the
+// same way keeps its place.
+func (sh *shard) requeue(it *Item) {
+	was, now := it.queue, sh.policy.queueOf(it)
+	if was == now && now != queueTimed || was == queueMain && now == queueSmall {
+		return
+	}
+	sh.dequeue(it)
+	sh.enqueue(it)
+}
+
+func (sh *shard) timedChanged() {
+	at := sh.timed.soonest(&sh.slab)
+	if at == math.MaxInt64 {
+		at = 0
+	}
+	sh.soonest.Store(at)
+}
+
+// large tells whether an item of so many bytes takes an eighth of a shard's share, which is more than the small queue's.
+func (sh *shard) large(bytes int) bool {
+	limit := sh.store.limit()
+	return limit > 0 && int64(bytes) > limit/shardCount/8
 }
 
 func (sh *shard) move(it *Item, to queueID) {
@@ -264,9 +311,8 @@ func (sh *shard) setExpiry(it *Item, at, now int64) {
 	if it.due() != 0 {
 		sh.wheel.add(&sh.slab, it, now)
 	}
-	if sh.store.policy == VolatileS3FIFO && it.kind != kindTombstone {
-		sh.dequeue(it)
-		sh.enqueue(it)
+	if it.kind != kindTombstone {
+		sh.requeue(it)
 	}
 }
 

@@ -2,10 +2,8 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,47 +12,6 @@ import (
 
 // Partitions is the number of partitions, the ring's.
 const Partitions = ring.Partitions
-
-// Policy says what gives way when the budget is used up.
-type Policy uint8
-
-const (
-	// AllKeysS3FIFO evicts any key, the least useful first.
-	AllKeysS3FIFO Policy = iota
-	// VolatileS3FIFO evicts only keys with a time to live.
-	VolatileS3FIFO
-	// NoEviction refuses writes instead.
-	NoEviction
-)
-
-// ParsePolicy understands Redis's names: all allkeys and all volatile policies mean the same here.
-func ParsePolicy(name string) (Policy, error) {
-	switch name = strings.ToLower(name); {
-	case name == "noeviction":
-		return NoEviction, nil
-	case name == "allkeys-s3fifo", name == "allkeys-lru", name == "allkeys-lfu", name == "allkeys-random":
-		return AllKeysS3FIFO, nil
-	case name == "volatile-s3fifo", name == "volatile-lru", name == "volatile-lfu", name == "volatile-random",
-		name == "volatile-ttl":
-		return VolatileS3FIFO, nil
-	}
-	return 0, fmt.Errorf("unknown eviction policy %q: use noeviction, allkeys-s3fifo, volatile-s3fifo or one of Redis's names", name)
-}
-
-func (p Policy) String() string {
-	switch p {
-	case NoEviction:
-		return "noeviction"
-	case VolatileS3FIFO:
-		return "volatile-s3fifo"
-	}
-	return "allkeys-s3fifo"
-}
-
-// evicts tells whether an item may be evicted and so has to queue.
-func (p Policy) evicts(it *Item) bool {
-	return p == AllKeysS3FIFO || p == VolatileS3FIFO && it.expireAt != 0
-}
 
 // ErrNoRoom says that the budget is used up and the policy does not allow to make room.
 var ErrNoRoom = errors.New("out of memory: the cache's budget is used up")
@@ -74,13 +31,13 @@ type Config struct {
 type Store struct {
 	// Constant after New.
 	seed          maphash.Seed
-	policy        Policy
 	tombstoneTTL  int64 // ms
 	maxTombstones int   // per shard
 	shards        []shard
 
 	// Atomic.
 	onRemoval atomic.Pointer[func(stored []byte, why Removal)]
+	policy    atomic.Uint32 // Policy
 	maxBytes  atomic.Int64
 	ceiling   atomic.Int64
 	used      atomic.Int64 // charged, and reserved by commands at work
@@ -96,14 +53,14 @@ func New(cfg Config) *Store {
 	}
 	s := &Store{
 		seed:          maphash.MakeSeed(),
-		policy:        cfg.Policy,
 		tombstoneTTL:  cfg.TombstoneTTL.Milliseconds(),
 		maxTombstones: max(1, cfg.MaxTombstones/shardCount),
 		shards:        make([]shard, shardCount),
 	}
 	s.maxBytes.Store(cfg.MaxBytes)
+	s.policy.Store(uint32(cfg.Policy))
 	for i := range s.shards {
-		s.shards[i].store = s
+		s.shards[i].store, s.shards[i].policy = s, cfg.Policy
 	}
 	return s
 }
@@ -111,33 +68,6 @@ func New(cfg Config) *Store {
 // Key locates a stored key.
 func (s *Store) Key(stored []byte) Key {
 	return Key{Bytes: stored, hash: uint32(maphash.Bytes(s.seed, stored)), part: uint16(ring.PartitionOf(stored))}
-}
-
-// Policy is the policy given to New.
-func (s *Store) Policy() Policy { return s.policy }
-
-// MaxBytes is the budget, 0 for none.
-func (s *Store) MaxBytes() int64 { return s.maxBytes.Load() }
-
-// SetMaxBytes changes the budget; a smaller one is reached by evicting at once.
-func (s *Store) SetMaxBytes(n int64) {
-	s.maxBytes.Store(n)
-	s.reserve(0)
-}
-
-// SetCeiling bounds the budget by n bytes for the time being, because memory is short; 0 lifts the bound.
-func (s *Store) SetCeiling(n int64) {
-	s.ceiling.Store(n)
-	s.reserve(0)
-}
-
-// limit is the bound of now: the budget, or a ceiling below it; 0 for none.
-func (s *Store) limit() int64 {
-	limit, ceiling := s.maxBytes.Load(), s.ceiling.Load()
-	if limit <= 0 || ceiling > 0 && ceiling < limit {
-		return ceiling
-	}
-	return limit
 }
 
 // Removal says why a key, or a part of it, is gone.
@@ -158,85 +88,6 @@ func (s *Store) OnRemoval(tell func(stored []byte, why Removal)) {
 		return
 	}
 	s.onRemoval.Store(&tell)
-}
-
-// Used is the number of bytes charged to the budget.
-func (s *Store) Used() int64 { return s.used.Load() }
-
-// ItemGrowth is an upper bound of what storing a new item of so many bytes of key and value adds to the charge: what
-// Begin should be asked for.
-func ItemGrowth(bytes int) int64 {
-	// A table that doubles for this item grows by as much as it had: 4 bytes for each item of the partition, which
-	// Tx.End makes up for where it matters.
-	return int64(itemOverhead + class(bytes) + 4*minBuckets)
-}
-
-// reserve makes room for n bytes and keeps it until release. It must be called with no shard held. It reports whether
-// there is room: false means that the command has to be refused.
-func (s *Store) reserve(n int64) bool {
-	limit := s.limit()
-	if limit <= 0 {
-		s.used.Add(n)
-		return true
-	}
-	if n > limit {
-		return false
-	}
-	if s.used.Add(n) <= limit || s.evict(limit) {
-		return true
-	}
-	s.used.Add(-n)
-	return false
-}
-
-// Fits tells whether n more bytes are within the budget. It makes no room, so it may be asked with shards held; where room
-// can be made when they are released, a command may go over the budget for that long by as much as it has.
-func (s *Store) Fits(n int64) bool {
-	limit := s.limit()
-	if limit > 0 && s.policy != NoEviction {
-		limit += limit / 8
-	}
-	return limit <= 0 || s.used.Load()+n <= limit
-}
-
-// release gives a reservation back.
-func (s *Store) release(n int64) { s.used.Add(-n) }
-
-// evict frees until the charge is within limit. It goes round the shards and takes from those that hold more than
-// their share, so that the budget is one for all.
-func (s *Store) evict(limit int64) bool {
-	if s.policy == NoEviction {
-		return false
-	}
-	barren := 0 // shards in a row that had nothing to give
-	for s.used.Load() > limit {
-		sh := &s.shards[s.hand.Add(1)%shardCount]
-		freed := false
-		sh.mu.Lock()
-		for n := 0; n < 16 && s.used.Load() > limit; n++ {
-			// In the first round only shards above the average give; later, any.
-			if barren < shardCount && int64(sh.bytes)*shardCount < s.used.Load() {
-				break
-			}
-			it := sh.victim()
-			if it == nil {
-				break
-			}
-			freed = true
-			if it.kind != kindTombstone {
-				sh.stats.Evicted++
-				sh.removing(it, Evicted)
-			}
-			sh.drop(it)
-		}
-		sh.mu.Unlock()
-		if freed {
-			barren = 0
-		} else if barren++; barren > 2*shardCount {
-			return false
-		}
-	}
-	return true
 }
 
 // Expire reclaims expired items, at most limit of them, and tells how many. Whoever runs the store calls it a few times

@@ -44,7 +44,7 @@ func check(t testing.TB, s *Store) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		sum, items, timed := 0, 0, 0
+		sum, items, timed := 4*cap(sh.timed.heap), 0, 0
 		queued := [queueCount]int{}
 		for p := range sh.parts {
 			part := &sh.parts[p]
@@ -58,6 +58,9 @@ func check(t testing.TB, s *Store) {
 					queued[it.queue] += it.cost()
 					if k := s.Key(it.Key()); k.hash != it.hash || k.local() != p || k.shard() != i {
 						t.Fatalf("%q in the wrong place", it.Key())
+					}
+					if it.queue == queueTimed && sh.timed.heap[it.queuePrev] != it.self {
+						t.Fatalf("%q is not where it thinks it is", it.Key())
 					}
 					if it.isObject() && it.object().charged != it.object().size() {
 						t.Fatalf("%q is charged %d, has %d", it.Key(), it.object().charged, it.object().size())

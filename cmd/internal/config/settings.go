@@ -157,7 +157,7 @@ func Settings() []Setting {
 		{"cache_users", cache, "", "users of the cache besides default, each a name and rules as ACL SETUSER takes them, the password as #<its SHA-256>: app on #… ~app:* +@all -@dangerous", nil, 0, list, func(c *Config) any { return &c.CacheUsers }},
 		{"cache_debug", cache, "off", "allow the part of DEBUG that test suites of Redis clients need", nil, 0, boolean, func(c *Config) any { return &c.CacheDebug }},
 		{"max_memory", cache, "256MiB", "bytes that this node's share of the cache may take, overhead included", nil, 0, size(1<<20, 1<<62), func(c *Config) any { return &c.MaxMemory }},
-		{"max_memory_policy", cache, "allkeys-s3fifo", "what goes when max_memory is reached: noeviction, allkeys-s3fifo, volatile-s3fifo; Redis's names mean the nearest of these", nil, 0, policies, func(c *Config) any { return &c.MaxMemoryPolicy }},
+		{"max_memory_policy", cache, "allkeys-s3fifo", "what goes when max_memory is reached: allkeys-s3fifo, the least useful of all keys; volatile-s3fifo, of those with a time to live; volatile-ttl, what expires next; noeviction, nothing: writes are refused. Redis's -lru, -lfu and -random mean -s3fifo", nil, 0, policies, func(c *Config) any { return &c.MaxMemoryPolicy }},
 
 		{"join", cluster, "", "gossip addresses of any members of the cluster, host or host:port; none starts a new one", nil, 0, members, func(c *Config) any { return &c.Join }},
 		{"gossip_listen", cluster, "127.0.0.1:7946", "where members gossip, UDP and TCP", nil, 0, addr, func(c *Config) any { return &c.GossipListen }},
