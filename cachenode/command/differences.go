@@ -34,6 +34,9 @@ var differences = map[string]string{
 	"sort":                 "Patterns of BY and GET, where other nodes hold keys too, are refused as in a Redis Cluster. ALPHA compares bytes, whatever the locale. Elements that compare equal keep their order.",
 	"sort_ro":              "As SORT.",
 	"scan":                 "Cursors are larger numbers than those of Redis. They are good on every node.",
+	"hscan":                "Large ones come in an order, and with cursors, of our own.",
+	"sscan":                "As HSCAN.",
+	"zscan":                "As HSCAN.",
 	"keys":                 "A pattern never takes more than the product of its length and the key's in steps.",
 	"touch":                "Counts as a hit for the eviction policy.",
 	"lcs":                  "The table may have 64 MiB, not as much as a string may be long.",
@@ -105,7 +108,7 @@ var absent = map[string]string{
 }
 
 // waitsAtOwner holds for all that wait for keys.
-const waitsAtOwner = "Waits only on the node that owns the keys; elsewhere it is an error where there is nothing yet."
+const waitsAtOwner = "Waits only on the node that owns the keys; elsewhere it is an error where there is nothing yet. A timeout beyond the end of time is refused, as from Redis 7.2 on."
 
 // Differs says in what the command is unlike the one of Redis, empty where it is not.
 func (s *Spec) Differs() string { return differences[s.Name] }

@@ -1,59 +1,15 @@
 package command
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
-
-	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 )
-
-// realRedis is a connection to a redis-server of the test's own.
-func realRedis(t *testing.T) *redistest.Client {
-	t.Helper()
-	return redistest.Dial(t, redistest.Start(t))
-}
-
-var seedFlag = flag.Uint64("seed", 0, "repeat the generated commands of this `number`; 0 for others each time")
-
-// newRandom is the source of generated commands; what it was made from is in the log of a test that fails.
-func newRandom(t *testing.T) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("to repeat: -seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
-
-type ours struct {
-	table *Table
-	c     Context
-}
-
-func newOurs(proto int) *ours {
-	table := NewTable()
-	return &ours{table: table, c: Context{Store: store.New(store.Config{}), Table: table, Proto: proto}}
-}
-
-func (o *ours) do(args ...string) []byte {
-	b := redistest.Args(args)
-	spec := o.table.Lookup(b[0])
-	if !spec.ArityOK(len(b)) {
-		return AppendWrongArity(nil, spec.Name)
-	}
-	o.c.Args, o.c.NowMilli, o.c.Out = b, time.Now().UnixMilli(), nil
-	spec.Exec(&o.c)
-	return o.c.Out
-}
 
 var (
 	testKeys = []string{"a", "b", "c", "d", "e{1}", "", "bin\x00\r\n\xff", "\x03x"}
@@ -171,7 +127,8 @@ func unpredictable(args []string) bool {
 }
 
 // normal sorts what has no order and rounds what depends on the moment.
-func normal(args []string, reply []byte) string {
+func normal(args []string, text string) string {
+	reply := []byte(text)
 	h, err := resp.ReadHeader(reply)
 	if err != nil || h.Size == 0 {
 		return string(reply)
@@ -227,7 +184,7 @@ func sorted(b []byte, each int) string {
 }
 
 // same compares, knowing what has changed between Redis 7.0, which Debian has, and 7.2: small sets are listpacks.
-func same(args []string, real, ours []byte) bool {
+func same(args []string, real, ours string) bool {
 	a, b := normal(args, real), normal(args, ours)
 	if a == b {
 		return true
@@ -248,53 +205,27 @@ func same(args []string, real, ours []byte) bool {
 }
 
 func TestAgainstRedis(t *testing.T) {
-	real := realRedis(t)
-	for _, proto := range []int{2, 3} {
-		t.Run(fmt.Sprintf("proto=%d", proto), func(t *testing.T) {
-			real.Do(t, "HELLO", strconv.Itoa(proto))
-			real.Do(t, "FLUSHALL")
-			mine := newOurs(proto)
-			rnd := newRandom(t)
-			var specs []*Spec
-			for _, s := range mine.table.All() {
-				if s.Scope != InSession && s.Group != "scripting" && s.Group != "stream" && s.Name != "sort" && s.Name != "sort_ro" && s.Since < "7.2" && s.Flags&Blocking == 0 {
-					specs = append(specs, s)
-				}
-			}
-			var history []string
-			failures := 0
-			compared := 0
-			for range 30_000 {
-				args := generate(rnd, specs)
-				if unpredictable(args) {
-					continue
-				}
-				if args[0] == "flushall" || args[0] == "flushdb" {
-					if rnd.IntN(10) > 0 {
-						continue
-					}
-				}
-				want, got := real.Do(t, args...), mine.do(args...)
-				history = append(history, fmt.Sprintf("%q -> %q", args, want))
-				compared++
-				if !same(args, want, got) {
-					if failures++; failures <= 12 {
-						t.Errorf("%q:\n redis %q\n ours  %q\nbefore:\n %s", args, want, got,
-							strings.Join(history[max(0, len(history)-4):], "\n "))
-					}
-					if failures > 12 {
-						t.FailNow()
-					}
-				}
-			}
-			t.Logf("%d replies compared", compared)
-			for _, key := range testKeys {
-				for _, args := range [][]string{{"type", key}, {"get", key}, {"hgetall", key}, {"smembers", key}, {"pexpiretime", key}} {
-					if want, got := real.Do(t, args...), mine.do(args...); !same(args, want, got) {
-						t.Errorf("at the end, %q: redis %q, ours %q", args, want, got)
-					}
-				}
-			}
-		})
+	var specs []*Spec
+	for _, s := range NewTable().All() {
+		if s.Scope != InSession && s.Group != "scripting" && s.Group != "stream" && s.Name != "sort" && s.Name != "sort_ro" && s.Since < "7.2" && s.Flags&Blocking == 0 {
+			specs = append(specs, s)
+		}
 	}
+	compareWithRedis(t, comparison{
+		rounds: 25_000,
+		next: func(rnd *rand.Rand) []string {
+			args := generate(rnd, specs)
+			if unpredictable(args) || strings.HasPrefix(args[0], "flush") && rnd.IntN(10) > 0 {
+				return nil
+			}
+			return args
+		},
+		alike: same,
+		last: func() (commands [][]string) {
+			for _, key := range testKeys {
+				commands = append(commands, []string{"type", key}, []string{"get", key}, []string{"hgetall", key}, []string{"smembers", key}, []string{"pexpiretime", key})
+			}
+			return commands
+		}(),
+	})
 }

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -29,30 +28,16 @@ func fill(rnd *rand.Rand, template string, keys, words []string) []string {
 	return args
 }
 
-// compareTemplates runs commands made of templates here and on a real server, and compares the replies.
-func compareTemplates(t *testing.T, templates, keys, words []string, count int, normal func(args []string, reply []byte) string) {
+// compareTemplates compares commands made of templates.
+func compareTemplates(t *testing.T, templates, keys, words []string, rounds int, normal func(args []string, reply string) string) {
 	t.Helper()
-	real := realRedis(t)
-	for _, proto := range []int{2, 3} {
-		real.Do(t, "HELLO", strconv.Itoa(proto))
-		real.Do(t, "FLUSHALL")
-		mine := newOurs(proto)
-		rnd := newRandom(t)
-		var history []string
-		failures := 0
-		for range count {
-			args := fill(rnd, templates[rnd.IntN(len(templates))], keys, words)
-			want, got := real.Do(t, args...), mine.do(args...)
-			history = append(history, fmt.Sprintf("%q -> %q", args, want))
-			if normal(args, want) != normal(args, got) {
-				if failures++; failures > 8 {
-					t.FailNow()
-				}
-				t.Errorf("RESP%d %q:\n redis %q\n ours  %q\nbefore:\n %s", proto, args, want, got,
-					strings.Join(history[max(0, len(history)-6):], "\n "))
-			}
-		}
-	}
+	compareWithRedis(t, comparison{
+		rounds: rounds,
+		next: func(rnd *rand.Rand) []string {
+			return fill(rnd, templates[rnd.IntN(len(templates))], keys, words)
+		},
+		alike: func(args []string, real, ours string) bool { return normal(args, real) == normal(args, ours) },
+	})
 }
 
 func TestGenericAgainstRedis(t *testing.T) {
@@ -67,17 +52,17 @@ func TestGenericAgainstRedis(t *testing.T) {
 		"restore K 0 W W", "restore K 0 W ABSTTL", "dump nosuch", "expire K INT W", "expire K 100 GT LT", "expire K 100000 NX", "expiretime nosuch", "hexists K f",
 	}, []string{"a", "b", "c", "\x01x"}, []string{
 		"", "ohmytext", "mynewtext", "abcdefghijklmnop", "badcfehgjilknmpo", "\x00\x01\xff", "xaxbxcx", "0", "12", "NX", "db", strings.Repeat("ab", 60), "mytextmytextoh",
-	}, 8_000, func(args []string, reply []byte) string {
-		if args[0] == "smembers" && len(reply) > 0 && (reply[0] == '*' || reply[0] == '~') {
-			return string(reply[:1]) // three integers or nothing
+	}, 8_000, func(args []string, reply string) string {
+		if args[0] == "smembers" && (reply[0] == '*' || reply[0] == '~') {
+			return reply[:1] // three integers or nothing
 		}
-		if args[0] == "object" && args[1] == "ENCODING" && len(args) == 3 && strings.Contains(string(reply), "embstr") {
+		if args[0] == "object" && args[1] == "ENCODING" && len(args) == 3 && strings.Contains(reply, "embstr") {
 			return "embstr"
 		}
-		if args[0] == "object" && string(reply) == "$9\r\nhashtable\r\n" {
+		if args[0] == "object" && reply == "$9\r\nhashtable\r\n" {
 			return "$8\r\nlistpack\r\n" // what small sets are from Redis 7.2 on
 		}
-		return string(reply)
+		return reply
 	})
 }
 

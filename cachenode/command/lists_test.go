@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -20,7 +19,7 @@ var listTemplates = []string{
 	"lrem K INT W", "lrem K 0 INT", "lrem K W W", "ltrim K INT INT", "ltrim K 0 -2", "ltrim K W W",
 	"lpos K INT", "lpos K W RANK INT", "lpos K W COUNT INT", "lpos K INT RANK INT COUNT SMALL MAXLEN SMALL", "lpos K W RANK W", "lpos K W COUNT W MAXLEN W", "lpos K W W W",
 	"lmove K K LEFT RIGHT", "lmove K K right left", "lmove K K LEFT LEFT", "lmove K K W LEFT", "rpoplpush K K", "lmpop 1 K LEFT", "lmpop 2 K K RIGHT COUNT SMALL", "lmpop 3 K K K LEFT COUNT 2", "lmpop INT K K LEFT", "lmpop 1 K W", "lmpop 1 K LEFT COUNT W", "lmpop 1 K LEFT COUNT 1 COUNT 1", "lmpop 1 K LEFT W 1",
-	"!blpop K 0", "!blpop K K FLOAT", "!brpop K K K 1", "!brpop K W", "!blmove K K LEFT RIGHT 0", "!blmove K K W RIGHT 0", "!blmove K K LEFT LEFT W", "!brpoplpush K K 1.5", "!brpoplpush K K W", "!blmpop 0 1 K LEFT", "!blmpop FLOAT 2 K K RIGHT COUNT SMALL", "!blmpop W 1 K LEFT", "!blmpop 0 INT K LEFT", "!blmpop 1 1 K LEFT COUNT W", "!blmpop 1 2 K K K",
+	"blpop K 0", "blpop K K FLOAT", "brpop K K K 1", "brpop K W", "blmove K K LEFT RIGHT 0", "blmove K K W RIGHT 0", "blmove K K LEFT LEFT W", "brpoplpush K K 1.5", "brpoplpush K K W", "blmpop 0 1 K LEFT", "blmpop FLOAT 2 K K RIGHT COUNT SMALL", "blmpop W 1 K LEFT", "blmpop 0 INT K LEFT", "blmpop 1 1 K LEFT COUNT W", "blmpop 1 2 K K K",
 	"set K W", "sadd K W", "del K", "rename K K", "renamenx K K", "expire K 1000", "type K", "object ENCODING K", "exists K K", "persist K",
 }
 
@@ -45,56 +44,12 @@ func listCommand(rnd *rand.Rand) []string {
 	return args
 }
 
-// TestListsAgainstRedis compares commands on lists with the real server's. Those that may wait run inside a transaction,
-// where they do not.
 func TestListsAgainstRedis(t *testing.T) {
-	real := realRedis(t)
-	for _, proto := range []int{2, 3} {
-		t.Run(fmt.Sprintf("proto=%d", proto), func(t *testing.T) {
-			real.Do(t, "HELLO", strconv.Itoa(proto))
-			real.Do(t, "FLUSHALL")
-			mine := newOurs(proto)
-			rnd := newRandom(t)
-			var history []string
-			for range 20_000 {
-				args := listCommand(rnd)
-				var want, got []byte
-				if blocking := strings.HasPrefix(args[0], "!"); blocking {
-					args[0] = args[0][1:]
-					real.Do(t, "MULTI")
-					queued := real.Do(t, args...)
-					want = bytes.TrimPrefix(real.Do(t, "EXEC"), []byte("*1\r\n"))
-					if queued[0] == '-' {
-						want = queued
-					}
-					got = mine.together(args...)
-				} else {
-					want, got = real.Do(t, args...), mine.do(args...)
-				}
-				history = append(history, fmt.Sprintf("%.60q -> %.60q", args, want))
-				if !same(args, want, got) {
-					t.Fatalf("%.100q:\n redis %.200q\n ours  %.200q\nbefore:\n %s", args, want, got, strings.Join(history[max(0, len(history)-6):], "\n "))
-				}
-			}
-			for _, key := range testKeys {
-				if want, got := real.Do(t, "lrange", key, "0", "-1"), mine.do("lrange", key, "0", "-1"); !bytes.Equal(want, got) {
-					t.Errorf("at the end %q: redis %.200q, ours %.200q", key, want, got)
-				}
-			}
-		})
+	var last [][]string
+	for _, key := range testKeys {
+		last = append(last, []string{"lrange", key, "0", "-1"})
 	}
-}
-
-// together runs one command as a transaction would.
-func (o *ours) together(args ...string) []byte {
-	b := redistest.Args(args)
-	spec := o.table.Lookup(b[0])
-	if !spec.ArityOK(len(b)) {
-		return AppendWrongArity(nil, spec.Name)
-	}
-	o.c.NowMilli, o.c.Out = 1, nil
-	o.c.Together(nil, 0, func() { o.c.Call(spec, b) })
-	return o.c.Out
+	compareWithRedis(t, comparison{rounds: 15_000, next: listCommand, alike: same, last: last})
 }
 
 // TestListEvents holds the events to those of Redis.

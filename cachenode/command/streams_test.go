@@ -40,8 +40,7 @@ var streamWords = []string{
 }
 
 // normalStream leaves out what depends on the moment, and on how Redis lays a stream out.
-func normalStream(args []string, reply []byte) string {
-	s := string(reply)
+func normalStream(args []string, s string) string {
 	switch {
 	case args[0] == "xinfo" && len(args) > 1 && args[1] != "HELP":
 		for _, label := range []string{"radix-tree-keys", "radix-tree-nodes", "idle", "seen-time"} {

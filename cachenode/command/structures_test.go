@@ -22,9 +22,7 @@ var setStoreGrammar = grammar{
 }
 
 func TestSetsStoredAgainstRedis(t *testing.T) {
-	compareWithRedis(t, &setStoreGrammar, 8_000, nil, func(args []string, real, ours string) bool {
-		return same(args, []byte(real), []byte(ours))
-	})
+	compareWithRedis(t, comparison{rounds: 8_000, next: setStoreGrammar.command, alike: same})
 }
 
 var bitGrammar = grammar{
@@ -52,10 +50,10 @@ func TestBitsAgainstRedis(t *testing.T) {
 			return err == nil && n > 1<<20 && n < 1<<32 && args[0] != "bitcount" && args[0] != "bitpos" && !(strings.HasPrefix(args[0], "bitfield") && n == 5000000000)
 		})
 	}
-	compareWithRedis(t, &bitGrammar, 15_000, skip, func(args []string, real, ours string) bool {
+	compareWithRedis(t, comparison{rounds: 15_000, next: bitGrammar.but(skip), alike: func(args []string, real, ours string) bool {
 		// A write that changes nothing leaves an integer an integer here.
-		return args[0] == "object" && strings.Contains(real, "raw") || same(args, []byte(real), []byte(ours))
-	})
+		return args[0] == "object" && strings.Contains(real, "raw") || same(args, real, ours)
+	}})
 }
 
 // hllGrammar's elements are many, to fill the sparse form and to leave it.
@@ -77,7 +75,7 @@ func init() {
 }
 
 func TestHyperLogLogAgainstRedis(t *testing.T) {
-	compareWithRedis(t, &hllGrammar, 2_500, nil, nil)
+	compareWithRedis(t, comparison{rounds: 1_500, next: hllGrammar.command})
 }
 
 // TestHyperLogLogFills takes one from its first element to a million, with the string compared on the way.
@@ -131,7 +129,7 @@ func init() {
 
 func TestGeoAgainstRedis(t *testing.T) {
 	// Sines differ in the last bit between mathematics libraries, and so do distances that are stored.
-	compareWithRedis(t, &geoGrammar, 15_000, nil, func(args []string, real, ours string) bool {
+	compareWithRedis(t, comparison{rounds: 15_000, next: geoGrammar.command, alike: func(args []string, real, ours string) bool {
 		a, b := strings.Fields(real), strings.Fields(ours)
 		if args[0] != "zrange" || len(a) != len(b) {
 			return false
@@ -146,7 +144,7 @@ func TestGeoAgainstRedis(t *testing.T) {
 			}
 		}
 		return true
-	})
+	}})
 }
 
 // TestStructureEvents: what Redis tells those who listen.

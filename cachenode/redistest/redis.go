@@ -2,7 +2,7 @@
 package redistest
 
 import (
-	"bytes"
+	"io"
 	"net"
 	"os/exec"
 	"testing"
@@ -90,27 +90,39 @@ func Dial(t testing.TB, addr string) *Client {
 // Do sends a command and returns its whole reply.
 func (c *Client) Do(t testing.TB, args ...string) []byte {
 	t.Helper()
-	c.nc.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := c.nc.Write(resp.AppendCommand(nil, Args(args))); err != nil {
+	return c.Pipeline(t, [][]string{args})[0]
+}
+
+// Pipeline sends commands at once and returns the reply of each.
+func (c *Client) Pipeline(t testing.TB, commands [][]string) (replies [][]byte) {
+	t.Helper()
+	c.nc.SetDeadline(time.Now().Add(60 * time.Second))
+	var b []byte
+	for _, args := range commands {
+		b = resp.AppendCommand(b, Args(args))
+	}
+	if _, err := c.nc.Write(b); err != nil {
 		t.Fatal(err)
 	}
-	for {
-		n, _, err := resp.ReplyLen(c.buf)
+	for len(replies) < len(commands) {
+		n, need, err := resp.ReplyLen(c.buf)
 		if err != nil {
-			t.Fatalf("%q: %v", args, err)
+			t.Fatalf("%q: %v", commands[len(replies)], err)
 		}
 		if n > 0 {
-			reply := bytes.Clone(c.buf[:n])
+			replies = append(replies, c.buf[:n:n])
 			c.buf = c.buf[n:]
-			return reply
+			continue
 		}
-		chunk := make([]byte, 64<<10)
-		k, err := c.nc.Read(chunk)
+		have := len(c.buf)
+		c.buf = append(c.buf, make([]byte, max(need-have, 64<<10))...)
+		k, err := io.ReadAtLeast(c.nc, c.buf[have:], need-have)
+		c.buf = c.buf[:have+k]
 		if err != nil {
-			t.Fatalf("%q: %v", args, err)
+			t.Fatalf("%q: %v", commands[len(replies)], err)
 		}
-		c.buf = append(c.buf, chunk[:k]...)
 	}
+	return replies
 }
 
 // Args are the words of a command.
