@@ -141,3 +141,28 @@ func TestScriptsByClients(t *testing.T) {
 		t.Errorf("n is %q", v)
 	}
 }
+
+// What comes after something slow in the same tick goes by the time that it then is, not by that of the tick's start.
+func TestTimePassesWithinATick(t *testing.T) {
+	n := startTuned(t, "alone", 1, func(cfg *Config, _ *cluster.Config) { cfg.Peers = nil })
+	const slow = `
+		local function now() local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2] / 1000) end
+		local start = now()
+		repeat local passed = now() - start until passed > 50
+		return now()`
+	const life = 100 * time.Second
+	pipe := n.client(t, 3).Pipeline()
+	ended := pipe.Eval(t.Context(), slow, nil)
+	pipe.Set(t.Context(), "k", "v", life)
+	expires := pipe.PExpireTime(t.Context(), "k")
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	end, err := ended.Int64()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if early := time.Duration(end)*time.Millisecond + life - expires.Val(); early > 0 {
+		t.Errorf("a key that was set after a slow script expires %v too early", early)
+	}
+}

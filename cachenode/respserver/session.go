@@ -279,6 +279,7 @@ func (s *session) run(spec, container *command.Spec, args [][]byte, start int) (
 	timed := st.timing(spec)
 	if timed {
 		began = time.Now()
+		st.loop.Advance(began)
 	}
 	if spec.Scope == command.InSession {
 		done = s.connectionCommand(spec, args)
@@ -289,7 +290,9 @@ func (s *session) run(spec, container *command.Spec, args [][]byte, start int) (
 		stat.failed.Add(1)
 	}
 	if timed && done {
-		took := time.Since(began)
+		ended := time.Now()
+		st.loop.Advance(ended)
+		took := ended.Sub(began)
 		stat.time(took)
 		s.ran(spec, args, took)
 	}

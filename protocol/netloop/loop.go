@@ -74,7 +74,7 @@ type Loop struct {
 	running  []func() // what the mailbox held
 	restless bool     // the next tick must not wait
 	now      time.Time
-	wall     int64
+	wall     int64 // now in Unix milliseconds
 	stats    Stats
 
 	// asleep is 1 while the loop is in, or about to enter, a blocking wait: then a post must wake it.
@@ -100,11 +100,18 @@ func New(cfg Config) (*Loop, error) {
 // work. Call it before Run.
 func (l *Loop) OnDispatch(fn func()) { l.dispatch = append(l.dispatch, fn) }
 
-// Now is the time at the start of the tick, with its monotonic part.
+// Now is the time at the start of the tick, or when Advance was told it since, with its monotonic part.
 func (l *Loop) Now() time.Time { return l.now }
 
-// UnixMilli is the wall clock at the start of the tick in milliseconds.
+// UnixMilli is the wall clock of Now in milliseconds.
 func (l *Loop) UnixMilli() int64 { return l.wall }
+
+// Advance tells the loop what time it is within a tick, from somebody who has read the clock: what comes after something
+// slow must not go by a time before it. Loop only.
+func (l *Loop) Advance(now time.Time) {
+	l.now = now
+	l.wall = now.UnixMilli()
+}
 
 // Stats returns the loop's counters. Loop only.
 func (l *Loop) Stats() Stats {
@@ -197,8 +204,8 @@ func (l *Loop) Run(ctx context.Context) error {
 // tick is one round after the poller has told what is ready.
 func (l *Loop) tick() {
 	l.stats.Ticks++
-	l.now = time.Now()
-	l.wall = l.now.UnixMilli()
+	began := time.Now()
+	l.Advance(began)
 	l.stats.Events += uint64(l.poller.deliver())
 	l.runMailbox()
 	l.runTimers()
@@ -209,7 +216,7 @@ func (l *Loop) tick() {
 	l.flush()
 	l.restless = l.restless || len(l.closing) > 0 // what handlers set going has missed this tick's dispatch
 	l.finishClosing()
-	l.stats.LongestTick = max(l.stats.LongestTick, time.Since(l.now))
+	l.stats.LongestTick = max(l.stats.LongestTick, time.Since(began))
 }
 
 // wait asks the poller what is ready, and blocks unless there is work besides.
