@@ -102,7 +102,7 @@ var absent = map[string]string{
 	"failover": "A crashed node's partitions have a backup that takes over by itself.", "replicaof": "As FAILOVER.", "slaveof": "As FAILOVER.",
 	"replconf": "Between Redis servers only.", "psync": "As REPLCONF.", "sync": "As REPLCONF.", "restore-asking": "As REPLCONF.",
 	"fcall": "No functions: use EVAL.", "fcall_ro": "As FCALL.", "function": "As FCALL.",
-	"migrate": "Keys move by themselves.", "module": "No modules.", "pfdebug": "A test of Redis itself.", "pfselftest": "A test of Redis itself.",
+	"migrate": "Keys move by themselves.", "module": "No modules: MODULE LIST is empty.", "pfdebug": "A test of Redis itself.", "pfselftest": "A test of Redis itself.",
 	"shutdown": "Send the process SIGTERM.",
 	"swapdb":   "Databases are prefixes of keys, on all nodes.",
 }

@@ -154,7 +154,7 @@ OBJECT ENCODING`, "\n") {
 func TestRefusedCommands(t *testing.T) {
 	n := start(t, 1, nil)
 	c := n.dial(t)
-	for _, name := range []string{"SWAPDB 0 1", "REPLICAOF NO ONE", "MODULE LIST", "FT.SEARCH i q", "FUNCTION LOAD x", "SAVE", "MIGRATE a", "SHUTDOWN", "FCALL f 0"} {
+	for _, name := range []string{"SWAPDB 0 1", "REPLICAOF NO ONE", "MODULE LOAD x", "FT.SEARCH i q", "FUNCTION LOAD x", "SAVE", "MIGRATE a", "SHUTDOWN", "FCALL f 0"} {
 		got := c.do(strings.Fields(name)...)
 		word := strings.ToLower(strings.Fields(name)[0])
 		if !strings.HasPrefix(got, "-ERR '"+word) || !strings.Contains(got, "is not supported: ") {
@@ -163,6 +163,7 @@ func TestRefusedCommands(t *testing.T) {
 	}
 	c.want("+OK\r\n", "FUNCTION", "FLUSH")
 	c.want("*0\r\n", "FUNCTION", "LIST")
+	c.want("*0\r\n", "MODULE", "LIST")
 	for name := range refused {
 		if n.table.Lookup([]byte(name)) != nil {
 			t.Errorf("%s is refused and in the table", name)
