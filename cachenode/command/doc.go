@@ -16,6 +16,7 @@
 //	later.go      the rows of what has come to strings, hashes and keys since
 //	conditional.go SET IFEQ, DELEX, MSETEX: what depends on a value
 //	increx.go     INCREX
+//	lease.go      X.GETLEASE, X.SETLEASE, and stale values
 //	lcs.go        LCS
 //	sort.go      SORT
 //	streams.go   streams: entries

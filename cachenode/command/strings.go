@@ -10,11 +10,12 @@ import (
 )
 
 func get(c *Context) {
-	it, ok := c.lookup(0, store.KindString)
-	switch {
-	case !ok:
+	switch it := c.read(0); {
 	case it == nil:
+		c.event(EventMissed, "keymiss", 0)
 		c.null()
+	case !isString(it):
+		c.fail(errWrongType)
 	default:
 		c.bulk(it.Value())
 	}
@@ -247,7 +248,7 @@ func getex(c *Context) {
 func mget(c *Context) {
 	c.array(len(c.keys))
 	for i := range c.keys {
-		if it := c.tx.Get(&c.keys[i]); it != nil && it.Kind() == store.KindString {
+		if it := c.read(i); it != nil && isString(it) {
 			c.bulk(it.Value())
 		} else {
 			if it == nil {

@@ -79,6 +79,8 @@ func happened(why store.Removal, key store.Key) []command.Happened {
 	switch why {
 	case store.Evicted:
 		return []command.Happened{{Class: command.EventEvicted, Name: "evicted", Key: key}}
+	case store.StaleGone:
+		return nil
 	case store.FieldsExpired:
 		return []command.Happened{{Class: command.EventHash, Name: "hexpired", Key: key}}
 	case store.LastFieldExpired:

@@ -92,7 +92,11 @@ func (s *Store) evict(limit int64) bool {
 				break
 			}
 			freed = true
-			if it.kind != kindTombstone {
+			switch it.kind {
+			case kindTombstone:
+			case kindStale:
+				sh.removing(it, StaleGone)
+			default:
 				sh.stats.Evicted++
 				sh.removing(it, Evicted)
 			}

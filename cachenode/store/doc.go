@@ -24,6 +24,9 @@
 //	queue.go      S3-FIFO: three queues measured in bytes, and the ghost's fingerprints
 //	timed.go      the items that expire, in that order, for volatile-ttl
 //	wait.go       who waits for a key to be written
+//	rules.go      rules by prefix: who gets what when a key comes to its end
+//	stale.go      items that are kept beyond it
+//	lease.go      who has promised to set a key
 //	wheel.go      the timing wheel that finds expired items
 //	partition.go  whole partitions: scan, count, drop, flush
 //	entry.go      Entry: one key with all it holds, as nodes exchange it; Apply takes the newer one

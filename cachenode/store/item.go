@@ -17,6 +17,7 @@ const (
 	KindZSet
 	KindStream
 	kinds
+	kindStale
 )
 
 func (k Kind) String() string {
@@ -125,13 +126,15 @@ func (it *Item) Collection() Collection { return it.object().Collection }
 
 func (it *Item) object() *object { return (*object)(it.ptr) }
 
-func (it *Item) isObject() bool { return it.kind > KindString && it.kind != kindTombstone }
+func (it *Item) isObject() bool {
+	return it.kind > KindString && it.kind < kinds && it.kind != kindTombstone
+}
 
 func (it *Item) expired(now int64) bool { return it.expireAt != 0 && it.expireAt <= now }
 
 // gone tells whether nothing is left that has not expired: the item as a whole, or each field of it.
 func (it *Item) gone(now int64) bool {
-	return it.expired(now) || it.kind == KindHash && it.Dict().allExpired(now)
+	return it.expired(now) || it.kind == kindStale || it.kind == KindHash && it.Dict().allExpired(now)
 }
 
 // due is when something of the item expires, 0 for never.

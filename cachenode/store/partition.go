@@ -131,6 +131,7 @@ func (s *Store) DropPartition(p int) (keys int) {
 	sh, part := s.partition(p)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.voidAll(p%partitionsPerShard, -1)
 	return sh.clear(part, -1)
 }
 
@@ -151,6 +152,7 @@ func (s *Store) flushPartition(p, db int, now int64) (keys int) {
 			part.floor[i] = version
 		}
 	}
+	sh.voidAll(p%partitionsPerShard, db)
 	return sh.clear(part, db)
 }
 
@@ -163,7 +165,7 @@ func (sh *shard) clear(part *partition, db int) (keys int) {
 			if of, _ := SplitKey(it.Key()); db >= 0 && of != db {
 				continue
 			}
-			if it.kind != kindTombstone {
+			if !it.hidden() {
 				keys++
 			}
 			// The table must not shrink under the loop, so it is taken care of below.
@@ -240,7 +242,7 @@ func (s *Store) randomIn(p int, dst []byte, db int, now int64) (key []byte, ok b
 			it := sh.slab.at(j)
 			j = it.next
 			of, name := SplitKey(it.Key())
-			if of == db && it.kind != kindTombstone && !it.gone(now) {
+			if of == db && !it.hidden() && !it.gone(now) {
 				return append(dst, name...), true
 			}
 		}

@@ -31,8 +31,11 @@ type shard struct {
 	ghost  ghost
 	wheel  wheel
 	clock  uint64 // the last version given or seen
-	bytes  int    // charged: items and tables
+	bytes  int    // charged: items, tables and leases
 	stats  Stats
+	rules  *rules // nil: none
+	leases leases
+	stales int // items
 
 	// Who waits for keys, see wait.go. needs is the set of shards that have to be held with this one.
 	queued  map[string]*waitQueue
@@ -77,11 +80,11 @@ func (sh *shard) find(k *Key) *Item {
 // live returns the item of key unless it is missing, deleted or expired; an expired one is reclaimed on the spot.
 func (sh *shard) live(k *Key, now int64) *Item {
 	it := sh.find(k)
-	if it == nil || it.kind == kindTombstone {
+	if it == nil || it.hidden() {
 		return nil
 	}
 	if it.expired(now) {
-		sh.expired(it)
+		sh.expired(it, now)
 		return nil
 	}
 	if it.kind == KindHash {
@@ -129,11 +132,18 @@ func (sh *shard) follow(it *Item, now int64) {
 	}
 }
 
-// expired removes an item whose time is over.
-func (sh *shard) expired(it *Item) {
+// expired takes an item away whose time is over: it is no key from now on.
+func (sh *shard) expired(it *Item, now int64) {
+	sh.lapsed(it)
+	if !sh.keepStale(it, now) {
+		sh.drop(it)
+	}
+}
+
+// lapsed tells that an item's time is over.
+func (sh *shard) lapsed(it *Item) {
 	sh.stats.Expired++
 	sh.removing(it, Expired)
-	sh.drop(it)
 }
 
 // removing tells who wants to know that an item goes by itself.
@@ -215,7 +225,11 @@ func newBytes(n int) unsafe.Pointer {
 }
 
 func (sh *shard) count(it *Item, by int32) {
-	if it.kind == kindTombstone {
+	switch it.kind {
+	case kindTombstone:
+		return
+	case kindStale:
+		sh.stales += int(by)
 		return
 	}
 	db, _ := SplitKey(it.Key())
@@ -223,7 +237,7 @@ func (sh *shard) count(it *Item, by int32) {
 }
 
 func (sh *shard) countExpiry(it *Item, by int32) {
-	if it.kind == kindTombstone {
+	if it.hidden() {
 		return
 	}
 	db, _ := SplitKey(it.Key())

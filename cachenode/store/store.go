@@ -34,14 +34,16 @@ type Store struct {
 	tombstoneTTL  int64 // ms
 	maxTombstones int   // per shard
 	shards        []shard
+	leaseNonce    uint64 // tells this store's leases from those of others
 
 	// Atomic.
 	onRemoval atomic.Pointer[func(stored []byte, why Removal)]
 	policy    atomic.Uint32 // Policy
 	maxBytes  atomic.Int64
 	ceiling   atomic.Int64
-	used      atomic.Int64 // charged, and reserved by commands at work
-	waiting   atomic.Int64 // bytes of waiters
+	used      atomic.Int64  // charged, and reserved by commands at work
+	waiting   atomic.Int64  // bytes of waiters
+	lent      atomic.Uint64 // serial of the last lease
 	hand      atomic.Uint32
 	sweep     atomic.Uint32
 }
@@ -56,6 +58,7 @@ func New(cfg Config) *Store {
 		tombstoneTTL:  cfg.TombstoneTTL.Milliseconds(),
 		maxTombstones: max(1, cfg.MaxTombstones/shardCount),
 		shards:        make([]shard, shardCount),
+		leaseNonce:    rand.Uint64(),
 	}
 	s.maxBytes.Store(cfg.MaxBytes)
 	s.policy.Store(uint32(cfg.Policy))
@@ -78,6 +81,7 @@ const (
 	Evicted
 	FieldsExpired    // of a hash that has others
 	LastFieldExpired // and the hash with it
+	StaleGone        // it was no key any more, but readers may have it by a Rule
 )
 
 // OnRemoval has tell called for each key that expires or is evicted, wholly or in part, in stored form, from now on; nil ends it. tell runs with
@@ -115,8 +119,14 @@ func (s *Store) Expire(now int64, limit int) (reclaimed int) {
 				continue
 			}
 			reclaimed++
-			sh.expired(it)
+			if it.kind == kindStale {
+				sh.removing(it, StaleGone)
+				sh.drop(it)
+				continue
+			}
+			sh.expired(it, now)
 		}
+		sh.reclaimLeases(now)
 		sh.mu.Unlock()
 		if reclaimed >= limit || work <= 0 {
 			// Go on with the same shard next time.
@@ -130,6 +140,7 @@ func (s *Store) Expire(now int64, limit int) (reclaimed int) {
 // Stats are totals since New, and counts of now.
 type Stats struct {
 	Hits, Misses, Evicted, Expired uint64
+	Stale, Leases                  uint64 // values given after their end, and leases given
 	Tombstones                     int
 	Keys, Expires                  [Databases]int // Expires counts keys with a time to live
 	Bytes                          int64          // charged
@@ -145,6 +156,8 @@ func (s *Store) Stats() Stats {
 		sum.Misses += sh.stats.Misses
 		sum.Evicted += sh.stats.Evicted
 		sum.Expired += sh.stats.Expired
+		sum.Stale += sh.stats.Stale
+		sum.Leases += sh.stats.Leases
 		sum.Tombstones += sh.queues[queueTombs].items
 		sum.Bytes += int64(sh.bytes)
 		for p := range sh.parts {

@@ -44,7 +44,7 @@ func check(t testing.TB, s *Store) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		sum, items, timed := 4*cap(sh.timed.heap), 0, 0
+		sum, items, timed, stales := 4*cap(sh.timed.heap), 0, 0, 0
 		queued := [queueCount]int{}
 		for p := range sh.parts {
 			part := &sh.parts[p]
@@ -66,7 +66,10 @@ func check(t testing.TB, s *Store) {
 						t.Fatalf("%q is charged %d, has %d", it.Key(), it.object().charged, it.object().size())
 					}
 					db, _ := SplitKey(it.Key())
-					if it.kind != kindTombstone {
+					if it.kind == kindStale {
+						stales++
+					}
+					if !it.hidden() {
 						perDB[db]++
 						if it.expireAt != 0 {
 							expires[db]++
@@ -85,6 +88,14 @@ func check(t testing.TB, s *Store) {
 			}
 			items += n
 		}
+		leased := 0
+		for _, l := range sh.leases.byKey {
+			leased += l.cost()
+		}
+		if leased != sh.leases.bytes || len(sh.leases.byKey) != len(sh.leases.byEnd) || stales != sh.stales {
+			t.Fatalf("shard %d: leases %d is %d, stale %d is %d", i, sh.leases.bytes, leased, sh.stales, stales)
+		}
+		sum += leased
 		if sum != sh.bytes || items != sh.slab.live || timed != sh.wheel.items {
 			t.Fatalf("shard %d: bytes %d is %d, items %d is %d, timed %d is %d", i, sh.bytes, sum, sh.slab.live, items, sh.wheel.items, timed)
 		}

@@ -110,14 +110,7 @@ func (tx *Tx) shard(k *Key) *shard { return &tx.store.shards[k.shard()] }
 func (tx *Tx) Get(k *Key) *Item {
 	sh := tx.shard(k)
 	it := sh.live(k, tx.now)
-	if it == nil {
-		sh.stats.Misses++
-		return nil
-	}
-	sh.stats.Hits++
-	if it.freq < maxFreq {
-		it.freq++
-	}
+	sh.seen(it)
 	return it
 }
 
@@ -184,15 +177,14 @@ func (tx *Tx) Create(k *Key, kind Kind) *Item {
 
 // replace removes what is there of k, before it is made anew.
 func (tx *Tx) replace(sh *shard, k *Key, it *Item) {
-	if tx.Created != nil && (it == nil || it.kind == kindTombstone || it.expired(tx.now)) {
+	if tx.Created != nil && (it == nil || it.hidden() || it.expired(tx.now)) {
 		tx.Created(k)
 	}
 	if it != nil {
-		if it.kind != kindTombstone && it.expired(tx.now) {
-			sh.expired(it)
-		} else {
-			sh.drop(it)
+		if !it.hidden() && it.expired(tx.now) {
+			sh.lapsed(it)
 		}
+		sh.drop(it)
 	}
 }
 
@@ -224,13 +216,16 @@ func (tx *Tx) Expire(k *Key, it *Item, at int64) {
 	tx.written(k, it)
 }
 
-// Delete removes k and tells whether it was there. Where other nodes may still send older values, it leaves a tombstone.
+// Delete removes k and tells whether it was there; what is stale goes too, and the lease. Where other nodes may still send
+// older values, it leaves a tombstone.
 func (tx *Tx) Delete(k *Key) bool {
 	sh := tx.shard(k)
 	it := sh.live(k, tx.now)
 	if it == nil {
+		tx.disown(sh, k)
 		return false
 	}
+	sh.void(k)
 	sh.bury(it, sh.nextVersion(tx.now), tx.now)
 	tx.changed(k)
 	return true
@@ -258,6 +253,7 @@ func (tx *Tx) Rename(from, to *Key) {
 
 func (tx *Tx) written(k *Key, it *Item) {
 	sh := tx.shard(k)
+	sh.void(k)
 	it.version = sh.nextVersion(tx.now)
 	tx.wrote = true
 	tx.changed(k)
