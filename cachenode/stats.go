@@ -27,8 +27,9 @@ type Stats struct {
 	Published  uint64 // messages sent to peers
 
 	Hits, Misses, Evicted, Expired uint64
-	Keys                           int   // backup copies included
-	Bytes                          int64 // of memory charged to the budget
+	Stale, Leases                  uint64 // values given after their end, and leases given
+	Keys                           int    // backup copies included
+	Bytes                          int64  // of memory charged to the budget
 
 	Peers   int // other nodes that are alive
 	Owned   int // partitions
@@ -57,6 +58,8 @@ func (n *Node) Stats() Stats {
 		Misses:     held.Misses,
 		Evicted:    held.Evicted,
 		Expired:    held.Expired,
+		Stale:      held.Stale,
+		Leases:     held.Leases,
 		Bytes:      held.Bytes,
 		Peers:      len(pl.peers),
 		Missing:    n.missing(pl),

@@ -98,6 +98,7 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	}
 	cache.run = node.Run
 	a.node = node
+	a.followPrefixes(node)
 	governor := pressure.NewGovernor(pressure.Own(), node.Store(), a.log.With("component", "pressure"))
 	a.parts = append(a.parts, &part{name: "pressure", run: governor.Run})
 
@@ -209,6 +210,8 @@ func (s cacheSource) CacheStats() ops.CacheStats {
 		Misses:    stats.Misses,
 		Evicted:   stats.Evicted,
 		Expired:   stats.Expired,
+		Stale:     stats.Stale,
+		Leases:    stats.Leases,
 		Forwarded: stats.Forwarded,
 		Owned:     stats.Owned,
 		Missing:   stats.Missing,

@@ -59,7 +59,8 @@ type Config struct {
 	CacheSnapshot     string   // path
 	CacheUsers        []string // a name and rules each
 	CacheDebug        bool     // allow DEBUG
-	MaxMemory         int64    // bytes
+	CachePrefixes     map[string]Prefix
+	MaxMemory         int64 // bytes
 	MaxMemoryPolicy   string
 
 	// Cluster

@@ -34,7 +34,7 @@ func (s Setting) text(c *Config) string {
 			return strconv.FormatInt(int64(*v/time.Second), 10) + "s"
 		}
 		return v.String()
-	case *map[string]Database, *map[string]User:
+	case *map[string]Database, *map[string]User, *map[string]Prefix:
 		return flowText(s.node(c, false))
 	default:
 		panic(fmt.Sprintf("config: no text for %s, a %T", s.Name, v))
@@ -114,6 +114,8 @@ func (s Setting) node(c *Config, masked bool) *yaml.Node {
 		return entriesNode(c, s.Name, *v, masked, func(d Database) own { return d.own })
 	case *map[string]User:
 		return entriesNode(c, s.Name, *v, masked, func(u User) own { return u.own })
+	case *map[string]Prefix:
+		return entriesNode(c, s.Name, *v, masked, func(p Prefix) own { return p.own })
 	}
 	if masked {
 		return scalarNode(s.masked(c))

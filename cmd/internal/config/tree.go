@@ -22,13 +22,15 @@ var serverSettings = map[string]Setting{
 	"dbname":       {Name: "dbname", kind: text},
 }
 
-// tree reads the map of databases or that of users.
+// tree reads one of the maps.
 func (l *loader) tree(s Setting, root *yaml.Node, where func(*yaml.Node) string) {
 	switch s.Name {
 	case "databases":
 		l.databases(s, root, where)
 	case "users":
 		l.users(s, root, where)
+	case "cache_prefixes":
+		l.prefixes(s, root, where)
 	}
 }
 

@@ -103,6 +103,8 @@ func cacheMetrics() []metric[CacheStats] {
 		{"outrigger_cache_misses_total", counter, "Reads that did not.", func(s CacheStats) float64 { return float64(s.Misses) }, ""},
 		{"outrigger_cache_evicted_total", counter, "Keys that went to make room.", func(s CacheStats) float64 { return float64(s.Evicted) }, ""},
 		{"outrigger_cache_expired_total", counter, "Keys whose time was up.", func(s CacheStats) float64 { return float64(s.Expired) }, ""},
+		{"outrigger_cache_stale_total", counter, "Values given after their time, by cache_prefixes.", func(s CacheStats) float64 { return float64(s.Stale) }, ""},
+		{"outrigger_cache_leases_total", counter, "Readers that were to make a value anew.", func(s CacheStats) float64 { return float64(s.Leases) }, ""},
 		{"outrigger_cache_commands_total", counter, "Commands from clients.", func(s CacheStats) float64 { return float64(s.Commands) }, ""},
 		{"outrigger_cache_forwarded_total", counter, "Commands that another member executed.", func(s CacheStats) float64 { return float64(s.Forwarded) }, ""},
 	}

@@ -85,6 +85,7 @@ type CacheStats struct {
 	Owned, Missing int // partitions: owned; not arrived yet
 
 	Hits, Misses, Evicted, Expired uint64
+	Stale, Leases                  uint64
 	Commands, Forwarded            uint64 // from clients; of those, sent on to another member
 }
 

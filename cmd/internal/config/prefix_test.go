@@ -1,0 +1,69 @@
+package config
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPrefixes(t *testing.T) {
+	const file = `cache_prefixes:
+  "page:": {stale: 30s}
+  "api:*": {stale: 1m, lease: 500ms, refresh_ahead: 10}
+  "*": {refresh_ahead: 5s}
+`
+	for source, give := range map[string]func() (*Config, error){
+		"file": func() (*Config, error) { return load(t, file, nil) },
+		"environment": func() (*Config, error) {
+			return load(t, "", []string{`OUTRIGGER_CACHE_PREFIXES={"page:": {stale: 30s}, "api:*": {stale: 1m, lease: 500ms, refresh_ahead: 10}, "*": {refresh_ahead: 5s}}`})
+		},
+	} {
+		c, err := give()
+		if err != nil {
+			t.Fatalf("%s: %v", source, err)
+		}
+		if got := strings.Join(c.Prefixes(), " "); got != "* api:* page:" {
+			t.Errorf("%s: %s", source, got)
+		}
+		for name, want := range map[string]Prefix{
+			"page:": {Stale: 30 * time.Second, Lease: 5 * time.Second},
+			"api:*": {Stale: time.Minute, RefreshAhead: 10 * time.Second, Lease: 500 * time.Millisecond},
+			"*":     {RefreshAhead: 5 * time.Second, Lease: 5 * time.Second},
+		} {
+			p := c.CachePrefixes[name]
+			if p.Stale != want.Stale || p.RefreshAhead != want.RefreshAhead || p.Lease != want.Lease {
+				t.Errorf("%s: %s is %+v, want %+v", source, name, p, want)
+			}
+		}
+		again, err := load(t, c.YAML(), nil)
+		if err != nil || len(Changed(c, again)) > 0 {
+			t.Errorf("%s: what was printed does not read back: %v\n%s", source, err, c.YAML())
+		}
+	}
+	if PrefixOf("*") != "" || PrefixOf("page:*") != "page:" || PrefixOf("page:") != "page:" {
+		t.Error("PrefixOf")
+	}
+}
+
+func TestWrongPrefixes(t *testing.T) {
+	var many strings.Builder
+	for i := range maxPrefixes + 1 {
+		many.WriteString("\n  p" + strings.Repeat("x", i) + ": {stale: 1s}")
+	}
+	for _, tt := range []struct{ file, want string }{
+		{`{"page:": {stale: 30 parsecs}}`, "such as 30s"},
+		{`{"page:": {stall: 30s}}`, "did you mean stale?"},
+		{`{"page:": {stale: 30s, lease: 0}}`, "must be more than 0"},
+		{`{"page:": {stale: 1us}}`, "milliseconds"},
+		{`{"page:": {lease: 5s}}`, "says nothing"},
+		{`{"page:": {}}`, "says nothing"},
+		{`{"page:": {stale: 30s}, "page:*": {stale: 30s}}`, "is the same prefix as page:"},
+		{`page`, "is not a map"},
+		{many.String(), "at most 64"},
+	} {
+		_, err := load(t, "cache_prefixes: "+tt.file+"\n", nil)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%.60s: %v, want %q", tt.file, err, tt.want)
+		}
+	}
+}
