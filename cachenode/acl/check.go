@@ -12,6 +12,7 @@ const (
 	NoCommand
 	NoKey
 	NoChannel
+	NoPattern // of SORT, which reads keys by it
 )
 
 // Free tells whether the user may do everything: then nothing needs to be checked.
@@ -39,10 +40,13 @@ func (s *selector) check(spec *command.Spec, args [][]byte) (v Verdict, at int) 
 	}
 	if !s.allKeys && spec.HasKeys() {
 		for i, pos := range spec.KeysAt(args, nil) {
-			read, write := spec.Access(i)
-			if !s.mayTouch(args[pos], read, write) {
+			use := spec.Use(i, args)
+			if !s.mayTouch(args[pos], use.Reads, use.Writes()) {
 				return NoKey, pos
 			}
+		}
+		if pos := spec.Elsewhere(args); pos > 0 && !s.mayReadAll() {
+			return NoPattern, pos
 		}
 	}
 	if !s.allChannels {
@@ -60,6 +64,16 @@ func (s *selector) check(spec *command.Spec, args [][]byte) (v Verdict, at int) 
 func (s *selector) mayTouch(key []byte, read, write bool) bool {
 	for _, p := range s.keys {
 		if (!read || p.read) && (!write || p.write) && command.Match([]byte(p.glob), key) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayReadAll tells whether a pattern of keys to read is every key's.
+func (s *selector) mayReadAll() bool {
+	for _, p := range s.keys {
+		if p.read && p.glob == "*" {
 			return true
 		}
 	}

@@ -162,29 +162,6 @@ func (s *Spec) FlagNames() (names []string) {
 	return names
 }
 
-// writeOnly are the writing commands that tell nothing of what was there: who may only write the key may run them.
-var writeOnly = strings.Fields(`set setnx setex psetex mset msetnx msetex append setrange setbit del unlink delex expire pexpire expireat
-	pexpireat persist hset hmset hsetnx hdel hexpire hpexpire hexpireat hpexpireat hpersist sadd srem lpush rpush lpushx rpushx lrem lset
-	ltrim linsert zadd zrem zremrangebyscore zremrangebyrank zremrangebylex geoadd pfadd xadd xdel xtrim xsetid xack restore`)
-
-// moving take something from their first key and put it to their second.
-var moving = strings.Fields("rename renamenx smove lmove blmove rpoplpush brpoplpush")
-
-// Access tells what a command does with its i-th key among n: whether it tells of it, whether it changes it.
-func (s *Spec) Access(i int) (read, write bool) {
-	switch {
-	case s.Flags&Write == 0:
-		return true, false
-	case s.Name == "copy" || contains(moving, s.Name):
-		return i == 0, i == 1 || s.Name != "copy"
-	case strings.HasSuffix(s.Name, "store") && s.Name != "georadiusstore" || s.Name == "bitop" || s.Name == "pfmerge":
-		return i > 0, i == 0
-	case contains(writeOnly, s.Name):
-		return false, true
-	}
-	return true, true
-}
-
 func contains(list []string, name string) bool {
 	for _, n := range list {
 		if n == name {

@@ -32,6 +32,7 @@
 //	zcombine.go   ZUNION, ZINTER, ZDIFF
 //	scripts.go    rows of EVAL and its kind, which package script runs
 //	categories.go flags and categories as COMMAND and ACL tell them
+//	access.go     what commands do with their keys, for ACL and COMMAND
 //	subcommands.go the rows of subcommands
 //	memory.go     MEMORY USAGE, and the rows of what operators ask
 //	draw.go       random picks

@@ -77,6 +77,8 @@ type Spec struct {
 	Subs      []*Spec // of a container
 	Container *Spec   // of a subcommand, whose Name has both names
 
+	first, others KeyUse // what it does with its keys
+
 	run  func(*Context)
 	self func(*Context)                      // in place of run: begins and ends what it holds itself
 	keys func(args [][]byte, at []int) []int // appends the positions of the keys where the range above cannot tell

@@ -26,6 +26,7 @@ func NewTable() *Table {
 		s.expand()
 		for _, one := range append([]*Spec{s}, s.Subs...) {
 			one.ID = len(t.byID)
+			one.findUse()
 			t.byID = append(t.byID, one)
 		}
 	}

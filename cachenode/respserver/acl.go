@@ -20,7 +20,7 @@ func denial(v acl.Verdict, spec *command.Spec) string {
 	switch v {
 	case acl.NoCommand:
 		return "this user has no permissions to run the '" + spec.Name + "' command"
-	case acl.NoKey:
+	case acl.NoKey, acl.NoPattern:
 		return "this user has no permissions to access one of the keys used as arguments"
 	}
 	return "this user has no permissions to access one of the channels used as arguments"
@@ -43,6 +43,9 @@ func (s *session) permitted(spec *command.Spec, args [][]byte) bool {
 	s.logDenial(v, context, spec, args, at)
 	s.spoil()
 	refusal := "NOPERM " + denial(v, spec)
+	if v == acl.NoPattern {
+		refusal = "ERR " + strings.ToUpper(string(args[at])) + " option of SORT denied due to insufficient ACL permissions."
+	}
 	if spec.Name == "exec" {
 		s.dropTransaction()
 		refusal = "EXECABORT Transaction discarded because of: " + refusal
@@ -56,6 +59,8 @@ func (s *session) logDenial(v acl.Verdict, context string, spec *command.Spec, a
 	switch v {
 	case acl.NoKey:
 		reason, object = "key", string(args[at])
+	case acl.NoPattern:
+		reason, object = "key", string(args[at+1])
 	case acl.NoChannel:
 		reason, object = "channel", string(args[at])
 	}
@@ -67,6 +72,7 @@ var scriptDenial = map[acl.Verdict]string{
 	acl.NoCommand: "can't run this command or subcommand",
 	acl.NoKey:     "can't access at least one of the keys mentioned in the command arguments",
 	acl.NoChannel: "can't publish to the channel mentioned in the command",
+	acl.NoPattern: "can't access at least one of the keys mentioned in the command arguments",
 }
 
 // permit is what scripts of the session ask before each command, nil when everything is allowed.
@@ -174,7 +180,7 @@ func (s *session) aclCommand(sub string, args [][]byte) {
 	case "users":
 		s.words(each(srv.users.All(), func(u *acl.User) string { return u.Name }))
 	case "cat":
-		s.aclCat(args[2:])
+		s.aclCat(args)
 	case "getuser":
 		s.aclGetUser(string(args[2]))
 	case "setuser":
@@ -213,17 +219,17 @@ func (s *session) words(list []string) {
 }
 
 func (s *session) aclCat(args [][]byte) {
-	if len(args) > 1 {
-		s.subcommandSyntax([]byte("cat"), "ACL")
+	if len(args) > 3 {
+		s.subcommandSyntax(args[1], "ACL")
 		return
 	}
-	if len(args) == 0 {
+	if len(args) == 2 {
 		s.words(command.Categories)
 		return
 	}
-	bit, ok := command.ParseCategory(string(args[0]))
+	bit, ok := command.ParseCategory(string(args[2]))
 	if !ok {
-		s.fail("ERR Unknown category '" + string(args[0]) + "'")
+		s.fail("ERR Unknown category '" + string(args[2]) + "'")
 		return
 	}
 	var names []string
@@ -351,7 +357,7 @@ func (s *session) aclDryRun(args [][]byte) {
 		s.ok()
 	case acl.NoCommand:
 		s.text("This user has no permissions to run the '" + spec.Name + "' command")
-	case acl.NoKey:
+	case acl.NoKey, acl.NoPattern:
 		s.text("This user has no permissions to access the '" + string(run[at]) + "' key")
 	case acl.NoChannel:
 		s.text("This user has no permissions to access the '" + string(run[at]) + "' channel")

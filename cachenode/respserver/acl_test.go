@@ -31,6 +31,8 @@ func TestACLAgainstRedis(t *testing.T) {
 		ACL GETUSER nobody
 		ACL CAT
 		ACL CAT nosuch
+		ACL CAT one two
+		acl cat one two
 		ACL SETUSER alice
 		ACL LIST
 		ACL GETUSER alice
@@ -72,6 +74,14 @@ func TestACLAgainstRedis(t *testing.T) {
 		ACL DRYRUN bob COPY r:1 w:1
 		ACL DRYRUN bob COPY w:1 r:1
 		ACL DRYRUN bob RENAME r:1 w:1
+		ACL DRYRUN bob SET w:1 v GET
+		ACL DRYRUN bob STRLEN w:1
+		ACL DRYRUN bob EXISTS r:1 w:1
+		ACL DRYRUN bob EXISTS r:1 x
+		ACL DRYRUN bob BITFIELD r:1 GET u8 0
+		ACL DRYRUN bob BITFIELD r:1 SET u8 0 1
+		ACL DRYRUN bob SINTERSTORE w:1 r:1 r:2
+		ACL DRYRUN bob XREADGROUP GROUP g c STREAMS r:1 >
 		ACL DRYRUN carol GET a:1
 		ACL DRYRUN carol SET a:1 v
 		ACL DRYRUN carol SET b:1 v
@@ -124,6 +134,49 @@ func TestACLAgainstRedis(t *testing.T) {
 		ACL SETUSER alice reset
 		ACL GETUSER alice
 		CLIENT KILL USER nobody`)
+}
+
+// What a command does with its keys decides what users need who may only read, or only write, a key.
+func TestKeyAccessAgainstRedis(t *testing.T) {
+	p := newPair(t, "2")
+	for _, line := range strings.Split(strings.TrimSpace(`
+		GET k|SET k v|SET k v EX 10 gEt|SETEX k 1 v|SETNX k v|MSET a 1 b 2|MSETNX a 1 b 2|APPEND k v|STRLEN k|GETSET k v|GETDEL k|GETEX k
+		INCR k|INCRBYFLOAT k 1|SETRANGE k 1 v|GETRANGE k 0 1|SETBIT k 1 1|BITFIELD k GET u8 1|BITFIELD k GET u8 1 SET u8 1 1
+		BITFIELD k INCRBY u8 1 1 OVERFLOW SAT GET u8 1|BITFIELD k OVERFLOW WRAP GET u8 1|BITFIELD_RO k GET u8 1|BITOP AND a b c|BITCOUNT k
+		DEL a b|UNLINK a b|EXISTS a b|TYPE k|TTL k|EXPIRE k 1|EXPIRETIME k|PERSIST k|RENAME a b|RENAMENX a b|COPY a b|MOVE k 1|TOUCH a b
+		DUMP k|RESTORE k 0 v|OBJECT ENCODING k|MEMORY USAGE k|SORT k|SORT k STORE b|SORT_RO k|WATCH a b|LCS a b
+		HSET k f v|HGET k f|HEXISTS k f|HLEN k|HSTRLEN k f|HDEL k f|HSETNX k f v|HINCRBY k f 1|HRANDFIELD k|HSCAN k 0
+		LPUSH k v|LPUSHX k v|LPOP k|LMOVE a b LEFT LEFT|BLMOVE a b LEFT LEFT 0|RPOPLPUSH a b|BLPOP a b 0|LMPOP 2 a b LEFT|LLEN k|LINSERT k BEFORE a b
+		LREM k 0 v|LTRIM k 0 1|LSET k 0 v|LRANGE k 0 1|SADD k v|SREM k v|SPOP k|SMOVE a b v|SCARD k|SISMEMBER k v|SMISMEMBER k v|SINTERSTORE a b c
+		SUNIONSTORE a b c|SDIFFSTORE a b c|SINTERCARD 2 a b|ZADD k 1 m|ZINCRBY k 1 m|ZREM k m|ZPOPMIN k|BZPOPMIN a b 0|ZMPOP 2 a b MIN|ZCARD k
+		ZCOUNT k 0 1|ZRANGESTORE a b 0 1|ZUNIONSTORE a 2 b c|ZUNION 2 a b|ZREMRANGEBYRANK k 0 1|ZMSCORE k m
+		PFADD k v|PFCOUNT a b|PFMERGE a b c|GEOADD k 1 1 m|GEORADIUS k 1 1 1 m STORE b|GEOSEARCHSTORE a b FROMMEMBER m BYRADIUS 1 m
+		XADD k * f v|XLEN k|XREAD STREAMS k 0|XREADGROUP GROUP g c STREAMS k >|XACK k g 1|XDEL k 1|XTRIM k MAXLEN 1|XGROUP CREATE k g 0
+		XGROUP DESTROY k g|XGROUP SETID k g 0|XINFO STREAM k|XPENDING k g|XCLAIM k g c 0 1|XAUTOCLAIM k g c 0 0|XSETID k 1
+		EVAL x 2 a b|EVAL x 0|EVAL_RO x 1 a|EVALSHA x 1 a`), "\n") {
+		for _, words := range strings.Split(line, "|") {
+			p.same(append([]string{"COMMAND", "GETKEYSANDFLAGS"}, strings.Fields(words)...)...)
+		}
+	}
+	if list := p.ours.do("COMMAND", "LIST"); !strings.Contains(list, "\r\nclient|list\r\n") {
+		t.Error("COMMAND LIST has no subcommands")
+	}
+}
+
+// SORT reads keys by patterns: that is for users who may read all.
+func TestSortByPatternsNeedsAllKeys(t *testing.T) {
+	p := newPair(t, "2")
+	p.quiet("RPUSH", "own:list", "1")
+	p.quiet("SET", "secret:1", "v")
+	for user, keys := range map[string]string{"some": "~own:*", "reader": "%R~*", "all": "~*"} {
+		p.same("ACL", "SETUSER", user, "on", "nopass", "+@all", keys)
+		u := p.another("2")
+		u.same("AUTH", user, "")
+		for _, words := range []string{"SORT own:list", "SORT own:list BY nosort", "SORT own:list BY secret:*", "SORT own:list GET secret:*",
+			"SORT own:list get #", "SORT_RO own:list BY nosort GET secret:*", "SORT own:list LIMIT 0 get", "SORT own:list ALPHA DESC"} {
+			u.same(strings.Fields(words)...)
+		}
+	}
 }
 
 func TestUsersOfTheConfiguration(t *testing.T) {

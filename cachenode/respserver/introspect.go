@@ -94,7 +94,7 @@ func (s *session) keySpecs(spec *command.Spec) {
 	s.st.w = resp.AppendSet(s.st.w, 1, s.proto)
 	s.st.w = resp.AppendMap(s.st.w, 3, s.proto)
 	s.text("flags")
-	s.statuses(accessFlags(spec, 0))
+	s.statuses(spec.Use(0, nil).Words())
 	s.text("begin_search")
 	s.typed("index", [][2]any{{"index", int64(spec.FirstKey)}})
 	last := int64(spec.LastKey)
@@ -117,17 +117,6 @@ func (s *session) typed(kind string, fields [][2]any) {
 	}
 }
 
-// accessFlags are the flags of a command's i-th key.
-func accessFlags(spec *command.Spec, i int) []string {
-	switch read, write := spec.Access(i); {
-	case !write:
-		return []string{"RO", "access"}
-	case read:
-		return []string{"RW", "access", "update"}
-	}
-	return []string{"OW", "update"}
-}
-
 func (s *session) commandList(filter [][]byte) {
 	keep := func(*command.Spec) bool { return true }
 	switch {
@@ -146,12 +135,8 @@ func (s *session) commandList(filter [][]byte) {
 		s.fail("ERR syntax error")
 		return
 	}
-	specs := s.st.srv.table.All()
-	if len(filter) > 0 {
-		specs = s.st.srv.table.ByID()
-	}
 	var names []string
-	for _, spec := range specs {
+	for _, spec := range s.st.srv.table.ByID() {
 		if keep(spec) {
 			names = append(names, spec.Name)
 		}
@@ -196,7 +181,7 @@ func (s *session) getKeys(args [][]byte, flags bool) {
 		return
 	}
 	at := spec.KeysAt(args, nil)
-	if len(at) == 0 {
+	if len(at) == 0 && !slices.Contains(spec.FlagNames(), "no_mandatory_keys") {
 		s.fail("ERR Invalid arguments specified for command")
 		return
 	}
@@ -205,7 +190,7 @@ func (s *session) getKeys(args [][]byte, flags bool) {
 		if flags {
 			s.st.w = resp.AppendArray(s.st.w, 2)
 			s.bulk(args[pos])
-			s.statuses(accessFlags(spec, i))
+			s.statuses(spec.Use(i, args).Words())
 		} else {
 			s.bulk(args[pos])
 		}
