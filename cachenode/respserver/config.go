@@ -61,7 +61,7 @@ func accepted(name, value string, words ...string) parameter {
 }
 
 // integer is a parameter that is a number.
-func integer(name string, low, high int64, get func(*Server) int64, set func(*Server, int64)) parameter {
+func integer(name string, low, high int64, get func(*Server) int64, set func(*loopState, int64)) parameter {
 	return parameter{
 		name: name,
 		get:  func(srv *Server) string { return strconv.FormatInt(get(srv), 10) },
@@ -73,7 +73,7 @@ func integer(name string, low, high int64, get func(*Server) int64, set func(*Se
 			if n < low || n > high {
 				return nil, "argument must be between " + strconv.FormatInt(low, 10) + " and " + strconv.FormatInt(high, 10) + " inclusive"
 			}
-			return func() { set(s.st.srv, n) }, ""
+			return func() { set(s.st, n) }, ""
 		},
 	}
 }
@@ -82,9 +82,9 @@ func integer(name string, low, high int64, get func(*Server) int64, set func(*Se
 func parameters() []parameter {
 	list := []parameter{
 		integer("latency-monitor-threshold", 0, math.MaxInt64,
-			func(srv *Server) int64 { return srv.slow.monitor.Load() }, func(srv *Server, n int64) { srv.slow.monitor.Store(n) }),
+			func(srv *Server) int64 { return srv.slow.monitor.Load() }, func(st *loopState, n int64) { st.srv.slow.monitor.Store(n) }),
 		integer("maxclients", 1, math.MaxUint32,
-			func(srv *Server) int64 { return srv.maxClients.Load() }, func(srv *Server, n int64) { srv.maxClients.Store(n) }),
+			func(srv *Server) int64 { return srv.maxClients.Load() }, func(st *loopState, n int64) { st.srv.maxClients.Store(n) }),
 		{name: "maxmemory", get: func(srv *Server) string { return strconv.FormatInt(srv.cfg.Store.MaxBytes(), 10) },
 			set: func(s *session, v string) (func(), string) {
 				n, ok := parseMemory(v)
@@ -110,11 +110,11 @@ func parameters() []parameter {
 				return func() { s.st.srv.cfg.Backend.Notify(s.st.loop, classes) }, ""
 			}},
 		integer("slowlog-log-slower-than", -1, math.MaxInt64,
-			func(srv *Server) int64 { return srv.slow.slowerThan.Load() }, func(srv *Server, n int64) { srv.slow.slowerThan.Store(n) }),
+			func(srv *Server) int64 { return srv.slow.slowerThan.Load() }, func(st *loopState, n int64) { st.srv.slow.slowerThan.Store(n) }),
 		integer("slowlog-max-len", 0, 1_000_000,
-			func(srv *Server) int64 { return int64(srv.slow.maxLength()) }, func(srv *Server, n int64) { srv.slow.setLength(int(n)) }),
+			func(srv *Server) int64 { return int64(srv.slow.maxLength()) }, func(st *loopState, n int64) { st.srv.slow.setLength(int(n)) }),
 		integer("tracking-table-max-keys", 1, math.MaxInt32,
-			func(srv *Server) int64 { return srv.trackers.maximum() }, func(srv *Server, n int64) { srv.trackers.setMaximum(n) }),
+			func(srv *Server) int64 { return srv.trackers.maximum() }, (*loopState).limitTracked),
 	}
 	for _, p := range [][2]string{
 		{"appendonly", "no"}, {"bind", ""}, {"cluster-enabled", "no"}, {"databases", "16"}, {"enable-debug-command", "no"},

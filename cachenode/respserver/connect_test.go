@@ -220,6 +220,9 @@ func TestPause(t *testing.T) {
 		}
 		return waiting == 2
 	})
+	if info := admin.do("INFO", "clients"); !strings.Contains(info, "blocked_clients:2\r\n") {
+		t.Errorf("while two wait: %s", info)
+	}
 	admin.want("+OK\r\n", "CLIENT", "UNPAUSE")
 	if got := a.read(); got != "+OK\r\n" {
 		t.Errorf("SET after the pause: %q", got)
@@ -238,6 +241,12 @@ func TestPause(t *testing.T) {
 	admin.want("+OK\r\n", "CLIENT", "PAUSE", "60000")
 	admin.want("+OK\r\n", "CLIENT", "UNPAUSE")
 	a.want("+PONG\r\n", "PING")
+	admin.want("+OK\r\n", "CLIENT", "PAUSE", "60000", "WRITE")
+	a.send("SET k v\r\n")
+	eventually(t, "one waits", func() bool { return n.blocked.Load() == 1 })
+	admin.want(":2\r\n", "CLIENT", "KILL", "TYPE", "normal")
+	eventually(t, "who is gone does not wait", func() bool { return n.blocked.Load() == 0 })
+	admin.want("+OK\r\n", "CLIENT", "UNPAUSE")
 }
 
 func TestMonitor(t *testing.T) {
@@ -251,12 +260,12 @@ func TestMonitor(t *testing.T) {
 	c.do("MULTI")
 	c.do("GET", "k")
 	c.do("EXEC")
-	for _, want := range []string{`[0 127.0.0.1:`, `] "SET" "k\n\"" "\x00v"`, `"AUTH" "(redacted)"`, `"MULTI"`, `"GET" "k"`, `"EXEC"`} {
+	for _, want := range []string{`[2 127.0.0.1:`, `] "SET" "k\n\"" "\x00v"`, `"AUTH" "(redacted)"`, `"MULTI"`, `"GET" "k"`, `"EXEC"`} {
 		if got := m.read(); !strings.Contains(got, want) {
 			t.Errorf("got %q, want %s", got, want)
 		}
 	}
-	m.nc.Close()
+	m.want("+RESET\r\n", "RESET")
 	eventually(t, "nobody monitors", func() bool { return n.monitoring.Load() == 0 })
 }
 
@@ -281,6 +290,11 @@ func TestSlowlog(t *testing.T) {
 		c.do("KEYS", "*")
 	}
 	c.want(":3\r\n", "SLOWLOG", "LEN")
+	c.do("GET", "each")
+	c.do("GET", "one")
+	if got := c.do("SLOWLOG", "GET", "2"); !strings.Contains(got, "each") || !strings.Contains(got, "one") {
+		t.Errorf("from 0 microseconds on, every command is slow: %q", got)
+	}
 	c.want("+OK\r\n", "SLOWLOG", "RESET")
 }
 
@@ -291,12 +305,17 @@ func TestStatistics(t *testing.T) {
 		c.do("GET", "k")
 	}
 	c.do("HGETALL", "k")
+	c.do("MULTI")
+	c.do("LLEN", "k")
+	c.do("LLEN", "k")
+	c.do("EXEC")
+	c.do("SETNX", "other", "v")
 	c.do("INCRBY", "k", "x")
 	c.do("GET")
 	info := c.do("INFO", "everything")
-	for _, part := range []string{"cmdstat_get:calls=100,", "rejected_calls=1,failed_calls=0", "cmdstat_incrby:calls=1,", "failed_calls=1",
+	for _, part := range []string{"cmdstat_get:calls=100,", "rejected_calls=1,failed_calls=0", "cmdstat_incrby:calls=1,", "cmdstat_llen:calls=2,", "failed_calls=1",
 		"latency_percentiles_usec_hgetall:p50=", "# CPU\r\nused_cpu_sys:", "# Cluster\r\ncluster_enabled:0", "loading:0", "role:master",
-		"keyspace_misses:101", "# Keyspace"} {
+		"keyspace_misses:103", "# Keyspace"} {
 		if !strings.Contains(info, part) {
 			t.Errorf("INFO without %q:\n%s", part, info)
 		}
@@ -306,6 +325,9 @@ func TestStatistics(t *testing.T) {
 	}
 	if got := c.do("LATENCY", "HISTOGRAM", "hgetall"); !strings.Contains(got, "calls\r\n:1\r\n") {
 		t.Errorf("LATENCY HISTOGRAM: %q", got)
+	}
+	if got := c.do("LATENCY", "HISTOGRAM", "setnx"); !strings.Contains(got, "calls\r\n:1\r\n") {
+		t.Errorf("LATENCY HISTOGRAM of a quick command's first call: %q", got)
 	}
 	c.want("+OK\r\n", "CONFIG", "RESETSTAT")
 	if info := c.do("INFO", "commandstats", "stats"); strings.Contains(info, "cmdstat_get:") || !strings.Contains(info, "keyspace_misses:0") {

@@ -197,6 +197,7 @@ func (s *session) exec() (done bool) {
 	for i := range tx.queue {
 		q := &tx.queue[i]
 		q.DB = db
+		s.st.stats[q.Spec.Resolve(q.Args).ID].calls.Add(1)
 		if q.Spec.Scope != command.InSession {
 			remote = append(remote, *q)
 			s.scripted = s.scripted || q.Spec.Group == "scripting"

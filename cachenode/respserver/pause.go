@@ -78,6 +78,8 @@ func (s *session) paused(p *pause, args [][]byte) bool {
 	}
 	st := s.st
 	st.pausing = append(st.pausing, s)
+	s.held = true
+	st.srv.blocked.Add(1)
 	if st.pauseTimer == nil {
 		st.pauseTimer = st.loop.NewTimer(st.resumePaused)
 	}
@@ -103,8 +105,16 @@ func (st *loopState) resumePaused() {
 	waiting := st.pausing
 	st.pausing = nil
 	for _, s := range waiting {
-		if !s.closed {
+		if s.letGo(); !s.closed {
 			st.unstall(s)
 		}
+	}
+}
+
+// letGo ends a session's wait for the end of a pause.
+func (s *session) letGo() {
+	if s.held {
+		s.held = false
+		s.st.srv.blocked.Add(-1)
 	}
 }

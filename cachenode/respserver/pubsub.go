@@ -276,14 +276,18 @@ func (s *session) unsubscribeAll() {
 
 // confirm tells the client how many subscriptions it has now. A nil name is a null: there was nothing to unsubscribe.
 func (s *session) confirm(kind topicKind, end int, name []byte) {
-	w := resp.AppendPush(s.st.w, 3, s.proto)
+	out := &s.st.w
+	if s.muted() {
+		out = &s.st.late
+	}
+	w := resp.AppendPush(*out, 3, s.proto)
 	w = resp.AppendBulkString(w, confirmations[kind][end])
 	if name == nil {
 		w = resp.AppendNull(w, s.proto)
 	} else {
 		w = resp.AppendBulk(w, name)
 	}
-	s.st.w = resp.AppendInt(w, int64(s.subscribedTo(kind)))
+	*out = resp.AppendInt(w, int64(s.subscribedTo(kind)))
 }
 
 func (s *session) countSubscriptions() {

@@ -267,7 +267,6 @@ type loopState struct {
 	spare []*Slot
 
 	stats      []commandStat // by command.Spec.ID; written by the loop, read by all
-	sequence   uint64        // of commands
 	pausing    []*session    // wait for the end of CLIENT PAUSE
 	pauseTimer *netloop.Timer
 

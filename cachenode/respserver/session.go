@@ -80,6 +80,7 @@ type session struct {
 	blocked   *Slot
 	waiter    atomic.Pointer[command.Waiter] // what it waits for; CLIENT UNBLOCK ends it from other loops
 	waitTimer *netloop.Timer
+	held      bool         // by CLIENT PAUSE
 	tx        *transaction // of MULTI and WATCH
 
 	monitors   bool          // MONITOR was called
@@ -207,7 +208,7 @@ func (s *session) execute(args [][]byte) *command.Spec {
 		done = s.run(spec, container, args, start)
 	}
 
-	if done && s.mode != replyOn && s.mode != replySkip {
+	if done && s.muted() {
 		st.w = st.w[:start]
 	}
 	if behind != nil {
@@ -270,20 +271,23 @@ func (s *session) run(spec, container *command.Spec, args [][]byte, start int) (
 		s.enqueue(spec, args)
 		return true
 	}
-	if st.srv.monitoring.Load() > 0 && spec.Name != "exec" {
-		s.feed(spec, args)
-	}
+	monitored := st.srv.monitoring.Load() > 0 && spec.Name != "exec"
 	stat := &st.stats[spec.ID]
-	stat.calls.Add(1)
 	var began time.Time
-	timed := st.timing(spec)
+	timed := st.timing(spec, stat.calls.Add(1))
 	if timed {
 		began = time.Now()
 		st.loop.Advance(began)
 	}
 	if spec.Scope == command.InSession {
 		done = s.connectionCommand(spec, args)
+		if monitored { // one that has just reset itself monitors no more
+			s.feed(spec, args)
+		}
 	} else {
+		if monitored {
+			s.feed(spec, args)
+		}
 		done = s.forward(container, args)
 	}
 	if done && len(st.w) > start && st.w[start] == '-' {
@@ -327,7 +331,7 @@ func (s *session) forward(spec *command.Spec, args [][]byte) (done bool) {
 // deferReply makes the slot for the command being executed.
 func (s *session) deferReply() *Slot {
 	sl := s.st.newSlot(s)
-	sl.discard = s.mode == replyOff || s.mode == replySkipped
+	sl.discard = s.muted()
 	if s.tail == nil {
 		s.first = sl
 	} else {
@@ -337,6 +341,9 @@ func (s *session) deferReply() *Slot {
 	s.slots++
 	return sl
 }
+
+// muted tells whether CLIENT REPLY keeps the reply of this command from the client. What is pushed is sent all the same.
+func (s *session) muted() bool { return s.mode == replyOff || s.mode == replySkipped }
 
 // flushSlots sends the replies whose turn it is.
 func (s *session) flushSlots() {
@@ -365,7 +372,7 @@ func (s *session) send(b []byte) {
 	st := s.st
 	switch {
 	case s.closed:
-	case st.current == s && st.busy:
+	case st.current == s && (st.busy || st.writing && s.muted()):
 		st.late = append(st.late, b...)
 	case st.current == s && st.writing:
 		st.w = append(st.w, b...)
@@ -429,6 +436,7 @@ func (s *session) Closed(*netloop.Conn, error) {
 		s.stopTracking()
 		s.stopMonitoring()
 		s.stopWaiting()
+		s.letGo()
 	}
 	for sl := s.first; sl != nil; {
 		next := sl.next

@@ -166,6 +166,28 @@ func TestClientReply(t *testing.T) {
 	}
 }
 
+// What is pushed is no reply: CLIENT REPLY does not keep it back.
+func TestClientReplyAndPushesAgainstRedis(t *testing.T) {
+	for _, proto := range []string{"2", "3"} {
+		for _, mode := range []string{"OFF", "SKIP"} {
+			p := newPair(t, proto)
+			for _, c := range []*client{p.real, p.ours} {
+				c.send("CLIENT REPLY " + mode + "\r\nSUBSCRIBE a\r\n")
+			}
+			p.read()
+			other := p.another("2")
+			other.same("PUBLISH", "a", "m")
+			p.read()
+			for _, c := range []*client{p.real, p.ours} {
+				c.send("CLIENT REPLY " + mode + "\r\nUNSUBSCRIBE\r\nCLIENT REPLY ON\r\nPING\r\n")
+			}
+			for range 3 {
+				p.read()
+			}
+		}
+	}
+}
+
 func TestMaxClients(t *testing.T) {
 	n := start(t, 1, func(cfg *Config, _ []*netloop.Loop) { cfg.MaxClients = 2 })
 	a, b := n.dial(t), n.dial(t)

@@ -27,10 +27,17 @@ func heavy(spec *command.Spec) bool {
 	return spec.Flags&command.Fast == 0 && spec.Name != "set" && spec.Name != "setex" && spec.Name != "mset"
 }
 
-// timing tells whether the next command is to be timed.
-func (st *loopState) timing(spec *command.Spec) bool {
-	st.sequence++
-	return st.sequence%sampleEvery == 0 || heavy(spec)
+// closely is the threshold of the slow log, in microseconds, below which every command is timed: who wants to hear of those
+// that take a millisecond wants to hear of each.
+const closely = 1000
+
+// timing tells whether a command's call of that number is to be timed. The first is, so that each has been.
+func (st *loopState) timing(spec *command.Spec, call uint64) bool {
+	if call%sampleEvery == 1 || heavy(spec) {
+		return true
+	}
+	limit := st.srv.slow.slowerThan.Load()
+	return limit >= 0 && limit <= closely
 }
 
 func (c *commandStat) time(d time.Duration) {

@@ -90,11 +90,27 @@ func (t *trackers) maximum() int64 {
 	return int64(t.limit)
 }
 
-// setMaximum changes the bound. A smaller one is reached as keys are forgotten.
-func (t *trackers) setMaximum(n int64) {
+// setMaximum changes the bound. Keys beyond it are returned, to be invalidated.
+func (t *trackers) setMaximum(n int64) (victims []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.limit = int(n)
+	excess := len(t.keys) - t.limit
+	for key := range t.keys {
+		if len(victims) >= excess {
+			break
+		}
+		victims = append(victims, key)
+	}
+	return victims
+}
+
+// limitTracked bounds the keys that are remembered. Clients are told to drop what is forgotten for it.
+func (st *loopState) limitTracked(n int64) {
+	t := &st.srv.trackers
+	for _, victim := range t.setMaximum(n) {
+		st.invalidate(t.take([]byte(victim), 0, nil), []byte(victim))
+	}
 }
 
 func (t *trackers) remove(id uint64) {

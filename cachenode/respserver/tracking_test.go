@@ -198,7 +198,7 @@ func TestTrackingRedirects(t *testing.T) {
 // The table is bounded: who has read the key that is forgotten is told to drop it.
 func TestTrackingTableIsBounded(t *testing.T) {
 	n := start(t, 1, nil)
-	n.trackers.setMaximum(10)
+	n.loops[0].Post(func() { n.byLoop[n.loops[0]].limitTracked(10) })
 	c := n.dial(t)
 	c.do("HELLO", "3")
 	c.do("CLIENT", "TRACKING", "ON")
@@ -212,6 +212,15 @@ func TestTrackingTableIsBounded(t *testing.T) {
 	}
 	if got := n.trackers.size(); got != 10 {
 		t.Errorf("%d keys are remembered", got)
+	}
+	c.send("CONFIG SET tracking-table-max-keys 8\r\nPING\r\n")
+	for range 2 {
+		if got := c.read(); !strings.HasPrefix(got, ">2\r\n$10\r\ninvalidate\r\n*1\r\n") {
+			t.Errorf("a smaller table: got %q", got)
+		}
+	}
+	if got := c.read() + c.read() + fmt.Sprint(n.trackers.size()); got != "+OK\r\n+PONG\r\n8" {
+		t.Errorf("a smaller table: got %q", got)
 	}
 	c.nc.Close()
 	eventually(t, "nobody tracks", func() bool { return n.trackers.count.Load() == 0 })
