@@ -32,9 +32,8 @@ func (s *Store) Used() int64 { return s.used.Load() }
 // ItemGrowth is an upper bound of what storing a new item of so many bytes of key and value adds to the charge: what
 // Begin should be asked for.
 func ItemGrowth(bytes int) int64 {
-	// A table that doubles for this item grows by as much as it had: 4 bytes for each item of the partition, which
-	// Tx.End makes up for where it matters.
-	return int64(itemOverhead + class(bytes) + 4*minBuckets)
+	// A table that gets a new piece for this item grows by 1 KiB, which Tx.End makes up for where it matters.
+	return int64(itemOverhead + class(bytes) + tableMin)
 }
 
 // reserve makes room for n bytes and keeps it until release. It must be called with no shard held. It reports whether

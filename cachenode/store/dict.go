@@ -6,13 +6,13 @@ import (
 	"unsafe"
 )
 
-// Dict holds the fields of a hash or the members of a set (fields with empty values). Fields lie densely in a slice,
-// so that any one can be drawn at random; from nine on, chains find them by name.
+// Dict holds the fields of a hash or the members of a set (fields with empty values). Fields are numbered without gaps, the last
+// one takes the place of one that goes, so that any one can be drawn at random; from nine on, a linear hash finds them by name.
 type Dict struct {
 	seed   maphash.Seed
-	fields []field
-	heads  []uint32 // index+1 of the first field of each chain; nil while there are few
-	bytes  int      // of fields' data, by class
+	fields vector[field]
+	index  linear // of number+1; without buckets while there are few
+	bytes  int    // of fields' data, by class
 	times  *fieldTimes
 
 	valued   bool // a hash
@@ -20,11 +20,20 @@ type Dict struct {
 }
 
 type field struct {
+	data    unsafe.Pointer // name and value, in an allocation of their class without pointers
 	hash    uint32
-	next    uint32 // index+1
+	next    uint32 // number+1
 	nameLen uint32
-	data    []byte // name and value
+	valLen  uint32
 }
+
+func (f *field) name() []byte { return unsafe.Slice((*byte)(f.data), f.nameLen) }
+
+func (f *field) value() []byte {
+	return unsafe.Slice((*byte)(f.data), f.nameLen+f.valLen)[f.nameLen:]
+}
+
+func (f *field) class() int { return class(int(f.nameLen + f.valLen)) }
 
 // encoding tells what Redis would call the representation. It only ever moves up.
 type encoding uint8
@@ -46,19 +55,18 @@ const (
 )
 
 // Len is the number of fields.
-func (d *Dict) Len() int { return len(d.fields) }
+func (d *Dict) Len() int { return d.fields.len() }
 
 // At returns field i, 0 ≤ i < Len; the slices are valid while the shard is held. Any change may reorder fields.
 func (d *Dict) At(i int) (name, value []byte) {
-	f := &d.fields[i]
-	return f.data[:f.nameLen:f.nameLen], f.data[f.nameLen:]
+	f := d.fields.at(i)
+	return f.name(), f.value()
 }
 
 // Get returns the value of name, valid while the shard is held.
 func (d *Dict) Get(name []byte) (value []byte, ok bool) {
 	if i := d.find(d.hashOf(name), name); i >= 0 {
-		f := &d.fields[i]
-		return f.data[f.nameLen:], true
+		return d.fields.at(i).value(), true
 	}
 	return nil, false
 }
@@ -66,32 +74,41 @@ func (d *Dict) Get(name []byte) (value []byte, ok bool) {
 // Set stores a copy of name and value, not to expire; added tells whether name is new.
 func (d *Dict) Set(name, value []byte) (added bool) {
 	hash := d.hashOf(name)
-	size := len(name) + len(value)
+	size := class(len(name) + len(value))
 	if i := d.find(hash, name); i >= 0 {
-		f := &d.fields[i]
-		if was := class(len(f.data)); class(size) != was {
-			d.bytes += class(size) - was
-			f.data = append(make([]byte, 0, class(size)), name...)
+		f := d.fields.at(i)
+		if was := f.class(); size != was {
+			d.bytes += size - was
+			f.data = newBytes(size)
+			copy(f.name(), name)
 		}
-		f.data = append(f.data[:f.nameLen], value...)
+		f.valLen = uint32(len(value))
+		copy(f.value(), value)
 		d.persist(i)
 		d.packed(name, value)
 		return false
 	}
-	data := make([]byte, 0, class(size))
-	data = append(append(data, name...), value...)
-	d.fields = append(d.fields, field{hash: hash, nameLen: uint32(len(name)), data: data})
-	d.bytes += class(size)
+	f := field{data: newBytes(size), hash: hash, nameLen: uint32(len(name)), valLen: uint32(len(value))}
+	copy(f.name(), name)
+	copy(f.value(), value)
+	d.fields.push(f)
+	d.bytes += size
 	if d.times != nil {
-		d.times.slots = append(d.times.slots, timeSlot{})
+		d.times.slots.push(timeSlot{})
 	}
-	n := len(d.fields)
-	switch {
-	case d.heads == nil && n <= dictLinear:
-	case n > len(d.heads):
-		d.rehash(max(2*dictLinear, 2*len(d.heads)))
-	default:
+	switch n := d.Len(); {
+	case d.indexed():
+		if n > d.index.buckets() {
+			split(&d.index, dictChains{d})
+		}
 		d.link(n - 1)
+	case n > dictLinear:
+		for range 2 * dictLinear {
+			split(&d.index, dictChains{d})
+		}
+		for i := range n {
+			d.link(i)
+		}
 	}
 	d.packed(name, value)
 	return true
@@ -109,45 +126,49 @@ func (d *Dict) Delete(name []byte) bool {
 
 // DeleteAt removes field i; the last field takes its place.
 func (d *Dict) DeleteAt(i int) {
-	d.bytes -= class(len(d.fields[i].data))
+	d.bytes -= d.fields.at(i).class()
 	if d.times != nil {
-		if d.times.remove(i); len(d.times.heap) == 0 {
+		if d.times.remove(i); d.times.heap.len() == 0 {
 			d.times = nil
 		}
 	}
-	last := len(d.fields) - 1
-	if d.heads != nil {
-		*d.linkTo(i) = d.fields[i].next
+	last := d.Len() - 1
+	if d.indexed() {
+		*d.linkTo(i) = d.fields.at(i).next
 		if i != last {
 			*d.linkTo(last) = uint32(i + 1)
 		}
 	}
-	d.fields[i] = d.fields[last]
-	d.fields[last] = field{}
-	d.fields = d.fields[:last]
-	if last < cap(d.fields)/4 && cap(d.fields) > 2*dictLinear {
-		d.fields = append(make([]field, 0, cap(d.fields)/2), d.fields...)
+	*d.fields.at(i) = *d.fields.at(last)
+	d.fields.pop()
+	if last == 0 {
+		d.index = linear{}
 	}
-	if last < len(d.heads)/8 && len(d.heads) > 2*dictLinear {
-		d.rehash(len(d.heads) / 2)
+	for range 2 { // to keep up with half as many fields
+		if n := d.index.buckets(); n > 2*dictLinear && last < n/2 {
+			merge(&d.index, dictChains{d})
+		}
 	}
 }
+
+// indexed tells whether fields are found by the index, which stays once it is there.
+func (d *Dict) indexed() bool { return d.index.buckets() > 0 }
 
 // Scan visits the fields of some buckets, about count fields, and returns the cursor to go on with, 0 at the end. It has
 // the guarantees of Redis's SCAN. Small collections come whole. visit must not change the Dict.
 func (d *Dict) Scan(cursor uint64, count int, visit func(name, value []byte)) (next uint64) {
-	if d.heads == nil {
-		for i := range d.fields {
+	if !d.indexed() {
+		for i := range d.Len() {
 			visit(d.At(i))
 		}
 		return 0
 	}
 	for buckets := 0; count > 0 && buckets < 10*count; buckets++ {
-		for i := d.heads[cursor&uint64(len(d.heads)-1)]; i != 0; i = d.fields[i-1].next {
+		for i := *d.index.head(uint32(cursor)); i != 0; i = d.fields.at(int(i - 1)).next {
 			visit(d.At(int(i - 1)))
 			count--
 		}
-		if cursor = nextCursor(cursor, len(d.heads)); cursor == 0 {
+		if cursor = d.index.after(cursor); cursor == 0 {
 			break
 		}
 	}
@@ -172,12 +193,12 @@ func (d *Dict) packed(name, value []byte) {
 	if d.encoding == encodingInts {
 		if _, ok := canonicalInt(name); !ok {
 			d.encoding = encodingListpack
-		} else if len(d.fields) > maxIntset {
+		} else if d.Len() > maxIntset {
 			d.encoding = encodingTable
 		}
 	}
 	if d.encoding == encodingListpack &&
-		(len(d.fields) > maxListpack || len(name) > maxPacked || len(value) > maxPacked) {
+		(d.Len() > maxListpack || len(name) > maxPacked || len(value) > maxPacked) {
 		d.encoding = encodingTable
 	}
 }
@@ -185,17 +206,17 @@ func (d *Dict) packed(name, value []byte) {
 func (d *Dict) hashOf(name []byte) uint32 { return uint32(maphash.Bytes(d.seed, name)) }
 
 func (d *Dict) find(hash uint32, name []byte) int {
-	if d.heads == nil {
-		for i := range d.fields {
-			if f := &d.fields[i]; f.hash == hash && bytes.Equal(f.data[:f.nameLen], name) {
+	if !d.indexed() {
+		for i := range d.fields.first {
+			if f := &d.fields.first[i]; f.hash == hash && bytes.Equal(f.name(), name) {
 				return i
 			}
 		}
 		return -1
 	}
-	for i := d.heads[hash&uint32(len(d.heads)-1)]; i != 0; {
-		f := &d.fields[i-1]
-		if f.hash == hash && bytes.Equal(f.data[:f.nameLen], name) {
+	for i := *d.index.head(hash); i != 0; {
+		f := d.fields.at(int(i - 1))
+		if f.hash == hash && bytes.Equal(f.name(), name) {
 			return int(i - 1)
 		}
 		i = f.next
@@ -205,29 +226,29 @@ func (d *Dict) find(hash uint32, name []byte) int {
 
 // linkTo finds what points at field i: its bucket or the field before it in the chain.
 func (d *Dict) linkTo(i int) *uint32 {
-	p := &d.heads[d.fields[i].hash&uint32(len(d.heads)-1)]
+	p := d.index.head(d.fields.at(i).hash)
 	for *p != uint32(i+1) {
-		p = &d.fields[*p-1].next
+		p = &d.fields.at(int(*p - 1)).next
 	}
 	return p
 }
 
 func (d *Dict) link(i int) {
-	b := &d.heads[d.fields[i].hash&uint32(len(d.heads)-1)]
-	d.fields[i].next = *b
+	f := d.fields.at(i)
+	b := d.index.head(f.hash)
+	f.next = *b
 	*b = uint32(i + 1)
 }
 
-func (d *Dict) rehash(buckets int) {
-	d.heads = make([]uint32, buckets)
-	for i := range d.fields {
-		d.link(i)
-	}
-}
+// dictChains are the chains of a Dict's index.
+type dictChains struct{ d *Dict }
+
+func (c dictChains) hash(i uint32) uint32  { return c.d.fields.at(int(i - 1)).hash }
+func (c dictChains) next(i uint32) *uint32 { return &c.d.fields.at(int(i - 1)).next }
 
 // Size is what the Dict occupies now.
 func (d *Dict) Size() int {
-	n := class(dictBase) + class(cap(d.fields)*fieldSize) + 4*len(d.heads) + d.bytes
+	n := class(dictBase) + d.fields.size() + d.index.heads.size() + d.bytes
 	if d.times != nil {
 		n += d.times.size()
 	}

@@ -7,7 +7,9 @@
 //	tx.go         Tx: some shards held while a command works on their keys
 //	shard.go      a shard: items in, items out, accounting
 //	item.go       Item, 64 bytes without its bytes, in slabs whose chunks never move
-//	table.go      the hash table of a partition and its cursor
+//	table.go      the hash table of a partition
+//	linear.go     the linear hash in it, and in large collections
+//	vector.go     a sequence that grows in pieces
 //	warm.go       the processor's caches are filled for many keys at once
 //	prefetch_*    the instruction for it
 //	dict.go       Dict: the fields of a hash, the members of a set

@@ -8,8 +8,8 @@ import (
 // fieldTimes says when fields of a hash expire: a heap of those that do, the soonest first. Only hashes that have such
 // fields have one.
 type fieldTimes struct {
-	slots []timeSlot // of each field, in the order of Dict.fields
-	heap  []uint32   // indices of the fields that expire
+	slots vector[timeSlot] // of each field, in the order of Dict.fields
+	heap  vector[uint32]   // indices of the fields that expire
 }
 
 type timeSlot struct {
@@ -17,72 +17,65 @@ type timeSlot struct {
 	pos uint32 // place in the heap + 1, 0 for a field that does not expire
 }
 
-const (
-	fieldTimesBase = int(unsafe.Sizeof(fieldTimes{}))
-	timeSlotSize   = int(unsafe.Sizeof(timeSlot{}))
-)
+const fieldTimesBase = int(unsafe.Sizeof(fieldTimes{}))
 
 func (t *fieldTimes) size() int {
-	return class(fieldTimesBase) + class(cap(t.slots)*timeSlotSize) + class(4*cap(t.heap))
+	return class(fieldTimesBase) + t.slots.size() + t.heap.size()
 }
 
 // soonest is the time of the field that expires first.
-func (t *fieldTimes) soonest() int64 { return t.slots[t.heap[0]].at }
+func (t *fieldTimes) soonest() int64 { return t.due(0) }
 
 // set makes field i expire at at.
 func (t *fieldTimes) set(i int, at int64) {
-	s := &t.slots[i]
+	s := t.slots.at(i)
 	s.at = at
 	if s.pos == 0 {
-		t.heap = append(t.heap, uint32(i))
-		s.pos = uint32(len(t.heap))
+		t.heap.push(uint32(i))
+		s.pos = uint32(t.heap.len())
 	}
 	t.fix(int(s.pos - 1))
 }
 
 // unset makes field i last.
 func (t *fieldTimes) unset(i int) {
-	pos := t.slots[i].pos
+	pos := t.slots.at(i).pos
 	if pos == 0 {
 		return
 	}
-	t.slots[i] = timeSlot{}
-	last := len(t.heap) - 1
-	moved := t.heap[last]
-	if t.heap = t.heap[:last]; int(pos-1) < last {
+	*t.slots.at(i) = timeSlot{}
+	last := t.heap.len() - 1
+	moved := *t.heap.at(last)
+	if t.heap.pop(); int(pos-1) < last {
 		t.put(int(pos-1), moved)
 		t.fix(int(pos - 1))
-	}
-	if last < cap(t.heap)/4 && cap(t.heap) > 2*dictLinear {
-		t.heap = append(make([]uint32, 0, cap(t.heap)/2), t.heap...)
 	}
 }
 
 // remove follows Dict.DeleteAt: the last field takes the place of field i.
 func (t *fieldTimes) remove(i int) {
 	t.unset(i)
-	last := len(t.slots) - 1
+	last := t.slots.len() - 1
 	if i != last {
-		t.slots[i] = t.slots[last]
-		if pos := t.slots[i].pos; pos != 0 {
-			t.heap[pos-1] = uint32(i)
+		*t.slots.at(i) = *t.slots.at(last)
+		if pos := t.slots.at(i).pos; pos != 0 {
+			*t.heap.at(int(pos - 1)) = uint32(i)
 		}
 	}
-	t.slots = t.slots[:last]
-	if last < cap(t.slots)/4 && cap(t.slots) > 2*dictLinear {
-		t.slots = append(make([]timeSlot, 0, cap(t.slots)/2), t.slots...)
-	}
+	t.slots.pop()
 }
 
 func (t *fieldTimes) put(pos int, i uint32) {
-	t.heap[pos] = i
-	t.slots[i].pos = uint32(pos + 1)
+	*t.heap.at(pos) = i
+	t.slots.at(int(i)).pos = uint32(pos + 1)
 }
 
-func (t *fieldTimes) less(a, b int) bool { return t.slots[t.heap[a]].at < t.slots[t.heap[b]].at }
+func (t *fieldTimes) due(pos int) int64 { return t.slots.at(int(*t.heap.at(pos))).at }
+
+func (t *fieldTimes) less(a, b int) bool { return t.due(a) < t.due(b) }
 
 func (t *fieldTimes) swap(a, b int) {
-	i, j := t.heap[a], t.heap[b]
+	i, j := *t.heap.at(a), *t.heap.at(b)
 	t.put(a, j)
 	t.put(b, i)
 }
@@ -95,10 +88,10 @@ func (t *fieldTimes) fix(pos int) {
 	}
 	for {
 		child := 2*pos + 1
-		if child >= len(t.heap) {
+		if child >= t.heap.len() {
 			return
 		}
-		if child+1 < len(t.heap) && t.less(child+1, child) {
+		if child+1 < t.heap.len() && t.less(child+1, child) {
 			child++
 		}
 		if !t.less(child, pos) {
@@ -117,7 +110,7 @@ func (d *Dict) FieldExpireAt(i int) int64 {
 	if d.times == nil {
 		return 0
 	}
-	return d.times.slots[i].at
+	return d.times.slots.at(i).at
 }
 
 // ExpireField changes when field i expires, 0 for never. The caller calls Tx.Update.
@@ -127,7 +120,10 @@ func (d *Dict) ExpireField(i int, at int64) {
 		return
 	}
 	if d.times == nil {
-		d.times = &fieldTimes{slots: make([]timeSlot, len(d.fields), cap(d.fields))}
+		d.times = &fieldTimes{}
+		for range d.Len() {
+			d.times.slots.push(timeSlot{})
+		}
 	}
 	d.times.set(i, at)
 }
@@ -136,7 +132,7 @@ func (d *Dict) persist(i int) {
 	if d.times == nil {
 		return
 	}
-	if d.times.unset(i); len(d.times.heap) == 0 {
+	if d.times.unset(i); d.times.heap.len() == 0 {
 		d.times = nil
 	}
 }
@@ -152,7 +148,7 @@ func (d *Dict) due() int64 {
 // expire removes fields that have expired, at most limit of them, and tells how many.
 func (d *Dict) expire(now int64, limit int) (n int) {
 	for d.times != nil && n < limit && d.times.soonest() <= now {
-		d.DeleteAt(int(d.times.heap[0]))
+		d.DeleteAt(int(*d.times.heap.at(0)))
 		n++
 	}
 	return n
@@ -160,11 +156,11 @@ func (d *Dict) expire(now int64, limit int) (n int) {
 
 // allExpired tells whether no field is left that has not expired.
 func (d *Dict) allExpired(now int64) bool {
-	if d.times == nil || len(d.times.heap) < len(d.fields) {
+	if d.times == nil || d.times.heap.len() < d.Len() {
 		return false
 	}
-	for _, i := range d.times.heap {
-		if d.times.slots[i].at > now {
+	for i := range d.Len() {
+		if d.FieldExpireAt(i) > now {
 			return false
 		}
 	}
@@ -176,9 +172,9 @@ func (d *Dict) flattenTimes(e *Entry) {
 	if d.times == nil {
 		return
 	}
-	b := make([]byte, 0, 8*len(d.fields))
-	for i := range d.times.slots {
-		b = binary.LittleEndian.AppendUint64(b, uint64(d.times.slots[i].at))
+	b := make([]byte, 0, 8*d.Len())
+	for i := range d.Len() {
+		b = binary.LittleEndian.AppendUint64(b, uint64(d.FieldExpireAt(i)))
 	}
 	e.item(b)
 }

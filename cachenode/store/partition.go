@@ -85,7 +85,7 @@ func (s *Store) scanPartition(p int, cursor uint64, count int, now int64, visit 
 		return 0
 	}
 	for buckets := 0; buckets < 10*count; buckets++ {
-		for i := part.heads[cursor&uint64(len(part.heads)-1)]; i != 0; {
+		for i := *part.head(uint32(cursor)); i != 0; {
 			it := sh.slab.at(i)
 			i = it.next
 			if !it.gone(now) {
@@ -93,7 +93,7 @@ func (s *Store) scanPartition(p int, cursor uint64, count int, now int64, visit 
 				count--
 			}
 		}
-		cursor = nextCursor(cursor, len(part.heads))
+		cursor = part.after(cursor)
 		if cursor == 0 || count <= 0 {
 			break
 		}
@@ -158,8 +158,8 @@ func (s *Store) flushPartition(p, db int, now int64) (keys int) {
 
 // clear drops the items of one database, of all for -1.
 func (sh *shard) clear(part *partition, db int) (keys int) {
-	for b := 0; b < len(part.heads); b++ {
-		for i := part.heads[b]; i != 0; {
+	for b := range part.buckets() {
+		for i := *part.heads.at(b); i != 0; {
 			it := sh.slab.at(i)
 			i = it.next
 			if of, _ := SplitKey(it.Key()); db >= 0 && of != db {
@@ -188,8 +188,8 @@ func (sh *shard) detach(it *Item) {
 
 // rebuild drops the items marked free from the table, releases them, and fits the table to the rest.
 func (t *table) rebuild(s *slab) (grown int) {
-	for b := range t.heads {
-		for p := &t.heads[b]; *p != 0; {
+	for b := range t.buckets() {
+		for p := t.heads.at(b); *p != 0; {
 			it := s.at(*p)
 			if it.kind != kindFree {
 				p = &it.next
@@ -200,15 +200,7 @@ func (t *table) rebuild(s *slab) (grown int) {
 			s.release(it)
 		}
 	}
-	buckets := 0
-	if t.items > 0 {
-		for buckets = minBuckets; buckets < t.items; buckets *= 2 {
-		}
-	}
-	if buckets != len(t.heads) {
-		grown = t.resize(s, buckets)
-	}
-	return grown
+	return t.shrink(s, t.buckets())
 }
 
 // RandomKey appends a key of db, drawn from the partitions that owns accepts (nil: all), without its database prefix.
@@ -236,9 +228,9 @@ func (s *Store) randomIn(p int, dst []byte, db int, now int64) (key []byte, ok b
 	if part.perDB[db] <= 0 {
 		return dst, false
 	}
-	at := rand.IntN(len(part.heads))
-	for b := range part.heads {
-		for j := part.heads[(at+b)%len(part.heads)]; j != 0; {
+	at, n := rand.IntN(part.buckets()), part.buckets()
+	for b := range n {
+		for j := *part.heads.at((at + b) % n); j != 0; {
 			it := sh.slab.at(j)
 			j = it.next
 			of, name := SplitKey(it.Key())

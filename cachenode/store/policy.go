@@ -66,11 +66,9 @@ func (s *Store) SetPolicy(p Policy) {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		sh.policy = p
-		for part := range sh.parts {
-			for _, j := range sh.parts[part].heads {
-				for ; j != 0; j = sh.slab.at(j).next {
-					sh.requeue(sh.slab.at(j))
-				}
+		for j := uint32(1); j < sh.slab.fresh; j++ {
+			if it := sh.slab.at(j); it.kind != kindFree {
+				sh.requeue(it)
 			}
 		}
 		sh.mu.Unlock()

@@ -48,10 +48,10 @@ func check(t testing.TB, s *Store) {
 		queued := [queueCount]int{}
 		for p := range sh.parts {
 			part := &sh.parts[p]
-			sum += 4 * len(part.heads)
+			sum += part.heads.size()
 			n, perDB, expires := 0, [Databases]int32{}, [Databases]int32{}
-			for _, j := range part.heads {
-				for ; j != 0; j = sh.slab.at(j).next {
+			for b := range part.buckets() {
+				for j := *part.heads.at(b); j != 0; j = sh.slab.at(j).next {
 					it := sh.slab.at(j)
 					n++
 					sum += it.cost()

@@ -2,26 +2,23 @@
 
 package store
 
-import (
-	"bytes"
-	"math/bits"
-)
+import "bytes"
 
-const minBuckets = 4
-
-// table is the hash table of one partition: chains through Item.next. It grows and shrinks as a whole, which for a
-// 1024th of the keys is a matter of microseconds, and it is never larger than its partition deserves.
+// table is the hash table of one partition: chains through Item.next.
 type table struct {
-	heads []uint32
+	linear
 	items int
 }
+
+// tableMin is the most that a table grows by for one of its first items.
+const tableMin = 4 * minPiece
 
 // bucket is where the chain of hash begins, nil in an empty table.
 func (t *table) bucket(hash uint32) *uint32 {
 	if t.items == 0 {
 		return nil
 	}
-	return &t.heads[hash&uint32(len(t.heads)-1)]
+	return t.head(hash)
 }
 
 func (t *table) find(s *slab, hash uint32, key []byte) *Item {
@@ -41,53 +38,46 @@ func (t *table) find(s *slab, hash uint32, key []byte) *Item {
 
 // insert adds an item that is not there; it returns by how many bytes the table grew.
 func (t *table) insert(s *slab, it *Item) (grown int) {
-	if t.items == len(t.heads) {
-		grown = t.resize(s, max(minBuckets, 2*len(t.heads)))
+	if t.items == t.buckets() {
+		was := t.heads.size()
+		split(&t.linear, itemChains{s})
+		grown = t.heads.size() - was
 	}
 	t.items++
-	b := &t.heads[it.hash&uint32(len(t.heads)-1)]
+	b := t.head(it.hash)
 	it.next = *b
 	*b = it.self
 	return grown
 }
 
 func (t *table) remove(s *slab, it *Item) (grown int) {
-	p := &t.heads[it.hash&uint32(len(t.heads)-1)]
+	p := t.head(it.hash)
 	for *p != it.self {
 		p = &s.at(*p).next
 	}
 	*p = it.next
 	t.items--
-	switch {
-	case t.items == 0:
-		return t.resize(s, 0)
-	case len(t.heads) > minBuckets && t.items < len(t.heads)/8:
-		return t.resize(s, len(t.heads)/2)
-	}
-	return 0
+	return t.shrink(s, 2)
 }
 
-func (t *table) resize(s *slab, buckets int) (grown int) {
-	old := t.heads
-	t.heads = nil
-	if buckets > 0 {
-		t.heads = make([]uint32, buckets)
+// shrink takes at most so many buckets away, where there are twice as many as items.
+func (t *table) shrink(s *slab, most int) (grown int) {
+	was := t.heads.size()
+	if t.items == 0 {
+		t.heads = vector[uint32]{}
+		return -was
 	}
-	for _, i := range old {
-		for i != 0 {
-			it := s.at(i)
-			i = it.next
-			b := &t.heads[it.hash&uint32(buckets-1)]
-			it.next = *b
-			*b = it.self
-		}
+	if t.items >= t.buckets()/2 {
+		return 0
 	}
-	return 4 * (len(t.heads) - len(old))
+	for ; most > 0 && t.items < t.buckets()/2; most-- {
+		merge(&t.linear, itemChains{s})
+	}
+	return t.heads.size() - was
 }
 
-// nextCursor counts with the bits reversed, as Redis's dictScan does: what is visited in a table of one size is visited
-// in every other size too, so a scan misses nothing that was there from its begin to its end, and may repeat.
-func nextCursor(cursor uint64, buckets int) uint64 {
-	cursor |= ^uint64(buckets - 1)
-	return bits.Reverse64(bits.Reverse64(cursor) + 1)
-}
+// itemChains are the chains of a shard's items.
+type itemChains struct{ s *slab }
+
+func (c itemChains) hash(i uint32) uint32  { return c.s.at(i).hash }
+func (c itemChains) next(i uint32) *uint32 { return &c.s.at(i).next }
