@@ -52,6 +52,8 @@ var bans = []ban{
 	{folder: "", except: []string{"bench"}, target: "github.com/jackc/pgx/v5", why: "a driver is for tests: what ships forwards bytes"},
 	{folder: "", target: "github.com/lib/pq", why: "a driver is for tests: what ships forwards bytes"},
 	{folder: "", except: []string{"bench"}, target: "github.com/redis/go-redis/v9", why: "a client is for tests"},
+	{folder: "", except: []string{"bench/hitratio"}, target: "github.com/maypok86/otter/v2", why: "a rival's policy is for comparing hit ratios"},
+	{folder: "", except: []string{"bench/hitratio"}, target: "github.com/dgraph-io/ristretto/v2", why: "a rival's policy is for comparing hit ratios"},
 	{folder: "", target: "go.uber.org/goleak", why: "leak checks are for tests"},
 	{folder: "", except: []string{"cachenode/redistest"}, target: "testing", why: "it registers flags and belongs in _test.go files"},
 	{folder: "", except: []string{"cmd"}, target: "github.com/spf13/cobra", why: "the command line is cmd's"},
