@@ -13,6 +13,7 @@ type Figure struct {
 	Unit   string
 	Better Better
 	AtMost float64 // target
+	Of     string  // the contender of whose value in the same repetition AtMost is a multiple; empty: AtMost has the unit
 	NoGoal bool    // there is no target: AtMost means nothing
 }
 
@@ -61,15 +62,17 @@ func (p *Page) readers() []string {
 	return names
 }
 
-// otherReaders are the contenders with readings but ours.
-func (p *Page) otherReaders() []string {
-	return slices.DeleteFunc(p.readers(), func(name string) bool { return name == p.Ours })
+// otherReaders are the contenders with readings of a figure but ours.
+func (p *Page) otherReaders(figure string) []string {
+	return slices.DeleteFunc(p.readers(), func(name string) bool {
+		return name == p.Ours || !slices.ContainsFunc(p.Readings, func(r Reading) bool { return r.Figure == figure && r.Contender == name })
+	})
 }
 
 // othersReadings gives the rivals' medians of a figure.
 func (p *Page) othersReadings(f Figure) string {
 	var cells []string
-	for _, name := range p.otherReaders() {
+	for _, name := range p.otherReaders(f.Name) {
 		s, _ := p.readings(f.Name, name)
 		cells = append(cells, value(s, f.Unit))
 	}
@@ -90,7 +93,7 @@ func (p *Page) figureMatches() []figureMatch {
 	var all []figureMatch
 	for _, f := range p.Figures {
 		ours, _ := p.readings(f.Name, p.Ours)
-		others := p.otherReaders()
+		others := p.otherReaders(f.Name)
 		if len(others) == 0 {
 			others = []string{""}
 		}

@@ -54,6 +54,11 @@ func (p *Page) Markdown(w io.Writer) error {
 			"first; with ? the repetitions disagree.\n\n")
 		b.WriteString(p.figureTable())
 	}
+	if len(p.Hits) > 0 {
+		b.WriteString("\n## Hit ratios\n\nHits in percent of the accesses, in caches with room for so many entries. What we lose comes with its distance in points:\n" +
+			"to LRU, and to the best of all, also of those that others have published for the same trace and size.\n\n")
+		b.WriteString(p.hitTable())
+	}
 	b.WriteString("\n## All numbers\n\nMedians over the rounds, and the rate's extremes. CPU time is in µs per operation, latencies in ms. Memory is the most that the\n" +
 		"contender's process held resident, also for what it did before; servers are the connections to PostgreSQL on which something ran.\n\n")
 	b.WriteString(p.numberTable())

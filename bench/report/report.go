@@ -49,6 +49,7 @@ type Page struct {
 	Figures   []Figure  // in order
 	Readings  []Reading // of the figures
 	Curves    []Curve   // of some of the figures
+	Hits      []Hits    // of policies of eviction
 	Notes     []string  // what was left out and why; what to think of the numbers
 	Facts     []Fact
 }
@@ -122,7 +123,12 @@ type comparison struct {
 
 // compare takes another's runs of a workload that need not be the same.
 func (p *Page) compare(workload, other, theirWorkload string, m metric) comparison {
-	ours, theirs := p.values(workload, p.Ours, m), p.values(theirWorkload, other, m)
+	return p.compareOf(p.Ours, workload, other, theirWorkload, m)
+}
+
+// compareOf compares somebody else as if it were ours.
+func (p *Page) compareOf(who, workload, other, theirWorkload string, m metric) comparison {
+	ours, theirs := p.values(workload, who, m), p.values(theirWorkload, other, m)
 	var ratios []float64
 	for round, v := range ours {
 		if w, ok := theirs[round]; ok {

@@ -271,7 +271,7 @@ func TestTargets(t *testing.T) {
 	got := map[string]goal{}
 	var order []goal
 	for _, r := range example().targetRows() {
-		if r.against != "pgbouncer" {
+		if r.against != "pgbouncer" && r.against != "" { // of a figure that nobody else has
 			r.what += " of " + r.against
 		}
 		got[r.what] = r.goal
@@ -338,3 +338,57 @@ func TestCSV(t *testing.T) {
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// Who beats us, and by how much: LRU first of all, and the best, who may be known from elsewhere.
+func TestHits(t *testing.T) {
+	p := Page{Ours: "us", Hits: []Hits{
+		{"web", 100, "us", 50, ""}, {"web", 100, "LRU", 40, ""}, {"web", 100, "them", 49, ""},
+		{"web", 1000, "us", 60, ""}, {"web", 1000, "LRU", 60.5, ""}, {"web", 1000, "them", 61, ""}, {"web", 1000, "ARC", 70, "a paper"},
+		{"disk", 100, "us", 5, ""}, {"disk", 100, "LRU", 0, ""}, {"disk", 100, "them", 7, ""},
+	}}
+	for policy, want := range map[string]float64{"LRU": 0.5, "": 10, "them": 1} {
+		if got := p.BehindHits("web", policy); math.Abs(got-want) > 1e-9 {
+			t.Errorf("behind %q: %v, want %v", policy, got, want)
+		}
+	}
+	if got := p.BehindHits("disk", "LRU"); got != 0 {
+		t.Errorf("behind LRU, which is behind: %v", got)
+	}
+	var rows []string
+	for line := range strings.Lines(p.hitTable()) {
+		rows = append(rows, strings.Join(strings.Fields(line), " "))
+	}
+	want := []string{
+		"| lost | trace | entries | us | LRU | them | published | behind LRU | behind the best |",
+		"|----------|-------|--------:|------:|------:|------:|-----------------:|-----------:|----------------:|",
+		"| | web | 100.0 | 50.00 | 40.00 | 49.00 | | | |",
+		"| **LRU** | web | 1,000 | 60.00 | 60.50 | 61.00 | 70 ARC (a paper) | 0.50 | 10.00 |",
+		"| **best** | disk | 100.0 | 5.00 | 0.00 | 7.00 | | | 2.00 |",
+	}
+	if !slices.Equal(rows, want) {
+		t.Errorf("%s", strings.Join(rows, "\n"))
+	}
+	if svg := p.hitBars("hits"); !strings.Contains(svg, "web, 1000 entries") || strings.Contains(svg, "ARC") {
+		t.Errorf("%s", svg)
+	}
+	if svg := (&Page{}).hitBars("hits"); svg != "" {
+		t.Errorf("a chart of nothing: %s", svg)
+	}
+}
+
+// A figure may have another's value as its bound, and a target another contender for ours.
+func TestRelativeTargets(t *testing.T) {
+	p := Page{Ours: "us", Figures: []Figure{{Name: "memory", AtMost: 1, Of: "them"}, {Name: "alone", AtMost: 1, Of: "them"}},
+		Readings: []Reading{{"memory", "us", 1, 90, ""}, {"memory", "them", 1, 100, ""}, {"memory", "others", 1, 10, ""}, {"alone", "us", 1, 1, ""}},
+		Targets:  []Target{{Workload: "w", Who: "two", Metric: Rate, Against: "us", Bound: 1}},
+		Runs: []Run{{Round: 1, Workload: "w", Contender: "us", Operations: 1, Rate: 100}, {Round: 1, Workload: "w", Contender: "two", Operations: 1, Rate: 90},
+			{Round: 1, Workload: "w", Contender: "them", Operations: 1, Rate: 10}}}
+	var got []string
+	for _, r := range p.targetRows() {
+		got = append(got, r.goal.String()+" "+r.what+" "+r.measured+" "+r.target+" "+r.against)
+	}
+	want := []string{"**missed** two, w: rate 0.90 (0.90 .. 0.90)× ≥ 1.00× us", "not measured alone –× ≤ 1.00× them", "met memory 0.90 (0.90 .. 0.90)× ≤ 1.00× them"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}

@@ -22,6 +22,10 @@ func (p *Page) Charts() []Chart {
 			all = append(all, Chart{bars.file, bars.title, svg})
 		}
 	}
+	const hits = "Hits in percent of the accesses, more is better"
+	if svg := p.hitBars(hits); svg != "" {
+		all = append(all, Chart{"hits.svg", hits, svg})
+	}
 	for _, c := range p.Curves {
 		if svg := p.lines(c); svg != "" {
 			all = append(all, Chart{c.File, c.Title, svg})

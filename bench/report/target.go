@@ -10,6 +10,7 @@ import (
 // Target is what a ratio of the runs should be: ours to another contender's, within a round, median of the rounds.
 type Target struct {
 	Workload string
+	Who      string // whose ratio; empty: ours
 	Metric   string // Rate, CPU, P99, AddedLatency
 	Against  string
 	Of       string  // workload of Against; empty: the same
@@ -53,8 +54,8 @@ func (p *Page) targetRows() []targetRow {
 
 func (p *Page) judgeTarget(t Target) targetRow {
 	m := metricNamed(t.Metric)
-	c := p.compare(t.Workload, t.Against, cmp.Or(t.Of, t.Workload), m)
-	row := targetRow{what: t.Workload + ": " + t.Metric, against: cmp.Or(t.Of, t.Against), measured: ratio(c.ratio) + "×", ours: value(c.ours, m.unit), by: value(c.theirs, m.unit)}
+	c := p.compareOf(cmp.Or(t.Who, p.Ours), t.Workload, t.Against, cmp.Or(t.Of, t.Workload), m)
+	row := targetRow{what: strings.TrimPrefix(t.Who+", ", ", ") + t.Workload + ": " + t.Metric, against: cmp.Or(t.Of, t.Against), measured: ratio(c.ratio) + "×", ours: value(c.ours, m.unit), by: value(c.theirs, m.unit)}
 	if t.Cannot {
 		row.by = "cannot"
 	}
@@ -63,7 +64,7 @@ func (p *Page) judgeTarget(t Target) targetRow {
 		sign = "≥"
 	}
 	row.target = fmt.Sprintf("%s %.2f×", sign, t.Bound)
-	switch _, failures := p.count(t.Workload, p.Ours); {
+	switch _, failures := p.count(t.Workload, cmp.Or(t.Who, p.Ours)); {
 	case failures > 0:
 		row.goal, row.measured = missed, fmt.Sprintf("%d failures", failures)
 	case c.ratio.N == 0:
@@ -76,14 +77,21 @@ func (p *Page) judgeTarget(t Target) targetRow {
 
 func (p *Page) judgeFigure(f Figure) targetRow {
 	ours, failures := p.readings(f.Name, p.Ours)
-	row := targetRow{what: f.Name, measured: value(ours, f.Unit), ours: value(ours, f.Unit), against: strings.Join(p.otherReaders(), ", "), by: p.othersReadings(f),
+	row := targetRow{what: f.Name, measured: value(ours, f.Unit), ours: value(ours, f.Unit), against: strings.Join(p.otherReaders(f.Name), ", "), by: p.othersReadings(f),
 		target: "≤ " + value(Spread{Median: f.AtMost, N: 1}, f.Unit)}
+	judged := ours
+	if f.Of != "" {
+		theirs, _ := p.readings(f.Name, f.Of)
+		judged = p.figureRatio(f, f.Of)
+		row.against, row.by = f.Of, value(theirs, f.Unit)
+		row.measured, row.target = ratio(judged)+"×", fmt.Sprintf("≤ %.2f×", f.AtMost)
+	}
 	switch {
 	case failures > 0:
 		row.goal, row.measured = missed, fmt.Sprintf("%d failures", failures)
-	case ours.N == 0:
+	case judged.N == 0:
 		row.goal = unmeasured
-	case within(ours.Median, f.AtMost, false):
+	case within(judged.Median, f.AtMost, false):
 		row.goal = met
 	}
 	return row
