@@ -1,18 +1,19 @@
 package load
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"net"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
 )
 
@@ -74,32 +75,34 @@ func TestPgbenchForReal(t *testing.T) {
 	}
 }
 
-func TestRedisBenchmarkForReal(t *testing.T) {
+func redisServer(t *testing.T) (addr string) { return redistest.Start(t) }
+
+// sayServer answers everybody's first line with some text, and ends.
+func sayServer(t *testing.T, text string) (addr string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	server, err := devpg.StartChild(exec.Command("redis-server", "--port", strconv.Itoa(l.Addr().(*net.TCPAddr).Port), "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()))
-	if err != nil {
-		t.Fatalf("%v (apt-get install redis-server)", err)
-	}
-	t.Cleanup(func() { server.Stop(syscall.SIGTERM, 5*time.Second) })
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = conn.Close()
-			break
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
+		defer conn.Close()
+		if _, err := bufio.NewReader(conn).ReadString('\n'); err == nil {
+			_, _ = io.WriteString(conn, text)
 		}
-	}
+	})
+	t.Cleanup(func() { _ = l.Close(); serving.Wait() })
+	return l.Addr().String()
+}
+
+func TestRedisBenchmarkForReal(t *testing.T) {
+	addr := redisServer(t)
 	b := RedisBenchmark{Program: "redis-benchmark", Clients: 5, Size: 10, Keys: 100}
-	for _, test := range []string{"SET", "GET"} {
+	for _, test := range []string{"SET", "GET", "INCR", "HSET", "LPUSH", "ZADD"} {
 		o, err := b.Commands("some", test, 4, 2000).Run(t.Context(), addr)
 		if err != nil {
 			t.Fatalf("%v; it said:\n%s", err, o.Output)

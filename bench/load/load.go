@@ -29,6 +29,8 @@ type Workload struct {
 	Name     string
 	Service  Service
 	Prepared bool // uses named prepared statements: in transaction mode not every pooler can
+	RESP     bool // is for caches that speak it
+	Loops    bool // shows what more event loops give
 	Clients  int  // at a time
 
 	// Unbatched asks for Outrigger without batches too: what must not become worse by them.

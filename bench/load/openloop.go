@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strconv"
 	"time"
 
@@ -55,12 +56,45 @@ func (l OpenLoop) Run(ctx context.Context, addr string, credentials *auth.Creden
 	}); err != nil {
 		return Opened{}, err
 	}
-	var arrivals []time.Duration
-	if l.Rate > 0 {
-		arrivals = schedule(l.Rate, l.Duration)
+	conns := make([]net.Conn, len(clients))
+	for i, c := range clients {
+		if c.r.Buffered() > 0 {
+			return Opened{}, errors.New("a client was told what it did not ask for")
+		}
+		conns[i] = c.conn
 	}
-	b := newBook(l.Clients, arrivals, l.Duration, l.Warm)
-	cpu, took, err := l.run(ctx, clients, b)
+	return plan{l.Rate, l.Duration, l.Warm}.run(ctx, conns, newQuestions(l.Rows))
+}
+
+// dialogue is what the clients of an open loop ask, and how they know the ends of answers.
+type dialogue interface {
+	// next gives a request, valid until the next one.
+	next() []byte
+	// listener follows what one client gets.
+	listener() listener
+}
+
+// listener takes a server's bytes in whatever pieces they come. It tells how many answers a piece completes, and whether one
+// of them was a refusal.
+type listener interface {
+	feed(b []byte) (ready int, failed bool, err error)
+}
+
+// plan is when requests are due.
+type plan struct {
+	rate     float64 // a second; 0: each client asks again as soon as it is answered
+	duration time.Duration
+	warm     time.Duration
+}
+
+// run has the clients ask. It takes the connections over: they are closed afterwards.
+func (p plan) run(ctx context.Context, conns []net.Conn, d dialogue) (Opened, error) {
+	var arrivals []time.Duration
+	if p.rate > 0 {
+		arrivals = schedule(p.rate, p.duration)
+	}
+	b := newBook(len(conns), arrivals, p.duration, p.warm)
+	cpu, took, err := converse(ctx, conns, d, b)
 	if err != nil {
 		return Opened{}, err
 	}
@@ -68,7 +102,7 @@ func (l OpenLoop) Run(ctx context.Context, addr string, credentials *auth.Creden
 	if len(b.latencies) == 0 {
 		return o, fmt.Errorf("of %d requests none was answered", o.Due)
 	}
-	if counted := b.last - l.Warm; counted > 0 {
+	if counted := b.last - p.warm; counted > 0 {
 		o.Rate = float64(len(b.latencies)) / counted.Seconds()
 	}
 	o.Percentiles, err = percentilesOf(b.latencies)
@@ -88,6 +122,8 @@ type questions struct {
 func newQuestions(rows int) *questions {
 	return &questions{random: rand.New(rand.NewPCG(3, 4)), rows: max(rows, 1)}
 }
+
+func (q *questions) listener() listener { return new(replies) }
 
 // next gives a Query message, valid until the next one.
 func (q *questions) next() []byte {

@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// run asks with all clients from one thread, with epoll and a timer: a goroutine for each would cost several times as
+// converse asks with all clients from one thread, with epoll and a timer: a goroutine for each would cost several times as
 // much, and Go's timers are late by up to a millisecond. It returns the thread's CPU time and how long it took.
-func (l OpenLoop) run(ctx context.Context, clients []*Client, b *book) (cpu, took time.Duration, err error) {
+func converse(ctx context.Context, conns []net.Conn, d dialogue, b *book) (cpu, took time.Duration, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	loop, err := newAsking(clients, l.Rows)
+	loop, err := newAsking(conns, d)
 	defer loop.close()
 	if err != nil {
 		return 0, 0, fmt.Errorf("set up the clients: %w", err)
@@ -27,7 +27,7 @@ func (l OpenLoop) run(ctx context.Context, clients []*Client, b *book) (cpu, too
 		return 0, 0, err
 	}
 	begin := time.Now()
-	for now := time.Duration(0); !b.done(now) && now < l.Duration+openGrace; now = time.Since(begin) {
+	for now := time.Duration(0); !b.done(now) && now < b.end+openGrace; now = time.Since(begin) {
 		if ctx.Err() != nil {
 			return 0, 0, context.Cause(ctx)
 		}
@@ -48,18 +48,18 @@ func (l OpenLoop) run(ctx context.Context, clients []*Client, b *book) (cpu, too
 type asking struct {
 	epoll, timer int
 	fds          []int // -1: lost
-	replies      []replies
-	questions    *questions
+	listeners    []listener
+	dialogue     dialogue
 	events       []unix.EpollEvent
 	buf          []byte
 }
 
 const timerEvent = -1 // in the place of a client's number
 
-// newAsking takes the clients' sockets over; the clients are of no use afterwards. What it returns must be closed, also
+// newAsking takes the sockets over; the connections are of no use afterwards. What it returns must be closed, also
 // with an error.
-func newAsking(clients []*Client, rows int) (*asking, error) {
-	a := &asking{epoll: -1, timer: -1, replies: make([]replies, len(clients)), questions: newQuestions(rows),
+func newAsking(conns []net.Conn, d dialogue) (*asking, error) {
+	a := &asking{epoll: -1, timer: -1, dialogue: d,
 		events: make([]unix.EpollEvent, 256), buf: make([]byte, 64<<10)}
 	var err error
 	if a.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -71,12 +71,12 @@ func newAsking(clients []*Client, rows int) (*asking, error) {
 	if err := a.add(a.timer, timerEvent); err != nil {
 		return a, err
 	}
-	for i, c := range clients {
+	for i, c := range conns {
 		fd, err := takeOver(c)
 		if err != nil {
 			return a, err
 		}
-		a.fds = append(a.fds, fd)
+		a.fds, a.listeners = append(a.fds, fd), append(a.listeners, d.listener())
 		if err := a.add(fd, int32(i)); err != nil {
 			return a, err
 		}
@@ -84,11 +84,11 @@ func newAsking(clients []*Client, rows int) (*asking, error) {
 	return a, nil
 }
 
-// takeOver gives a descriptor of the client's socket that Go's own poller does not watch.
-func takeOver(c *Client) (fd int, err error) {
-	conn, ok := c.conn.(*net.TCPConn)
-	if !ok || c.r.Buffered() > 0 {
-		return -1, errors.New("not a plain, idle connection")
+// takeOver gives a descriptor of the socket that Go's own poller does not watch.
+func takeOver(c net.Conn) (fd int, err error) {
+	conn, ok := c.(*net.TCPConn)
+	if !ok {
+		return -1, errors.New("not a plain connection")
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -118,7 +118,7 @@ func (a *asking) close() {
 
 // ask sends the next question.
 func (a *asking) ask(client int32) error {
-	q := a.questions.next()
+	q := a.dialogue.next()
 	n, err := unix.Write(a.fds[client], q)
 	if err == nil && n < len(q) {
 		err = errSent
@@ -178,7 +178,7 @@ func (a *asking) read(client int32, b *book, begin time.Time) error {
 	case n == 0:
 		return io.ErrUnexpectedEOF
 	}
-	ready, failed, err := a.replies[client].feed(a.buf[:n])
+	ready, failed, err := a.listeners[client].feed(a.buf[:n])
 	if err == nil && ready > 1 {
 		err = fmt.Errorf("%d answers to a question", ready)
 	}

@@ -5,9 +5,10 @@ package load
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 )
 
-func (OpenLoop) run(context.Context, []*Client, *book) (cpu, took time.Duration, err error) {
+func converse(context.Context, []net.Conn, dialogue, *book) (cpu, took time.Duration, err error) {
 	return 0, 0, errors.ErrUnsupported
 }

@@ -157,7 +157,7 @@ func TestTables(t *testing.T) {
 			t.Errorf("%s: prepared is %v", w.Name, w.Prepared)
 		}
 	}
-	if want := 3*(4+2) + 4 + 2 + 1 + 2 + 1 + 4; len(all) != want {
+	if want := 3*(4+2) + 4 + 2 + 1 + 2 + 1 + (4 + 4 + 4 + 2); len(all) != want {
 		t.Errorf("%d workloads, want %d", len(all), want)
 	}
 	for _, want := range []string{"select simple clients=1", "select extended clients=256", "select prepared clients=64", "tpc-b simple clients=16", "SET pipeline=1 clients=50", "GET pipeline=16 clients=50"} {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bufio"
 	"context"
 	"encoding/csv"
 	"fmt"
@@ -21,11 +22,40 @@ type RedisBenchmark struct {
 // redisLimit is when a run is given up. The slowest takes seconds.
 const redisLimit = 30 * time.Second
 
-// Commands is the workload of one of redis-benchmark's tests (GET, SET), so many requests, pipelined so deep.
+// Commands is the workload of one of redis-benchmark's tests (GET, SET, LPUSH …), so many requests, pipelined so deep.
 func (b RedisBenchmark) Commands(name, test string, pipeline, requests int) Workload {
-	return Workload{Name: name, Service: Cache, Clients: b.Clients, Run: func(ctx context.Context, addr string) (Outcome, error) {
-		return b.run(ctx, addr, test, pipeline, requests)
+	return Workload{Name: name, Service: Cache, RESP: true, Clients: b.Clients, Run: func(ctx context.Context, addr string) (Outcome, error) {
+		begin := time.Now()
+		if test == "LPUSH" {
+			if err := forget(ctx, addr, "mylist"); err != nil {
+				return Outcome{}, err
+			}
+		}
+		ready := time.Since(begin)
+		o, err := b.run(ctx, addr, test, pipeline, requests)
+		o.Connecting = ready
+		return o, err
 	}}
+}
+
+// forget deletes a key that would grow from run to run.
+func forget(ctx context.Context, addr, key string) error {
+	conn, err := dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(crowdLimit)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(conn, "DEL %s\r\n", key); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && answer[0] != ':' {
+		err = fmt.Errorf("delete %s: %s", key, strings.TrimSpace(answer))
+	}
+	return err
 }
 
 func (b RedisBenchmark) run(ctx context.Context, addr, test string, pipeline, requests int) (Outcome, error) {

@@ -1,6 +1,9 @@
 package load
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Pgbench's log is sampled where there are transactions in plenty.
 const (
@@ -79,15 +82,36 @@ func SplitWorkloads(p Pgbench) []Workload {
 	return append(all, p.Workload(tpcb(16)))
 }
 
-// CacheWorkloads is the table for the cache: SET before GET, without pipelining and with. scale multiplies the
-// requests of a run.
+// CacheWorkloads is the table for the cache: SET before GET, without pipelining and with; commands of other types; and loops
+// of our own, which memcached gets too. scale multiplies the requests of a run.
 func CacheWorkloads(b RedisBenchmark, scale int) []Workload {
 	var all []Workload
-	for _, shape := range []struct{ pipeline, requests int }{{1, 50_000}, {16, 400_000}} {
+	const shallow, deep = 50_000, 400_000 // requests
+	for _, shape := range []struct{ pipeline, requests int }{{1, shallow}, {16, deep}} {
 		for _, test := range []string{"SET", "GET"} {
-			name := fmt.Sprintf("%s pipeline=%d clients=%d", test, shape.pipeline, b.Clients)
-			all = append(all, b.Commands(name, test, shape.pipeline, scale*shape.requests))
+			w := b.Commands(fmt.Sprintf("%s pipeline=%d clients=%d", test, shape.pipeline, b.Clients), test, shape.pipeline, scale*shape.requests)
+			w.Loops = true
+			all = append(all, w)
 		}
+	}
+	for _, test := range []string{"INCR", "HSET", "LPUSH", "ZADD"} {
+		all = append(all, b.Commands(fmt.Sprintf("%s pipeline=16 clients=%d", test, b.Clients), test, 16, scale*deep/2))
+	}
+	second := time.Duration(scale) * time.Second
+	loop := CacheLoop{Clients: b.Clients, Keys: b.Keys, Size: b.Size, Duration: second + second/4, Warm: second / 4}
+	for _, pipeline := range []int{1, 16} {
+		loop.Pipeline = pipeline
+		loop.Sets = 100
+		all = append(all, loop.Workload(fmt.Sprintf("our SET pipeline=%d clients=%d", pipeline, b.Clients)))
+		loop.Sets = 0
+		all = append(all, loop.Workload(fmt.Sprintf("our GET pipeline=%d clients=%d", pipeline, b.Clients)))
+	}
+	for _, open := range []struct {
+		pipeline int
+		rate     float64
+	}{{1, 20_000}, {16, 100_000}} {
+		loop.Pipeline, loop.Sets, loop.Rate = open.pipeline, 10, open.rate
+		all = append(all, loop.Workload(fmt.Sprintf("our 9 GET to 1 SET, %.0f/s, pipeline=%d clients=%d", open.rate, open.pipeline, b.Clients)))
 	}
 	return all
 }
