@@ -61,7 +61,7 @@ fuzz: ## every fuzz target in turn, FUZZTIME each
 	done
 	$(VERIFY) go test -run '^$$' -fuzz . -fuzztime $(FUZZTIME) .
 
-bench: ## whole-system workloads against PgBouncer and Redis, as ratios (QUICK=1: three minutes)
+bench: ## whole-system workloads against PgBouncer and Redis, as ratios (QUICK=1: three and a half minutes; TRACES=path: hit ratios)
 	@.ci/install bench
 	go run ./bench/run $(ARGS)
 

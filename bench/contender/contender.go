@@ -27,6 +27,7 @@ const (
 	Outrigger = "outrigger"
 	PgBouncer = "pgbouncer"
 	Redis     = "redis-server"
+	Memcached = "memcached"
 	HAProxy   = "haproxy"
 	Direct    = "direct"
 	Pgpool    = "pgpool"
@@ -36,6 +37,9 @@ const (
 	Eventual  = "eventual"  // reads see whatever a replica has
 	Unbatched = "unbatched" // every unit has a server to itself
 )
+
+// OnLoops is Outrigger's name on more than one event loop.
+func OnLoops(n int) string { return fmt.Sprintf("%d loops", n) }
 
 // Limits that every pooler gets.
 const (
@@ -59,6 +63,10 @@ type Options struct {
 	// Name and Env are for Outrigger under another name, with more variables in its environment.
 	Name string
 	Env  []string
+
+	// Of caches.
+	Loops  int   // Outrigger's; 0: one
+	Memory int64 // bytes that may be used; 0: as many as the program takes by itself
 }
 
 // poolSize is how many servers it may use.
@@ -123,6 +131,7 @@ type Contender struct {
 	Name     string
 	Version  string
 	Settings string // those that are not the program's defaults, in a line
+	Loops    int    // event loops of a cache of ours, 0 else
 	addrs    map[load.Service]string
 	cannot   func(load.Workload) string // may be nil
 	process  *process                   // nil: not measured
@@ -133,7 +142,7 @@ type Contender struct {
 // Label is its name, and what it serves where that is not what others of the name do.
 func (c *Contender) Label() string {
 	for service := range c.addrs {
-		if service == load.SmallPool || service == load.Logins {
+		if service == load.SmallPool || service == load.Logins || service == load.Cache && c.Name == Outrigger {
 			return fmt.Sprintf("%s (%s)", c.Name, service)
 		}
 	}

@@ -215,6 +215,25 @@ func TestRedisStartsAndEnds(t *testing.T) {
 	}
 }
 
+func TestMemcachedStartsAndEnds(t *testing.T) {
+	program, err := Find("", "memcached", "memcached")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := StartMemcached(t.Context(), program, t.TempDir(), Options{Memory: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Stop()
+	if !strings.Contains(c.Version, "memcached") || !strings.Contains(c.Settings, "-m 1024") || c.Cannot(load.Workload{}) != "" || c.Cannot(load.Workload{RESP: true}) == "" {
+		t.Errorf("%+v", c)
+	}
+	l := load.CacheLoop{Clients: 2, Pipeline: 4, Sets: 50, Keys: 1000, Size: 100, Duration: 200 * time.Millisecond}
+	if o, err := l.Workload("some").Run(t.Context(), c.Addr(load.Cache)); err != nil || o.Failed > 0 || o.Operations == 0 {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
 // What does not start tells what it said, and leaves nothing behind.
 func TestStartFailures(t *testing.T) {
 	tried := 0

@@ -85,16 +85,48 @@ func StartOutrigger(ctx context.Context, program, version, dir string, servers *
 	if err != nil {
 		return nil, err
 	}
-	services := map[load.Service]string{o.service(): addrs[pg]}
-	if o.service() == load.Pooler && o.Name == "" { // one of them is enough for the cache
-		services[load.Cache] = addrs[cache]
-	}
 	settings := fmt.Sprintf("one node, default_pool_size=%d max_client_conn=%d", o.poolSize(), MaxClients)
 	if len(o.Env) > 0 {
 		settings += " " + strings.Join(o.Env, " ")
 	}
 	return &Contender{Name: cmp.Or(o.Name, Outrigger), Version: version, process: p, ready: p.ready, Settings: settings,
-		addrs: services}, nil
+		addrs: map[load.Service]string{o.service(): addrs[pg]}}, nil
+}
+
+// StartOutriggerCache runs one node without Postgres, on one loop or as many as o says: the rivals have one thread.
+func StartOutriggerCache(ctx context.Context, program, version, dir string, o Options) (*Contender, error) {
+	const cache, gossip, peer, http, ports = 0, 1, 2, 3, 4
+	dir, err := os.MkdirTemp(dir, "outrigger-cache-")
+	if err != nil {
+		return nil, fmt.Errorf("create its directory: %w", err)
+	}
+	settings := append([]string{fmt.Sprintf("OUTRIGGER_LOOPS=%d", max(o.Loops, 1))}, o.Env...)
+	if o.Memory > 0 {
+		settings = append(settings, fmt.Sprintf("OUTRIGGER_MAX_MEMORY=%d", o.Memory))
+	}
+	p, addrs, err := recipe{
+		name:  Outrigger,
+		log:   filepath.Join(dir, "outrigger.log"),
+		ports: ports,
+		command: func(addrs []string) (*exec.Cmd, error) {
+			cmd := exec.Command(program, "serve")
+			cmd.Dir = dir
+			cmd.Env = append([]string{
+				"PATH=/usr/bin:/bin", "HOME=" + dir,
+				"OUTRIGGER_CACHE_LISTEN=" + addrs[cache],
+				"OUTRIGGER_GOSSIP_LISTEN=" + addrs[gossip],
+				"OUTRIGGER_PEER_LISTEN=" + addrs[peer],
+				"OUTRIGGER_HTTP_LISTEN=" + addrs[http],
+			}, settings...)
+			return cmd, nil
+		},
+		ready: func(ctx context.Context, addrs []string) error { return isReady(ctx, addrs[http]) },
+	}.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Contender{Name: cmp.Or(o.Name, Outrigger), Version: version, process: p, ready: p.ready, Settings: "one node without Postgres, " + strings.Join(settings, " "), Loops: max(o.Loops, 1),
+		addrs: map[load.Service]string{load.Cache: addrs[cache]}}, nil
 }
 
 // Heeds tells whether a program knows a setting, given as a variable NAME=value: then its check prints it with the value.

@@ -2,7 +2,9 @@ package contender
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 
@@ -14,6 +16,10 @@ func StartRedis(ctx context.Context, program, dir string) (*Contender, error) {
 	version, err := firstLine(ctx, program, "--version")
 	if err != nil {
 		return nil, err
+	}
+	dir, err = os.MkdirTemp(dir, "redis-server-")
+	if err != nil {
+		return nil, fmt.Errorf("create its directory: %w", err)
 	}
 	p, addrs, err := recipe{
 		name:  Redis,

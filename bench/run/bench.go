@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/bench/contender"
+	"github.com/outrigger-proxy/outrigger/bench/hitratio"
 	"github.com/outrigger-proxy/outrigger/bench/load"
 	"github.com/outrigger-proxy/outrigger/bench/report"
 	"github.com/outrigger-proxy/outrigger/bench/scenario"
@@ -39,14 +40,19 @@ type bench struct {
 	workloads  []load.Workload
 	table      []load.Workload // all that could run, chosen or not: some of them warm up
 	poolers    []scenario.Pooler
+	caches     []scenario.Pooler
 	scenarios  []scenario.Scenario
 	tools      []report.Fact // the load generators
 	loadBefore float64       // load average
 
-	runs     []report.Run
-	readings []report.Reading
-	notes    []string
-	raw      strings.Builder
+	traces []string // paths
+
+	hits       []report.Hits
+	hitFigures []report.Figure
+	runs       []report.Run
+	readings   []report.Reading
+	notes      []string
+	raw        strings.Builder
 }
 
 // postgresSettings keep the server's own housekeeping from falling into one contender's run.
@@ -60,6 +66,12 @@ func (b *bench) say(format string, args ...any) {
 
 // setUp starts everything and fills it.
 func (b *bench) setUp(ctx context.Context) error {
+	if b.opts.traces != "" { // before anything takes time
+		var err error
+		if b.traces, err = hitratio.Files(b.opts.traces); err != nil {
+			return err
+		}
+	}
 	load, err := loadAverage()
 	if err != nil {
 		return err
@@ -139,6 +151,8 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 		scenarios := scenario.All(p.sizes, b.servers, g)
 		if b.opts.split {
 			scenarios = []scenario.Scenario{scenario.Scaling(b.servers, g)}
+		} else {
+			scenarios = append(scenarios, scenario.Caches(p.sizes)...)
 		}
 		for _, s := range scenarios {
 			if b.opts.only.MatchString(s.Name) {
@@ -166,7 +180,7 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 			b.workloads = append(b.workloads, w)
 		}
 	}
-	if len(b.workloads)+len(b.scenarios) == 0 {
+	if len(b.workloads)+len(b.scenarios) == 0 && !b.opts.only.MatchString(hitRatios) {
 		return errors.New("nothing to run")
 	}
 	for _, why := range inabilities(b.contenders, b.workloads) {
@@ -291,7 +305,11 @@ func (b *bench) runScenarios(ctx context.Context) error {
 			if s.Once && round > 0 {
 				continue
 			}
-			for _, p := range turn(b.poolers, round+1) {
+			who := b.poolers
+			if s.Cache {
+				who = b.caches
+			}
+			for _, p := range turn(who, round+1) {
 				readings, raw := s.Run(ctx, p, round+1)
 				if err := ctx.Err(); err != nil {
 					return fmt.Errorf("interrupted: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/outrigger-proxy/outrigger/bench/contender"
@@ -51,6 +52,15 @@ func (b *bench) poolersAndCaches(ctx context.Context, program string) []start {
 	outrigger := func(ctx context.Context, o contender.Options) (*contender.Contender, error) {
 		return contender.StartOutrigger(ctx, program, b.tree.commit, b.dir, b.servers, o)
 	}
+	outriggerCache := func(ctx context.Context, o contender.Options) (*contender.Contender, error) {
+		return contender.StartOutriggerCache(ctx, program, b.tree.commit, b.dir, o)
+	}
+	var more []start
+	for loops := 2; loops <= runtime.NumCPU(); loops *= 2 {
+		more = append(more, func() (*contender.Contender, error) {
+			return outriggerCache(ctx, contender.Options{Name: contender.OnLoops(loops), Loops: loops})
+		})
+	}
 	var pgbouncer func(context.Context, contender.Options) (*contender.Contender, error) // nil: not installed
 	another := func(service load.Service) []start {
 		return []start{
@@ -86,7 +96,21 @@ func (b *bench) poolersAndCaches(ctx context.Context, program string) []start {
 			if err != nil {
 				return nil, err
 			}
-			return contender.StartRedis(ctx, path, b.dir)
+			return b.startCache(ctx, contender.Redis, path, func(ctx context.Context, _ contender.Options) (*contender.Contender, error) {
+				return contender.StartRedis(ctx, path, b.dir)
+			})
+		},
+		func() (*contender.Contender, error) {
+			path, err := contender.Find(b.opts.memcached, "memcached", "memcached")
+			if err != nil {
+				return nil, err
+			}
+			return b.startCache(ctx, contender.Memcached, path, func(ctx context.Context, o contender.Options) (*contender.Contender, error) {
+				return contender.StartMemcached(ctx, path, b.dir, o)
+			})
+		},
+		func() (*contender.Contender, error) {
+			return b.startCache(ctx, contender.Outrigger, program, outriggerCache)
 		},
 		func() (*contender.Contender, error) {
 			return b.startPooler(ctx, contender.Outrigger, program, outrigger)
@@ -99,22 +123,36 @@ func (b *bench) poolersAndCaches(ctx context.Context, program string) []start {
 			}
 			return outrigger(ctx, contender.Options{Name: contender.Unbatched, Env: []string{off}})
 		},
-	}, another(load.SmallPool), another(load.Logins))
+	}, another(load.SmallPool), another(load.Logins), more)
 }
 
 // startPooler starts one for the rounds; the scenarios will start more.
-func (b *bench) startPooler(ctx context.Context, name, program string, start func(context.Context, contender.Options) (*contender.Contender, error)) (*contender.Contender, error) {
-	b.poolers = append(b.poolers, scenario.Pooler{Name: name, Program: program, Start: func(ctx context.Context, o contender.Options) (scenario.Process, error) {
+func (b *bench) startPooler(ctx context.Context, name, program string, start starter) (*contender.Contender, error) {
+	b.poolers = append(b.poolers, pooler(name, program, start))
+	return start(ctx, contender.Options{})
+}
+
+// startCache does the same with a cache.
+func (b *bench) startCache(ctx context.Context, name, program string, start starter) (*contender.Contender, error) {
+	b.caches = append(b.caches, pooler(name, program, start))
+	return start(ctx, contender.Options{})
+}
+
+type starter = func(context.Context, contender.Options) (*contender.Contender, error)
+
+// pooler is what scenarios start as often as they like.
+func pooler(name, program string, start starter) scenario.Pooler {
+	return scenario.Pooler{Name: name, Program: program, Start: func(ctx context.Context, o contender.Options) (scenario.Process, error) {
 		c, err := start(ctx, o)
 		if err != nil {
 			return nil, err // not a nil contender in the interface
 		}
 		return c, nil
-	}})
-	return start(ctx, contender.Options{})
+	}}
 }
 
-// takes tells whether a contender runs a workload. One without batches is there for those that say so.
+// takes tells whether a contender runs a workload. One without batches, or on more loops, is there for those that say so.
 func takes(c *contender.Contender, w load.Workload) bool {
-	return c.Addr(w.Service) != "" && c.Cannot(w) == "" && (c.Name != contender.Unbatched || w.Unbatched)
+	return c.Addr(w.Service) != "" && c.Cannot(w) == "" && (c.Name != contender.Unbatched || w.Unbatched) &&
+		(w.Service != load.Cache || w.Loops || c.Loops <= 1)
 }

@@ -53,6 +53,9 @@ func measure(ctx context.Context, opts options, begin time.Time, stdout, stderr 
 	if err := b.setUp(ctx); err != nil {
 		return 0, err
 	}
+	if err := b.takeHits(ctx); err != nil {
+		return 0, err
+	}
 	if err := b.runScenarios(ctx); err != nil {
 		return 0, err
 	}

@@ -13,12 +13,15 @@ import (
 // options are what the caller may choose.
 type options struct {
 	quick     bool
+	heap      int            // MiB; 0: none is collected
 	split     bool           // reads on replicas, instead of the pooler and the cache
 	only      *regexp.Regexp // names of workloads
 	pgbouncer string         // path; empty: the one in PATH
 	pgpool    string
 	haproxy   string
 	redis     string
+	memcached string
+	traces    string // a directory of them, or one; empty: only those that are drawn
 }
 
 // plan is how much is measured. A round that would not end within the limit is not begun, so that slow machines get
@@ -32,25 +35,29 @@ type plan struct {
 	direct      int            // most clients without a pooler
 	redisScale  int            // factor of redis-benchmark's requests
 	repetitions int            // of the scenarios
+	drawn       int            // accesses of a drawn trace
+	accesses    int            // most of a trace in a file
 	sizes       scenario.Sizes
 }
 
 var (
 	everyWorkload  = regexp.MustCompile("")
 	quickWorkloads = regexp.MustCompile(`^(select simple clients=(1|64|256|64 pool=4)|select prepared clients=64|tpc-b simple clients=16|` +
-		`9 reads to 1 write clients=64|connect trust clients=16|GET pipeline=16 clients=50)$`)
+		`9 reads to 1 write clients=64|connect trust clients=16|GET pipeline=(1|16) clients=50|our 9 GET to 1 SET, 20000/s, pipeline=1 clients=50)$`)
 )
 
 func (o options) plan() plan {
 	p := plan{limit: 43 * time.Minute, rounds: 10, workloads: everyWorkload, seconds: 2, clients: []int{1, 16, 64, 256, 1000, 5000}, direct: 64,
-		redisScale: 2, repetitions: 2,
+		redisScale: 2, repetitions: 2, drawn: 1_000_000, accesses: 64 << 20,
 		sizes: scenario.Sizes{Few: 1000, Idle: 10_000, Held: 10_000, Settle: 15 * time.Second, Starts: 9, Logins: 2000, Calm: 4 * time.Second, Probe: 12,
-			Slow: 20 * time.Second, Waiting: 5 << 30, Copied: 1 << 30, Asking: 256, Open: 5 * time.Second, Requests: 5000, Sustained: time.Minute}}
+			Slow: 20 * time.Second, Waiting: 5 << 30, Copied: 1 << 30, Asking: 256, Open: 5 * time.Second, Requests: 5000, Sustained: time.Minute, Stored: 5_000_000, Heap: int64(o.heap) << 20, Collected: 20 * time.Second}}
 	if o.quick {
-		p.limit, p.rounds, p.workloads, p.seconds, p.direct, p.redisScale, p.repetitions = 170*time.Second, 3, quickWorkloads, 1, 1, 1, 1
+		p.limit, p.rounds, p.workloads, p.seconds, p.direct, p.redisScale, p.repetitions = 195*time.Second, 3, quickWorkloads, 1, 1, 1, 1
+		p.drawn, p.accesses = 200_000, 100_000
 		p.sizes.Few, p.sizes.Settle, p.sizes.Starts, p.sizes.Logins = 0, 5*time.Second, 3, 0 // no storm
 		p.sizes.Slow, p.sizes.Waiting, p.sizes.Copied = 2*time.Second, 256<<20, 128<<20
 		p.sizes.Open, p.sizes.Sustained = time.Second, 4*time.Second
+		p.sizes.Stored, p.sizes.Heap = 200_000, 0
 	}
 	return p
 }
@@ -58,11 +65,12 @@ func (o options) plan() plan {
 // parseOptions reads flags and the environment; what is wrong is told on stderr.
 func parseOptions(args []string, getenv func(string) string, stderr io.Writer) (options, error) {
 	quick := getenv("QUICK")
-	o := options{pgbouncer: getenv("PGBOUNCER"), pgpool: getenv("PGPOOL"), haproxy: getenv("HAPROXY"), redis: getenv("REDIS")}
+	o := options{pgbouncer: getenv("PGBOUNCER"), pgpool: getenv("PGPOOL"), haproxy: getenv("HAPROXY"), redis: getenv("REDIS"), memcached: getenv("MEMCACHED"), traces: getenv("TRACES")}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.BoolVar(&o.quick, "quick", quick != "" && quick != "0", "three short rounds of some of the workloads (QUICK=1)")
 	flags.BoolVar(&o.split, "split", false, "measure reads and writes apart, on a primary with two replicas, beside pgpool-II")
+	flags.IntVar(&o.heap, "heap", 0, "read from a cache that holds so many MiB of strings while its heap is collected (4096 needs 12 GiB of memory)")
 	only := flags.String("only", "", "run the workloads whose names match this regular expression")
 	if err := flags.Parse(args); err != nil {
 		return o, err

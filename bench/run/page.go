@@ -38,7 +38,9 @@ func (b *bench) page() (*report.Page, error) {
 		},
 		Runs:     b.runs,
 		Targets:  b.targets(),
+		Figures:  b.hitFigures,
 		Readings: b.readings,
+		Hits:     b.hits,
 		Notes:    b.notes,
 	}
 	for _, w := range b.workloads {

@@ -49,7 +49,7 @@ func TestOptions(t *testing.T) {
 }
 
 func TestPlansEndInTime(t *testing.T) {
-	for quick, promised := range map[bool]time.Duration{true: 3 * time.Minute, false: 45 * time.Minute} {
+	for quick, promised := range map[bool]time.Duration{true: 3*time.Minute + 30*time.Second, false: 45 * time.Minute} {
 		if p := (options{quick: quick}).plan(); p.limit >= promised || p.rounds < 3 {
 			t.Errorf("quick=%v: %+v", quick, p)
 		}
@@ -69,7 +69,7 @@ func TestQuickWorkloads(t *testing.T) {
 			t.Errorf("%s is not in a full run", w.Name)
 		}
 	}
-	if len(names) != 9 {
+	if len(names) != 11 {
 		t.Errorf("%d workloads: %s", len(names), strings.Join(names, ", "))
 	}
 }
@@ -110,6 +110,10 @@ func TestTakes(t *testing.T) {
 	if !takes(c, plain) || !takes(c, asked) || takes(c, load.Workload{Service: load.Pooler, Clients: 17}) || takes(c, load.Workload{Service: load.Cache}) {
 		t.Error("it takes what it can and serves, and nothing else")
 	}
+	if c.Loops = 2; !takes(c, plain) { // of which there are none
+		t.Error("loops are of the cache")
+	}
+	c.Loops = 0
 	if c.Name = contender.Unbatched; takes(c, plain) || !takes(c, asked) {
 		t.Error("it takes what asks for it")
 	}
@@ -132,6 +136,8 @@ func TestTargets(t *testing.T) {
 		"pgbouncer rate 1.90": large + small, "pgbouncer cpu 0.55": large + small, "pgbouncer p99 0.70": large + small, "pgbouncer postgres 1.00": large + small,
 		"unbatched rate 0.98": 6 + 4 + 1, "unbatched cpu 1.02": 6,
 		"outrigger rate 0.95": small,
+		// Of the cache: strings without and with pipelining, by redis-benchmark and our own loop; that loop at two rates; other types.
+		"redis-server rate 1.00": 4 + 4, "redis-server cpu 1.00": 4 + 1, "redis-server rate 1.40": 4, "redis-server cpu 0.75": 4 + 1, "redis-server p99 1.00": 8 + 2,
 	}
 	if !maps.Equal(count, want) {
 		t.Errorf("%v, want %v", count, want)
@@ -175,7 +181,7 @@ func TestRoundsRespectTheLimit(t *testing.T) {
 		past time.Duration // since the start of the program
 		want string
 	}{
-		{"before a round", 321 * time.Second, "rounds 1 to 3: the time of 2m50s was up"},
+		{"before a round", 321 * time.Second, "rounds 1 to 3: the time of 3m15s was up"},
 		{"time enough", 0, ""},
 	} {
 		var said strings.Builder

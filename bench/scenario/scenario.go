@@ -8,6 +8,7 @@
 //	stream.go    a large result that is read slowly, a large COPY
 //	openloop.go  requests that come when they are due
 //	scaling.go   reads on a primary alone, and on its replicas too
+//	cache.go     what a cache takes for each key, and how it reads while its heap is collected
 package scenario
 
 import (
@@ -42,6 +43,11 @@ type Sizes struct {
 	Requests  int           // per second, of Held clients
 	Sustained time.Duration
 	Rows      int // of pgbench_accounts
+
+	// Of caches.
+	Stored    int           // keys of 20 bytes with values of 100, whose memory is weighed
+	Heap      int64         // bytes of strings that are held while the heap is collected; 0: it is not tried
+	Collected time.Duration // for which they are read
 }
 
 // Pooler can be started any number of times.
@@ -65,6 +71,7 @@ type Scenario struct {
 	Name    string
 	Figures []report.Figure
 	Once    bool // long, and steady: not repeated
+	Cache   bool // of caches, and not of poolers
 	run     func(context.Context, Pooler, *Values) error
 }
 

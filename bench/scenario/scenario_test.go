@@ -16,6 +16,7 @@ import (
 	"github.com/outrigger-proxy/outrigger/bench/contender"
 	"github.com/outrigger-proxy/outrigger/bench/load"
 	"github.com/outrigger-proxy/outrigger/bench/report"
+	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
 	"github.com/outrigger-proxy/outrigger/pgpool/devpg"
 )
 
@@ -129,3 +130,38 @@ func TestFailures(t *testing.T) {
 		t.Errorf("a figure without a number: %+v", readings)
 	}
 }
+
+// A cache that is filled, and one that is read while it is written; redis-server collects nothing.
+func TestCaches(t *testing.T) {
+	f := &fake{addr: redistest.Start(t), step: 20 << 10}
+	sizes := Sizes{Stored: 1000, Settle: time.Millisecond, Heap: 1 << 20, Collected: 200 * time.Millisecond}
+	for _, s := range Caches(sizes) {
+		readings, raw := s.Run(t.Context(), f.pooler(t), 1)
+		if len(readings) != len(s.Figures) || !s.Cache {
+			t.Errorf("%s: %+v", s.Name, readings)
+		}
+		for _, r := range readings {
+			want, ok := map[string]float64{
+				"resident memory with 1000 keys of 20 bytes and values of 100":                                         3 * 20. / 1024,
+				"resident memory with 1000 keys of 20 bytes and values of 100: growth for each, besides its 120 bytes": 2*20*1.024 - 120,
+				"reads while 0.0 GiB of strings are collected: collections":                                            0,
+			}[r.Figure]
+			if r.Err != "" || ok && math.Abs(r.Value-want) > 1e-9 {
+				t.Errorf("%+v, want %v\n%s", r, want, raw)
+			}
+		}
+	}
+	if all := Caches(Sizes{}); len(all) != 1 {
+		t.Errorf("%d scenarios, although no heap was asked for", len(all))
+	}
+	gone := &fake{addr: "127.0.0.1:1"}
+	for _, s := range Caches(sizes) {
+		for _, r := range first(s.Run(t.Context(), gone.pooler(t), 1)) {
+			if !strings.Contains(r.Err, "refused") {
+				t.Errorf("%+v", r)
+			}
+		}
+	}
+}
+
+func first[A, B any](a A, _ B) A { return a }
