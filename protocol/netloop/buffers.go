@@ -61,7 +61,11 @@ func (p *buffers) grow(b []byte, n int) []byte {
 	if cap(b)-len(b) >= n {
 		return b
 	}
-	nb := append(p.get(len(b)+n), b...)
+	need := len(b) + n
+	if class(need) == classes {
+		need = max(need, cap(b)+cap(b)/4) // what is appended to piece by piece is not copied for each
+	}
+	nb := append(p.get(need), b...)
 	if b != nil {
 		p.put(b)
 	}

@@ -38,7 +38,7 @@ type Conn struct {
 	want int    // Data is not called before this many bytes are held
 
 	out  []byte // to be written (plain bytes), borrowed from loop.bufs, nil when empty
-	head int    // out[:head] is written
+	head int    // out[:head] is written, or sealed for it
 
 	err   error // why it closed
 	place int   // index in loop.conns

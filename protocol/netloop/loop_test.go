@@ -642,6 +642,40 @@ func TestTLSOnTheLoop(t *testing.T) {
 	}
 }
 
+// A large reply is sealed piece by piece: it is not held twice, nor copied for each record.
+func TestTLSSealsPieceByPiece(t *testing.T) {
+	l := startLoop(t, Config{})
+	raw, server := pair(t)
+	client := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
+	session := TLSServer(server, &tls.Config{Certificates: []tls.Certificate{testCertificate(t)}})
+	var wg sync.WaitGroup
+	wg.Go(func() { client.Handshake() })
+	if err := session.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	c := serve(t, l, session, &funcs{data: echo})
+	want := make([]byte, 96<<20) // more than the kernel takes
+	for i := range want {
+		want[i] = byte(i >> 12)
+	}
+	on(t, l, func() { c.Write(want) })
+	on(t, l, func() {
+		if !c.blocked || c.Queued() < len(want)/4 || cap(c.tls.sealed) > 4*sealAtOnce {
+			t.Errorf("blocked %v, %d bytes queued, room for %d sealed", c.blocked, c.Queued(), cap(c.tls.sealed))
+		}
+	})
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got something else, %v", err)
+	}
+	on(t, l, func() {
+		if c.Queued() != 0 || c.out != nil || c.tls.sealed != nil {
+			t.Errorf("%d bytes are left", c.Queued())
+		}
+	})
+}
+
 // Records cut anywhere must survive: the memory transport runs dry in the middle of each of them.
 func TestTLSRecordsArriveInPieces(t *testing.T) {
 	l := startLoop(t, Config{})

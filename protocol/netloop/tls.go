@@ -108,8 +108,12 @@ func (t *tlsState) plain(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// flush seals the connection's out-queue and writes as much as the socket takes. Only a written-out batch is followed by
-// the next, so at most one batch is held twice.
+// sealAtOnce is how many bytes of the out-queue are sealed before the socket gets them, so that a large reply is not held
+// twice.
+const sealAtOnce = 256 << 10
+
+// flush seals the connection's out-queue and writes as much as the socket takes. Only a written-out piece is followed by
+// the next.
 func (t *tlsState) flush(c *Conn) error {
 	t.loop = c.loop
 	for {
@@ -119,6 +123,7 @@ func (t *tlsState) flush(c *Conn) error {
 			c.loop.stats.BytesOut += uint64(n)
 			t.head += n
 			if err != nil {
+				c.compact()
 				return err
 			}
 		}
@@ -126,21 +131,23 @@ func (t *tlsState) flush(c *Conn) error {
 			c.loop.bufs.put(t.sealed)
 			t.sealed, t.head = nil, 0
 		}
-		if len(c.out) == 0 {
+		piece := c.out[c.head:min(len(c.out), c.head+sealAtOnce)]
+		if len(piece) == 0 {
+			c.releaseOut()
 			return nil
 		}
-		if _, err := t.session.Write(c.out); err != nil {
+		if _, err := t.session.Write(piece); err != nil {
 			return err
 		}
-		c.releaseOut()
+		c.head += len(piece)
 	}
 }
 
 // closeNotify queues the alert that tells the other side that the end is no accident (RFC 8446 §6.1).
 func (t *tlsState) closeNotify(c *Conn) {
 	t.loop = c.loop
-	if len(c.out) > 0 {
-		if _, err := t.session.Write(c.out); err != nil {
+	if len(c.out) > c.head {
+		if _, err := t.session.Write(c.out[c.head:]); err != nil {
 			return // the flush that follows meets the same error
 		}
 		c.releaseOut()
