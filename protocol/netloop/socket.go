@@ -2,7 +2,11 @@ package netloop
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -36,3 +40,48 @@ func Listen(ctx context.Context, network, addr string, reusePort bool) (net.List
 
 // Dialer dials connections for loops: with keep-alive set. The caller may set its timeout.
 func Dialer() *net.Dialer { return &net.Dialer{KeepAliveConfig: keepAlive()} }
+
+// ListenUnix listens on a Unix socket at path that those may connect to whom mode allows to write. What a process that was
+// killed has left there is taken over; a socket that somebody answers at, and any other file, is an error. Closing the
+// listener removes the file.
+func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
+		// On Linux the file begins with what its descriptor had, less the umask: at no time may more connect. Elsewhere
+		// it fails, and the mode comes a moment later.
+		return rc.Control(func(fd uintptr) { _ = unix.Fchmod(int(fd), uint32(mode.Perm())) })
+	}}
+	ln, err := lc.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
+// removeStale removes a socket that nobody answers at: what is left of a process that was killed.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s exists and is no socket: remove it, or listen elsewhere", path)
+	}
+	nc, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case err == nil:
+		nc.Close()
+		return fmt.Errorf("%s is in use: another process listens there", path)
+	case !errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%s exists, and who listens there is not known: %w", path, err)
+	}
+	return os.Remove(path)
+}
