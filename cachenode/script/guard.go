@@ -28,7 +28,7 @@ const tick = 5 * time.Millisecond
 // guard stops a script that takes too long or too much memory. It is the context that the interpreter asks before each
 // instruction; what allocates in one piece asks it by charge.
 type guard struct {
-	limit  time.Duration
+	limit  func() time.Duration
 	memory int64 // bytes
 
 	charged int64 // since the last look; by the script's goroutine only
@@ -43,7 +43,7 @@ type guard struct {
 	reason   int
 }
 
-func newGuard(limit time.Duration, memory int64) *guard {
+func newGuard(limit func() time.Duration, memory int64) *guard {
 	g := &guard{limit: limit, memory: memory, stopped: make(chan struct{})}
 	g.timer = time.AfterFunc(time.Hour, g.look)
 	g.timer.Stop()
@@ -102,7 +102,7 @@ func (g *guard) look() {
 	if !g.running {
 		return
 	}
-	if time.Since(g.started) >= g.limit {
+	if time.Since(g.started) >= g.limit() {
 		g.stop(stopTime)
 	}
 	if g.overgrown(0) {

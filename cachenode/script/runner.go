@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -39,8 +40,9 @@ type Config struct {
 
 // Engine holds what the scripts of all loops share.
 type Engine struct {
-	cfg     Config
-	scripts *cache
+	cfg       Config
+	scripts   *cache
+	timeLimit atomic.Int64 // nanoseconds
 
 	mu      sync.Mutex
 	runners []*Runner
@@ -70,12 +72,20 @@ func New(cfg Config) *Engine {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{cfg: cfg, scripts: newCache(cfg.MaxScripts, cfg.MaxScriptBytes)}
+	e := &Engine{cfg: cfg, scripts: newCache(cfg.MaxScripts, cfg.MaxScriptBytes)}
+	e.SetTimeLimit(cfg.TimeLimit)
+	return e
 }
+
+// TimeLimit is how long a script may run.
+func (e *Engine) TimeLimit() time.Duration { return time.Duration(e.timeLimit.Load()) }
+
+// SetTimeLimit changes it, also for a script that runs.
+func (e *Engine) SetTimeLimit(d time.Duration) { e.timeLimit.Store(int64(d)) }
 
 // NewRunner makes what one loop runs scripts with.
 func (e *Engine) NewRunner() *Runner {
-	r := &Runner{e: e, guard: newGuard(e.cfg.TimeLimit, e.cfg.MaxMemory)}
+	r := &Runner{e: e, guard: newGuard(e.TimeLimit, e.cfg.MaxMemory)}
 	e.mu.Lock()
 	e.runners = append(e.runners, r)
 	e.mu.Unlock()
