@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -33,8 +34,16 @@ type Users struct {
 	table    *command.Table
 	original *Account // default
 
-	mu       sync.Mutex
-	accounts map[string]*Account
+	mu         sync.Mutex
+	accounts   map[string]*Account
+	configured configured // what Configure has taken over last
+}
+
+// configured is what a configuration says of users.
+type configured struct {
+	password string
+	lines    []string
+	names    []string // of the users in lines, and default
 }
 
 // NewUsers makes the users of lines, each a name and rules as ACL SETUSER takes them. There always is a user "default"; with
@@ -73,7 +82,33 @@ func NewUsers(t *command.Table, password string, lines []string) (*Users, error)
 		}
 		us.put(next)
 	}
+	us.configured = configured{password, slices.Clone(lines), slices.Collect(maps.Keys(us.accounts))}
 	return us, nil
+}
+
+// Configure takes over another password for "default", and other lines, as NewUsers does. Users that are in them no more are
+// deleted; what Set has made otherwise stays. It does nothing, and reports so, while both are what they were.
+func (us *Users) Configure(password string, lines []string) (changed bool, err error) {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	if was := us.configured; was.password == password && slices.Equal(was.lines, lines) {
+		return false, nil
+	}
+	next, err := NewUsers(us.table, password, lines)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range us.configured.names {
+		if a := us.accounts[name]; a != nil && next.accounts[name] == nil {
+			a.gone.Store(true)
+			delete(us.accounts, name)
+		}
+	}
+	for _, a := range next.accounts {
+		us.put(a.User())
+	}
+	us.configured = next.configured
+	return true, nil
 }
 
 // Default is the account of sessions that have not logged in.
