@@ -108,6 +108,9 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
+// Scripts is what runs the scripts of clients.
+func (n *Node) Scripts() *script.Engine { return n.scripts }
+
 // Run serves the other nodes until ctx ends. It returns nil, and leaves the loops running.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)

@@ -116,7 +116,12 @@ func (sl *Slot) Resolve(reply []byte) {
 		sl.reply = append(sl.reply[:0], reply...)
 		s.waiting += len(reply)
 	}
-	if s.st.current != s && s.first == sl {
+	if s.st.current == s {
+		return
+	}
+	if s.first == sl {
 		s.flushSlots()
+	} else {
+		s.checkOutput()
 	}
 }

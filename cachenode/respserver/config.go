@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
@@ -18,6 +19,9 @@ type parameter struct {
 	// set checks a value and returns what takes it over, or what is wrong with it. nil: it cannot be changed.
 	set func(s *session, value string) (apply func(), problem string)
 }
+
+// maxBulk is the longest that an argument, and a string, may be.
+const maxBulk = 512 << 20
 
 const (
 	errInteger = "argument couldn't be parsed into an integer"
@@ -78,13 +82,52 @@ func integer(name string, low, high int64, get func(*Server) int64, set func(*lo
 	}
 }
 
+// memory is a parameter that is a number of bytes.
+func memory(name string, low, high int64, get func(*Server) int64, set func(*loopState, int64)) parameter {
+	p := integer(name, low, high, get, set)
+	number := p.set
+	p.set = func(s *session, v string) (func(), string) {
+		n, ok := parseMemory(v)
+		if !ok {
+			return nil, errMemory
+		}
+		return number(s, strconv.FormatInt(n, 10))
+	}
+	return p
+}
+
+// scriptLimit is how many milliseconds a script may run. It is the same under both of its names.
+func scriptLimit(name string) parameter {
+	return integer(name, 1, math.MaxInt32,
+		func(srv *Server) int64 { return srv.cfg.Scripts.TimeLimit().Milliseconds() },
+		func(st *loopState, n int64) { st.srv.cfg.Scripts.SetTimeLimit(time.Duration(n) * time.Millisecond) })
+}
+
 // parameters are the settings that clients and tools ask for, by name.
-func parameters() []parameter {
+func parameters(cfg *Config) []parameter {
 	list := []parameter{
 		integer("latency-monitor-threshold", 0, math.MaxInt64,
 			func(srv *Server) int64 { return srv.slow.monitor.Load() }, func(st *loopState, n int64) { st.srv.slow.monitor.Store(n) }),
 		integer("maxclients", 1, math.MaxUint32,
 			func(srv *Server) int64 { return srv.maxClients.Load() }, func(st *loopState, n int64) { st.srv.maxClients.Store(n) }),
+		integer("timeout", 0, math.MaxInt32,
+			func(srv *Server) int64 { return int64((srv.IdleTimeout() + time.Second - 1) / time.Second) },
+			func(st *loopState, n int64) { st.srv.SetIdleTimeout(time.Duration(n) * time.Second) }),
+		memory("client-query-buffer-limit", 1<<20, math.MaxInt64,
+			func(srv *Server) int64 { return srv.queryBuffer.Load() }, func(st *loopState, n int64) { st.srv.queryBuffer.Store(n) }),
+		memory("proto-max-bulk-len", 1<<20, maxBulk,
+			func(srv *Server) int64 { return srv.maxBulk.Load() }, func(st *loopState, n int64) { st.srv.maxBulk.Store(n) }),
+		{name: "client-output-buffer-limit", get: func(srv *Server) string { return srv.outputLimits.Load().String() },
+			set: func(s *session, v string) (func(), string) {
+				limits, err := s.st.srv.outputLimits.Load().With(v)
+				if err != nil {
+					return nil, err.Error()
+				}
+				return func() { s.st.srv.SetOutputLimits(limits) }, ""
+			}},
+		{name: "port", get: func(srv *Server) string { return strconv.Itoa(srv.cfg.Port) }},
+		{name: "tls-port", get: func(srv *Server) string { return strconv.Itoa(srv.cfg.TLSPort) }},
+		{name: "unixsocket", get: func(srv *Server) string { return srv.cfg.Socket }},
 		{name: "maxmemory", get: func(srv *Server) string { return strconv.FormatInt(srv.cfg.Store.MaxBytes(), 10) },
 			set: func(s *session, v string) (func(), string) {
 				n, ok := parseMemory(v)
@@ -116,18 +159,21 @@ func parameters() []parameter {
 		integer("tracking-table-max-keys", 1, math.MaxInt32,
 			func(srv *Server) int64 { return srv.trackers.maximum() }, (*loopState).limitTracked),
 	}
+	if cfg.Scripts != nil {
+		list = append(list, scriptLimit("busy-reply-threshold"), scriptLimit("lua-time-limit"))
+	}
 	for _, p := range [][2]string{
 		{"appendonly", "no"}, {"bind", ""}, {"cluster-enabled", "no"}, {"databases", "16"}, {"enable-debug-command", "no"},
-		{"io-threads", "1"}, {"maxmemory-clients", "0"}, {"proto-max-bulk-len", "536870912"}, {"replica-read-only", "yes"},
-		{"save", ""}, {"slave-read-only", "yes"}, {"timeout", "0"},
+		{"io-threads", "1"}, {"maxmemory-clients", "0"}, {"replica-read-only", "yes"},
+		{"save", ""}, {"slave-read-only", "yes"},
 	} {
 		list = append(list, fixed(p[0], p[1]))
 	}
 	for _, p := range [][2]string{
-		{"acllog-max-len", "128"}, {"active-expire-effort", "1"}, {"busy-reply-threshold", "5000"}, {"hash-max-listpack-entries", "128"},
+		{"acllog-max-len", "128"}, {"active-expire-effort", "1"}, {"hash-max-listpack-entries", "128"},
 		{"hash-max-listpack-value", "64"}, {"hash-max-ziplist-entries", "128"}, {"hash-max-ziplist-value", "64"},
 		{"hll-sparse-max-bytes", "3000"}, {"hz", "10"}, {"lfu-decay-time", "1"}, {"lfu-log-factor", "10"}, {"list-compress-depth", "0"},
-		{"list-max-listpack-size", "-2"}, {"list-max-ziplist-size", "-2"}, {"lua-time-limit", "5000"}, {"maxmemory-samples", "5"},
+		{"list-max-listpack-size", "-2"}, {"list-max-ziplist-size", "-2"}, {"maxmemory-samples", "5"},
 		{"set-max-intset-entries", "512"}, {"set-max-listpack-entries", "128"}, {"set-max-listpack-value", "64"},
 		{"stream-node-max-bytes", "4096"}, {"stream-node-max-entries", "100"}, {"tcp-keepalive", "300"},
 		{"zset-max-listpack-entries", "128"}, {"zset-max-listpack-value", "64"}, {"zset-max-ziplist-entries", "128"},
@@ -224,14 +270,14 @@ func (s *session) configSet(pairs [][]byte) {
 	s.ok()
 }
 
-// parseMemory reads sizes as redis.conf does: 1k is 1000 bytes, 1kb 1024.
+// parseMemory reads sizes as redis.conf does: 1k is 1000 bytes, 1kb 1024; and as our own settings do: 1KiB.
 func parseMemory(v string) (int64, bool) {
 	v = strings.ToLower(v)
 	unit := int64(1)
 	for _, u := range []struct {
 		suffix string
 		bytes  int64
-	}{{"kb", 1 << 10}, {"mb", 1 << 20}, {"gb", 1 << 30}, {"k", 1e3}, {"m", 1e6}, {"g", 1e9}, {"b", 1}} {
+	}{{"kb", 1 << 10}, {"mb", 1 << 20}, {"gb", 1 << 30}, {"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"k", 1e3}, {"m", 1e6}, {"g", 1e9}, {"b", 1}} {
 		if rest, ok := strings.CutSuffix(v, u.suffix); ok {
 			v, unit = rest, u.bytes
 			break

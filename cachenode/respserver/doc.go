@@ -6,6 +6,9 @@
 //	session.go     a session: bytes in, commands, bytes out, in order
 //	lookahead.go   a pipeline's next commands, read before they are executed
 //	block.go       sessions whose command waits for a key
+//	door.go        TLS: handshakes, and who speaks it where it is not expected
+//	limits.go      what may wait for clients that read slowly
+//	housekeep.go   clients that are idle for too long
 //	connection.go  HELLO, AUTH, PING, SELECT, RESET …
 //	client.go      CLIENT
 //	multi.go       MULTI, EXEC, WATCH

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +28,7 @@ type node struct {
 	addr  string
 	loops []*netloop.Loop
 	store *store.Store
+	tls   atomic.Pointer[tls.Config] // for connections to come; nil: none
 }
 
 // start runs a server over so many loops; change may alter its configuration.
@@ -60,12 +63,12 @@ func start(t testing.TB, loops int, change func(*Config, []*netloop.Loop)) *node
 	n.addr = ln.Addr().String()
 	next := 0
 	var mu sync.Mutex
-	listener := netloop.NewListener(ln, cfg.Logger, func(_ context.Context, nc net.Conn) {
+	listener := netloop.NewListener(ln, cfg.Logger, func(ctx context.Context, nc net.Conn) {
 		mu.Lock()
 		l := n.loops[next%loops]
 		next++
 		mu.Unlock()
-		srv.Serve(l, nc)
+		srv.ServeTLS(ctx, l, nc, n.tls.Load())
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -155,7 +158,7 @@ func (c *client) closed() string {
 	var b bytes.Buffer
 	if _, err := b.ReadFrom(c.r); err != nil {
 		if ne, ok := err.(net.Error); ok && ne.Timeout() {
-			c.t.Fatalf("not closed; got %q", b.String())
+			c.t.Fatalf("not closed; got %.200q", b.String())
 		}
 	}
 	return b.String()

@@ -55,6 +55,7 @@ func (s *session) infoCommand(args [][]byte) {
 		line("monotonic_clock", "POSIX clock_gettime")
 		line("multiplexing_api", "epoll")
 		line("process_id", os.Getpid())
+		line("tcp_port", max(srv.cfg.Port, srv.cfg.TLSPort))
 		line("server_time_usec", time.Now().UnixMicro())
 		line("uptime_in_seconds", up)
 		line("uptime_in_days", up/86400)

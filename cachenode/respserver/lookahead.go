@@ -30,6 +30,7 @@ func (s *session) readAhead(b []byte) (need int, err error) {
 	st := s.st
 	a := &st.ahead
 	lim := st.srv.cfg.Limits
+	lim.MaxBulk = int(st.srv.maxBulk.Load())
 	lim.Strict = !s.authed
 	most := lookAhead
 	if lim.Strict {

@@ -163,9 +163,7 @@ func (st *loopState) sendAll(subs listeners) {
 // push sends what the client has not asked for just now. One that does not read it is closed.
 func (s *session) push(b []byte) {
 	s.send(b)
-	if s.conn.Queued()+s.waiting > s.st.srv.cfg.SubscriberBuffer {
-		s.conn.Close(errSlowSubscriber)
-	}
+	s.checkOutput()
 }
 
 func appendMessage(b []byte, proto int, word string, pattern, channel, message []byte) []byte {

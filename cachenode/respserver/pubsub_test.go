@@ -98,7 +98,7 @@ func TestMessagesKeepTheirOrder(t *testing.T) {
 }
 
 func TestSlowSubscriberIsClosed(t *testing.T) {
-	n := start(t, 1, func(cfg *Config, _ []*netloop.Loop) { cfg.SubscriberBuffer = 1 << 20 })
+	n := start(t, 1, func(cfg *Config, _ []*netloop.Loop) { cfg.OutputLimits.PubSub.Hard = 1 << 20 })
 	slow, pub := n.dial(t), n.dial(t)
 	slow.do("SUBSCRIBE", "c")
 	message := strings.Repeat("x", 100_000)

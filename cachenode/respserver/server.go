@@ -36,6 +36,18 @@ type Config struct {
 	Users []string
 	// MaxClients bounds the sessions (default 10,000, as Redis's maxclients).
 	MaxClients int
+	// IdleTimeout is how long a client may be idle before it is closed; 0 for ever.
+	IdleTimeout time.Duration
+	// HandshakeTimeout is how long a TLS handshake may take (default 10 s).
+	HandshakeTimeout time.Duration
+	// Scripts tells and changes how long a script may run; nil where there are none.
+	Scripts interface {
+		TimeLimit() time.Duration
+		SetTimeLimit(time.Duration)
+	}
+	// Port, TLSPort and Socket are where clients connect, to be told to those who ask; 0 and empty for nowhere.
+	Port, TLSPort int
+	Socket        string
 	// Debug allows the part of DEBUG that test suites use.
 	Debug bool
 	// Limits of what a command may hold; the zero value means Redis's.
@@ -43,16 +55,14 @@ type Config struct {
 	// QueryBuffer is the number of bytes of one command that are gathered before the session is closed (default 1 GiB, as
 	// Redis's client-query-buffer-limit).
 	QueryBuffer int
-	// SubscriberBuffer is the number of bytes that may wait for a subscriber that reads slowly before it is closed
-	// (default 32 MiB, as Redis's hard limit of the class pubsub).
-	SubscriberBuffer int
+	// OutputLimits bound what may wait for clients that read slowly (default DefaultOutputLimits).
+	OutputLimits OutputLimits
 }
 
 const (
-	defaultMaxClients       = 10_000
-	defaultSubscriberBuffer = 32 << 20
-	defaultQueryBuffer      = 1 << 30
-	maxLoops                = 64 // the hub names loops in the bits of a word
+	defaultMaxClients  = 10_000
+	defaultQueryBuffer = 1 << 30
+	maxLoops           = 64 // the hub names loops in the bits of a word
 )
 
 // Server holds the sessions of one process.
@@ -71,6 +81,7 @@ type Server struct {
 	slow     slowLog
 	hub      hub
 	trackers trackers
+	reports  reporter
 
 	// Atomic.
 	nextID   atomic.Uint64
@@ -78,7 +89,13 @@ type Server struct {
 	refused  atomic.Uint64
 	commands atomic.Uint64
 
-	maxClients atomic.Int64
+	maxClients   atomic.Int64
+	handshakes   atomic.Int64 // of TLS, under way
+	idleTimeout  atomic.Int64 // nanoseconds; 0: for ever
+	outputLimits atomic.Pointer[OutputLimits]
+	queryBuffer  atomic.Int64 // bytes
+	maxBulk      atomic.Int64 // bytes
+
 	pause      atomic.Pointer[pause]
 	base       atomic.Pointer[store.Stats] // at the last CONFIG RESETSTAT
 	monitoring atomic.Int64                // sessions that monitor
@@ -106,8 +123,14 @@ func New(cfg Config) (*Server, error) {
 	if cfg.QueryBuffer <= 0 {
 		cfg.QueryBuffer = defaultQueryBuffer
 	}
-	if cfg.SubscriberBuffer <= 0 {
-		cfg.SubscriberBuffer = defaultSubscriberBuffer
+	if cfg.HandshakeTimeout <= 0 {
+		cfg.HandshakeTimeout = defaultHandshakeTimeout
+	}
+	if cfg.OutputLimits == (OutputLimits{}) {
+		cfg.OutputLimits = DefaultOutputLimits
+	}
+	if cfg.Limits.MaxBulk <= 0 {
+		cfg.Limits.MaxBulk = maxBulk
 	}
 	s := &Server{
 		cfg:      cfg,
@@ -118,8 +141,13 @@ func New(cfg Config) (*Server, error) {
 		monitors: map[*session]struct{}{},
 		accept:   map[string]string{},
 	}
-	s.parameters = parameters()
+	s.parameters = parameters(&s.cfg)
+	s.reports = reporter{log: cfg.Logger, told: map[string]*report{}}
 	s.maxClients.Store(int64(cfg.MaxClients))
+	s.idleTimeout.Store(int64(cfg.IdleTimeout))
+	s.outputLimits.Store(&cfg.OutputLimits)
+	s.queryBuffer.Store(int64(cfg.QueryBuffer))
+	s.maxBulk.Store(int64(cfg.Limits.MaxBulk))
 	s.slow.slowerThan.Store(10_000)
 	s.slow.length = 128
 	var err error
@@ -165,8 +193,36 @@ func (s *Server) Serve(l *netloop.Loop, nc net.Conn) error {
 			sess.closed = true
 			return sess
 		}
+		st.wantHousekeeping()
 		return sess
 	})
+}
+
+// SetMaxClients changes Config.MaxClients. Those that are there stay.
+func (s *Server) SetMaxClients(n int) { s.maxClients.Store(int64(n)) }
+
+// IdleTimeout is how long a client may be idle; 0 for ever.
+func (s *Server) IdleTimeout() time.Duration { return time.Duration(s.idleTimeout.Load()) }
+
+// SetIdleTimeout changes it, also for the clients that are there.
+func (s *Server) SetIdleTimeout(d time.Duration) {
+	s.idleTimeout.Store(int64(d))
+	for _, st := range s.loops {
+		st.loop.Post(st.wantHousekeeping)
+	}
+}
+
+// SetOutputLimits changes Config.OutputLimits, also for the clients that are there.
+func (s *Server) SetOutputLimits(l OutputLimits) { s.outputLimits.Store(&l) }
+
+// SetUsers changes Config.Password and Config.Users. Sessions of users that are gone are closed, the others stay; users that
+// ACL SETUSER has made stay, too.
+func (s *Server) SetUsers(password string, lines []string) error {
+	changed, err := s.users.Configure(password, lines)
+	if changed {
+		s.revoke()
+	}
+	return err
 }
 
 // addrPort is the zero value for a Unix socket.
@@ -265,6 +321,9 @@ type loopState struct {
 	posted  bool       // resume is in the mailbox
 
 	spare []*Slot
+
+	swollen bool           // a session has passed its soft limit of output
+	house   *netloop.Timer // nil until it is needed
 
 	stats      []commandStat // by command.Spec.ID; written by the loop, read by all
 	pausing    []*session    // wait for the end of CLIENT PAUSE

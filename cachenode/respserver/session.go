@@ -28,9 +28,9 @@ const (
 )
 
 var (
-	errSlowSubscriber = errors.New("subscriber reads too slowly")
-	errQueryBuffer    = errors.New("command exceeds the query buffer")
-	errHTTP           = errors.New("client speaks http")
+	errSlowReader  = errors.New("client reads too slowly")
+	errQueryBuffer = errors.New("command exceeds the query buffer")
+	errHTTP        = errors.New("client speaks http")
 )
 
 type replyMode uint8
@@ -83,6 +83,10 @@ type session struct {
 	held      bool         // by CLIENT PAUSE
 	tx        *transaction // of MULTI and WATCH
 
+	moves     int   // bytes held and queued, when somebody looked at how long the session is idle
+	movedAt   int64 // unix milliseconds, when they had changed
+	softSince int64 // unix milliseconds, since when its output passes the soft limit; 0: it does not
+
 	monitors   bool          // MONITOR was called
 	scripted   bool          // the transaction being executed has scripts
 	tracking   *trackingMode // of CLIENT TRACKING
@@ -120,7 +124,10 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 				break
 			}
 			if a.end == 0 {
-				if need > st.srv.cfg.QueryBuffer {
+				if s.speaksTLS(b[done:]) {
+					s.refuseTLS()
+				} else if int64(need) > st.srv.queryBuffer.Load() {
+					st.srv.reports.warn("closed a client whose command exceeds the query buffer (client-query-buffer-limit)", "client", s.address(), "bytes", need)
 					c.Close(errQueryBuffer)
 				} else if have := len(b) - done; have > 0 {
 					// A length alone must not make the loop allocate all of it: as much as there is already, at a time.
@@ -161,6 +168,7 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 	st.current = nil
 	a.forget()
 	if count > 0 {
+		s.checkOutput()
 		st.srv.commands.Add(count)
 		s.lastAt.Store(st.loop.UnixMilli())
 		s.last.Store(spec)
@@ -358,6 +366,7 @@ func (s *session) flushSlots() {
 		s.transmit(sl.after)
 		s.st.recycle(sl)
 	}
+	s.checkOutput()
 	if s.first == nil && s.ending && s.st.current != s {
 		s.conn.CloseAfterFlush()
 		return
@@ -454,8 +463,12 @@ func (s *session) unknown(args [][]byte) {
 	if s.refuse(args) {
 		return
 	}
+	if s.speaksTLS(args[0]) {
+		s.refuseTLS()
+		return
+	}
 	if command.EqualFold(args[0], "post") || command.EqualFold(args[0], "host:") {
-		s.st.srv.cfg.Logger.Warn("closed a session that speaks http", "client", s.address())
+		s.st.srv.reports.warn("closed a session that speaks http", "client", s.address())
 		s.conn.Close(errHTTP)
 		return
 	}

@@ -118,9 +118,7 @@ func (a *App) Run(ctx context.Context) error {
 	if limit := pressure.Own().Limit(); os.Getenv("GOMEMLIMIT") == "" && limit > 0 {
 		debug.SetMemoryLimit(pressure.HeapLimit(limit))
 	}
-	for _, w := range a.config.Warnings() {
-		a.log.Warn("configuration", "warning", w)
-	}
+	a.warn(a.config.Warnings())
 	if err := a.build(); err != nil {
 		return errors.Join(err, a.stop())
 	}
@@ -323,7 +321,13 @@ func (a *App) listening() []any {
 		attrs = append(attrs, "pg_listen", c.PGListeners())
 	}
 	if c.Cache {
-		attrs = append(attrs, "cache_listen", c.CacheListen, "gossip_listen", c.GossipListen, "peer_listen", c.PeerListen)
+		if c.CacheListen != "" {
+			attrs = append(attrs, "cache_listen", c.CacheListen, "cache_tls", c.CacheTLS.CertFile != "")
+		}
+		if c.CacheSocket != "" {
+			attrs = append(attrs, "cache_socket", c.CacheSocket)
+		}
+		attrs = append(attrs, "gossip_listen", c.GossipListen, "peer_listen", c.PeerListen)
 	}
 	if c.HTTPListen != "" {
 		attrs = append(attrs, "http_listen", c.HTTPListen)

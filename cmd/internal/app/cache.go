@@ -6,25 +6,21 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"sync/atomic"
 
 	"github.com/outrigger-proxy/outrigger/cachenode"
-	"github.com/outrigger-proxy/outrigger/cachenode/acl"
-	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/pressure"
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
-	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 )
 
 // cachePlan is what the configuration says about the cache half and the membership, with all files read.
 type cachePlan struct {
-	cluster  cluster.Config
-	policy   store.Policy
-	password string // of clients; empty: none
+	cluster cluster.Config
+	policy  store.Policy
+	clients cacheClients
 }
 
 func planCache(cfg *config.Config) (plan cachePlan, problems config.Problems) {
@@ -46,15 +42,9 @@ func planCache(cfg *config.Config) (plan cachePlan, problems config.Problems) {
 	var err error
 	plan.policy, err = store.ParsePolicy(cfg.MaxMemoryPolicy)
 	problems = add(problems, cfg, "max_memory_policy", err)
-	if cfg.CachePasswordFile != "" {
-		plan.password, err = readSecret(cfg.CachePasswordFile)
-		if err == nil && plan.password == "" {
-			err = errors.New(cfg.CachePasswordFile + " is empty")
-		}
-		problems = add(problems, cfg, "cache_password_file", err)
-	}
-	_, err = acl.NewUsers(command.NewTable(), "", cfg.CacheUsers)
-	problems = add(problems, cfg, "cache_users", err)
+	clients, more := planCacheClients(cfg)
+	plan.clients = clients
+	problems = append(problems, more...)
 	if cfg.ClusterKeyFile != "" {
 		plan.cluster.SecretKey, err = readKey(cfg.ClusterKeyFile)
 		problems = add(problems, cfg, "cluster_key_file", err)
@@ -92,6 +82,8 @@ func (a *App) buildCache(sources *ops.Sources) error {
 		MaxBytes: a.config.MaxMemory,
 		Policy:   plan.policy,
 		Logger:   a.log,
+
+		ScriptTimeLimit: a.config.CacheScriptTimeLimit,
 	})
 	if err != nil {
 		return fmt.Errorf("make cache node: %w", err)
@@ -102,15 +94,17 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	governor := pressure.NewGovernor(pressure.Own(), node.Store(), a.log.With("component", "pressure"))
 	a.parts = append(a.parts, &part{name: "pressure", run: governor.Run})
 
-	server, clients, err := a.cacheServer(node)
+	server, doors, err := a.cacheServer(node)
+	a.parts = append(a.parts, doors...)
 	if err != nil {
 		return err
 	}
-	a.parts = append(a.parts, clients)
 	// The application may use the cache to its last transaction: clients are served until everything is handed over.
 	cache.drain = func(ctx context.Context) error {
 		err := node.Leave(ctx)
-		clients.halt()
+		for _, d := range doors {
+			d.halt()
+		}
 		return errors.Join(err, server.Drain(ctx))
 	}
 	sources.Cluster = clusterSource{members}
@@ -137,43 +131,6 @@ func (a *App) keepWarm() {
 	if _, err := a.node.SaveSnapshot(a.config.CacheSnapshot); err != nil {
 		a.log.Error("cache snapshot not written", "error", err)
 	}
-}
-
-// cacheServer makes the server of the cache's clients and the part that accepts them.
-func (a *App) cacheServer(node *cachenode.Node) (*respserver.Server, *part, error) {
-	log := a.log.With("component", "respserver")
-	server, err := respserver.New(respserver.Config{
-		Backend: node, Store: node.Store(), Table: node.Table(), Logger: log, Version: a.version, Password: a.cachePlan.password,
-		MaxClients: a.config.MaxClientConn, Users: a.config.CacheUsers, Debug: a.config.CacheDebug,
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("make cache server: %w", err)
-	}
-	for _, loop := range a.loops {
-		if err := server.Attach(loop); err != nil {
-			return nil, nil, fmt.Errorf("make cache server: %w", err)
-		}
-	}
-	ln, err := netloop.Listen(context.Background(), "tcp", a.config.CacheListen, false)
-	if err != nil {
-		return nil, nil, taken("cache_listen", fmt.Errorf("listen for cache clients: %w", err))
-	}
-	var turn atomic.Uint64
-	listener := netloop.NewListener(ln, log, func(_ context.Context, nc net.Conn) {
-		loop := a.loops[turn.Add(1)%uint64(len(a.loops))]
-		if err := server.Serve(loop, nc); err != nil && !errors.Is(err, netloop.ErrStopped) {
-			log.Warn("client refused", "client", nc.RemoteAddr().String(), "error", err)
-		}
-	})
-	return server, &part{name: "respserver", run: listener.Run, close: func() error { return closeOnce(ln) }}, nil
-}
-
-// closeOnce closes a listener that its owner may have closed already.
-func closeOnce(l net.Listener) error {
-	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
 }
 
 // clusterSource shows the membership to the operator's listener.

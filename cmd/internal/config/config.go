@@ -2,7 +2,9 @@ package config
 
 import (
 	"crypto/tls"
+	"io/fs"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -53,15 +55,22 @@ type Config struct {
 	AppNameAddHost bool // application_name_add_host
 
 	// Cache
-	Cache             bool
-	CacheListen       string // host:port
-	CachePasswordFile string
-	CacheSnapshot     string   // path
-	CacheUsers        []string // a name and rules each
-	CacheDebug        bool     // allow DEBUG
-	CachePrefixes     map[string]Prefix
-	MaxMemory         int64 // bytes
-	MaxMemoryPolicy   string
+	Cache                   bool
+	CacheListen             string // host:port; empty: the socket alone
+	CacheSocket             string // absolute path; empty: none
+	CacheSocketMode         string // octal; see SocketMode
+	CacheTLS                TLS    // its SSLMode is not used: TLS is on when there is a certificate
+	CachePasswordFile       string
+	CacheUsers              []string // a name and rules each
+	CacheMaxClients         int
+	CacheClientIdleTimeout  time.Duration // 0: never
+	CacheOutputBufferLimits []string      // class, hard limit, soft limit, seconds each
+	CacheScriptTimeLimit    time.Duration
+	CacheSnapshot           string // path
+	CacheDebug              bool   // allow DEBUG
+	CachePrefixes           map[string]Prefix
+	MaxMemory               int64 // bytes; never 0 after Load
+	MaxMemoryPolicy         string
 
 	// Cluster
 	Join           []string // host:port of any members
@@ -152,6 +161,12 @@ func (t TLS) Versions() (lowest, highest uint16) {
 		return tls.VersionTLS12, tls.VersionTLS13
 	}
 	return tlsVersions[t.Protocols[0]], tlsVersions[t.Protocols[len(t.Protocols)-1]]
+}
+
+// SocketMode is CacheSocketMode as the system takes it.
+func (c *Config) SocketMode() fs.FileMode {
+	mode, _ := strconv.ParseUint(c.CacheSocketMode, 8, 32) // Load has checked it
+	return fs.FileMode(mode)
 }
 
 // Pooler tells whether there is a Postgres server to pool.

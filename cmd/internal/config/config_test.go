@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -118,6 +119,8 @@ func TestGood(t *testing.T) {
 			func(c *Config) any { return strings.HasSuffix(c.NodeName, "-7999") }, true},
 		{"kubernetes' own variables", "", []string{"OUTRIGGER_SERVICE_HOST=10.0.0.1", "OUTRIGGER_PORT_6432_TCP=tcp://10.0.0.1:6432"}, nil,
 			func(c *Config) any { return c.Zone }, ""},
+		{"socket alone", "cache_listen: ''\ncache_socket: /tmp/outrigger-none.sock", nil, nil, func(c *Config) any { return c.CacheSocket }, "/tmp/outrigger-none.sock"},
+		{"socket's mode", "cache_socket_mode: 770", nil, nil, func(c *Config) any { return c.SocketMode() }, fs.FileMode(0o770)},
 		{"free ports do not collide", "pg_listen: 127.0.0.1:0\ncache_listen: 127.0.0.1:0\nprimary_url: " + dsn, nil, nil,
 			func(c *Config) any { return c.CacheListen }, "127.0.0.1:0"},
 	}
@@ -172,7 +175,19 @@ func TestBad(t *testing.T) {
 		{"trust by a host name", "pg_listen: db.example:6432\nclient_auth: trust\nprimary_url: " + dsn, nil, nil, []string{"db.example:6432"}},
 		{"scram without users", "client_auth: scram-sha-256\nprimary_url: " + dsn, nil, nil, []string{"needs auth_file or auth_query"}},
 		{"scram by default without users", "pg_listen: :6432\nprimary_url: " + dsn, nil, nil, []string{"needs auth_file or auth_query", "not on loopback"}},
-		{"open cache", "cache_listen: 0.0.0.0:6379", nil, nil, []string{"outrigger.yaml:1: cache_listen", "cache_password_file"}},
+		{"cache without a door", "cache_listen: ''", nil, nil, []string{"outrigger.yaml:1: cache_listen: must not be empty without cache_socket"}},
+		{"cache socket nowhere", "cache_socket: /nonexistent/redis.sock", nil, nil, []string{"cache_socket: cannot read /nonexistent: no such file"}},
+		{"cache socket with a long path", "cache_socket: /tmp/" + strings.Repeat("x", 110), nil, nil, []string{"too long for a socket's path", "107"}},
+		{"cache socket in the place of a directory", "cache_socket: /tmp", nil, nil, []string{"/tmp is a directory"}},
+		{"cache socket's mode", "cache_socket_mode: u=rw", nil, nil, []string{`"u=rw" is not an octal number up to 0777 (such as 0770)`}},
+		{"cache socket's sticky mode", "cache_socket_mode: 01777", nil, nil, []string{"not an octal number up to 0777"}},
+		{"cache certificate without key", "cache_tls_cert_file: /etc/hostname", nil, nil, []string{"cache_tls_cert_file: a certificate and its key go together", "cache_tls_key_file"}},
+		{"cache authorities alone", "cache_tls_ca_file: /etc/hostname", nil, nil, []string{"cache_tls_ca_file: needs a certificate of our own"}},
+		{"cache certificate for nobody", "cache_listen: ''\ncache_socket: /tmp/outrigger-none.sock\ncache_tls_cert_file: /etc/hostname\ncache_tls_key_file: /etc/hostname", nil, nil,
+			[]string{"cache_tls_cert_file: is for cache_listen, which is empty"}},
+		{"cache without clients", "cache_max_clients: 0", nil, nil, []string{"cache_max_clients: ", "from 1 to"}},
+		{"scripts without time", "cache_script_time_limit: 0", nil, nil, []string{"cache_script_time_limit: must be more than 0"}},
+		{"cache idle for ever so long", "cache_client_idle_timeout: 5 minutes", nil, nil, []string{`"5 minutes" is not a duration (such as 30s`}},
 		{"TLS without certificate", "client_tls_sslmode: require", nil, nil, []string{"client_tls_sslmode: require needs a certificate"}},
 		{"certificate without key", "server_tls_cert_file: /etc/hostname", nil, nil, []string{"go together"}},
 		{"verify without authorities", "client_tls_sslmode: verify-full", nil, nil, []string{"verify-full needs client_tls_ca_file"}},

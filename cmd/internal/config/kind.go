@@ -41,6 +41,8 @@ var (
 	file        = optional(scalar("file", "the path of a file that this process may read", parseFile))
 	dir         = optional(scalar("directory", "the path of a directory that is there", parseDir))
 	fileToWrite = optional(scalar("file to write", "the path of a file in a directory that is there", parseFileToWrite))
+	socketPath  = optional(scalar("path", "the path of a socket in a directory that is there", parseSocketPath))
+	fileMode    = scalar("octal number", "such as 0770", parseFileMode)
 	pgURL       = optional(scalar("URL", hintURL, parsePostgresHosts))
 	list        = listOf("list", "", func(s string) (string, error) { return s, nil })
 	addrs       = listOf("list of host:port", "such as 127.0.0.1:6432, [::1]:6432", parseAddr)

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/pressure"
 )
 
 // Sources are where a configuration comes from, weakest first. Nothing else is read: not the process's environment
@@ -172,6 +174,9 @@ func (l *loader) derive() {
 	if c.Loops == 0 {
 		c.Loops = max(1, runtime.GOMAXPROCS(0)/2)
 	}
+	if c.MaxMemory == 0 {
+		c.MaxMemory = defaultMaxMemory(pressure.Own().Limit())
+	}
 	if c.NodeName == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -209,7 +214,7 @@ func (f *Flag) IsBool() bool { return f.setting.kind.name == boolean.name }
 
 // IsFile tells whether the value is the name of a file or directory.
 func (f *Flag) IsFile() bool {
-	return f.setting.kind.name == file.name || f.setting.kind.name == dir.name
+	return f.setting.kind.name == file.name || f.setting.kind.name == socketPath.name || f.setting.kind.name == dir.name
 }
 
 // Values are what the setting may be set to, for a shell to offer; none when they are too many to tell.

@@ -173,6 +173,26 @@ func parseDir(path string) (string, error) {
 	return path, nil
 }
 
+func parseSocketPath(path string) (string, error) {
+	path, err := parseFileToWrite(path)
+	if err != nil {
+		return "", err
+	}
+	if len(path) > maxSocketPath {
+		return "", fmt.Errorf("%s is too long for a socket's path, which has at most %d bytes", path, maxSocketPath)
+	}
+	return path, nil
+}
+
+// parseFileMode takes what chmod(1) does in octal, permissions only.
+func parseFileMode(s string) (string, error) {
+	mode, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || mode > 0o777 {
+		return "", fmt.Errorf("%q is not an octal number up to 0777", s)
+	}
+	return fmt.Sprintf("%04o", mode), nil
+}
+
 // stat opens path, which tells more than stat(2): whether this process may read it.
 func stat(path string) (isDir bool, err error) {
 	f, err := os.Open(path)

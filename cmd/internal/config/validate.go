@@ -111,14 +111,19 @@ func (l *loader) pools() {
 	}
 }
 
+// cache checks that there is a door for clients, and what its certificates need. Whether everybody may come in depends on
+// users and files, which the parts read.
 func (l *loader) cache() {
 	c := l.config
-	if l.broken["cache_listen"] || l.broken["cache_password_file"] {
-		return
+	if c.CacheListen == "" && c.CacheSocket == "" && !l.broken["cache_listen"] && !l.broken["cache_socket"] {
+		l.problem(c.Origin("cache_listen"), "cache_listen", "must not be empty without cache_socket", "leave it out for the default, or set cache: off")
 	}
-	if open := exposed([]string{c.CacheListen}); len(open) > 0 && c.CachePasswordFile == "" && !c.AllowInsecure {
-		l.problem(c.Origin("cache_listen"), "cache_listen", "everybody who reaches "+open[0]+" could read and write the cache",
-			"set cache_password_file, listen on loopback, or set allow_insecure: on")
+	l.tls("cache_tls_", c.CacheTLS, false)
+	if c.CacheTLS.CAFile != "" && c.CacheTLS.CertFile == "" && !l.broken["cache_tls_cert_file"] {
+		l.problem(c.Origin("cache_tls_ca_file"), "cache_tls_ca_file", "needs a certificate of our own", "set cache_tls_cert_file and cache_tls_key_file")
+	}
+	if c.CacheTLS.CertFile != "" && c.CacheListen == "" && !l.broken["cache_listen"] {
+		l.problem(c.Origin("cache_tls_cert_file"), "cache_tls_cert_file", "is for cache_listen, which is empty", "cache_socket is without TLS")
 	}
 }
 
@@ -156,9 +161,11 @@ func (l *loader) distinctListeners() {
 		for _, addr := range c.PGListen {
 			check("pg_listen", addr)
 		}
+		check("pg_socket_dir", c.PGSocket())
 	}
 	if c.Cache {
 		check("cache_listen", c.CacheListen)
+		check("cache_socket", c.CacheSocket)
 		check("gossip_listen", c.GossipListen)
 		check("peer_listen", c.PeerListen)
 	}
