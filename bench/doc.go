@@ -7,6 +7,7 @@
 //	make bench TRACES=path                    hit ratios also of the traces in files there
 //	make bench ARGS='-heap 4096'              reads too from a cache that holds so many MiB while its heap is collected
 //	make bench ARGS="-only 'prepared|GET'"    some workloads and scenarios
+//	make bench ARGS='-limit 8m'               as many rounds as that time has
 //
 // One PostgreSQL, Outrigger, PgBouncer, redis-server, memcached, and HAProxy that relays bytes run on one machine, on loopback. In every round
 // every workload goes to every contender in turn, so that what else the machine does hits all alike; a ratio is taken

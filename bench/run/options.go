@@ -13,6 +13,7 @@ import (
 // options are what the caller may choose.
 type options struct {
 	quick     bool
+	limit     time.Duration  // 0: as long as planned
 	heap      int            // MiB; 0: none is collected
 	split     bool           // reads on replicas, instead of the pooler and the cache
 	only      *regexp.Regexp // names of workloads
@@ -59,6 +60,9 @@ func (o options) plan() plan {
 		p.sizes.Open, p.sizes.Sustained = time.Second, 4*time.Second
 		p.sizes.Stored, p.sizes.Heap = 200_000, 0
 	}
+	if o.limit > 0 {
+		p.limit = o.limit
+	}
 	return p
 }
 
@@ -70,6 +74,7 @@ func parseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	flags.SetOutput(stderr)
 	flags.BoolVar(&o.quick, "quick", quick != "" && quick != "0", "three short rounds of some of the workloads (QUICK=1)")
 	flags.BoolVar(&o.split, "split", false, "measure reads and writes apart, on a primary with two replicas, beside pgpool-II")
+	flags.DurationVar(&o.limit, "limit", 0, "begin no round that would end later than this after the start (default: 43m, with -quick 3m15s)")
 	flags.IntVar(&o.heap, "heap", 0, "read from a cache that holds so many MiB of strings while its heap is collected (4096 needs 12 GiB of memory)")
 	only := flags.String("only", "", "run the workloads whose names match this regular expression")
 	if err := flags.Parse(args); err != nil {

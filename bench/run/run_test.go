@@ -29,6 +29,7 @@ func TestOptions(t *testing.T) {
 		{name: "QUICK=0", env: map[string]string{"QUICK": "0"}},
 		{name: "flag over environment", env: map[string]string{"QUICK": "1"}, args: []string{"-quick=false"}},
 		{name: "flag", args: []string{"-quick"}, quick: true},
+		{name: "bad limit", args: []string{"-limit", "long"}, err: "-limit"},
 		{name: "bad pattern", args: []string{"-only", "("}, err: "-only"},
 		{name: "argument", args: []string{"fast"}, err: `"fast"`},
 		{name: "unknown flag", args: []string{"-fast"}, err: "-fast"},
@@ -53,6 +54,12 @@ func TestPlansEndInTime(t *testing.T) {
 		if p := (options{quick: quick}).plan(); p.limit >= promised || p.rounds < 3 {
 			t.Errorf("quick=%v: %+v", quick, p)
 		}
+	}
+}
+
+func TestLimit(t *testing.T) {
+	if p := (options{limit: time.Minute}).plan(); p.limit != time.Minute {
+		t.Errorf("the limit is %v", p.limit)
 	}
 }
 
