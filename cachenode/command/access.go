@@ -40,7 +40,7 @@ var keyUses = []struct{ first, others, commands string }{
 	{"RW delete", "RW delete", `hdel lrem ltrim srem xautoclaim xdel xgroup|delconsumer xgroup|destroy xtrim zrem zremrangebylex
 		zremrangebyrank zremrangebyscore`},
 	{"RW insert", "RW insert", "append hsetnx linsert lpush lpushx pfadd rpush rpushx sadd xgroup|create xgroup|createconsumer"},
-	{"OW update", "OW update", "mset msetex psetex restore setex"},
+	{"OW update", "OW update", "mset msetex psetex restore setex x.setlease"},
 	{"OW insert", "OW insert", "msetnx setnx"},
 	{"RM delete", "RM delete", "del delex delifeq unlink"},
 	{"RW access delete", "RW insert", "blmove brpoplpush lmove rpoplpush smove"},

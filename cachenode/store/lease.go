@@ -51,10 +51,9 @@ func (ls *leases) held(k *Key, now int64) *lease {
 	return nil
 }
 
-// lend makes a lease on k, in the place of one that is over.
+// lend makes a lease on k, which has none that holds.
 func (sh *shard) lend(k *Key, until, now int64) *lease {
-	sh.void(k)
-	sh.reclaimLeases(now)
+	sh.reclaimLeases(now) // which has the one on k, if there was one
 	ls := &sh.leases
 	l := &lease{serial: sh.store.lent.Add(1), until: until, key: string(k.Bytes), part: k.local()}
 	limit := math.MaxInt

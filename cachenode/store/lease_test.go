@@ -2,6 +2,7 @@ package store
 
 import (
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -227,4 +228,24 @@ func TestApplyKeepsStale(t *testing.T) {
 		}
 	}
 	check(t, s)
+}
+
+// A rule holds in every database; of several prefixes the longest counts, in whatever order they are given.
+func TestRulesByPrefix(t *testing.T) {
+	s := New(Config{})
+	list := []Rule{{Stale: time.Second}, {Prefix: "page:", Stale: 2 * time.Second}, {Prefix: "page:x", RefreshAhead: time.Second, Lease: time.Millisecond}}
+	for range 2 {
+		s.SetRules(list)
+		for key, want := range map[string]int64{"": 1000, "p": 1000, "page:": 2000, "page:1": 2000, "page:x": 0, "page:x1": 0, "\x03page:": 1000} {
+			for db := range Databases {
+				if got := s.shards[0].rules.of(StoredKey(nil, db, []byte(key))); got.stale != want {
+					t.Errorf("database %d: the rule for %q is %+v, want %d ms", db, key, got, want)
+				}
+			}
+		}
+		if got := s.shards[5].rules.of([]byte("page:x")); got.lease != 1 || got.ahead != 1000 {
+			t.Errorf("%+v", got)
+		}
+		slices.Reverse(list)
+	}
 }

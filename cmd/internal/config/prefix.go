@@ -36,13 +36,15 @@ var prefixSettings = map[string]Setting{
 // prefixes reads the map of prefixes. A * at the end of one says nothing more; by itself it is the prefix of all keys.
 func (l *loader) prefixes(s Setting, root *yaml.Node, where func(*yaml.Node) string) {
 	prefixes := map[string]Prefix{}
-	l.entries(s, root, where, prefixSettings, func(key *yaml.Node, own own) {
+	const hint = "such as {stale: 30s, lease: 5s}"
+	known := len(l.problems)
+	l.entries(s, root, where, prefixSettings, hint, func(key *yaml.Node, own own) {
 		problem := func(message, hint string) {
 			l.problem(where(key), s.Name+"."+key.Value, message, hint)
 		}
 		p := Prefix{Stale: own.duration("stale", 0), RefreshAhead: own.duration("refresh_ahead", 0), Lease: own.duration("lease", defaultLease), own: own}
-		if p.Stale == 0 && p.RefreshAhead == 0 && !l.broken["stale"] && !l.broken["refresh_ahead"] {
-			problem("says nothing", "give it stale or refresh_ahead, such as {stale: 30s}")
+		if p.Stale == 0 && p.RefreshAhead == 0 && len(l.problems) == known { // of an entry that could not be read, enough was said
+			problem("says nothing", "give it stale or refresh_ahead, "+hint)
 		}
 		for _, d := range []time.Duration{p.Stale, p.RefreshAhead, p.Lease} {
 			if d%time.Millisecond != 0 {
@@ -55,6 +57,7 @@ func (l *loader) prefixes(s Setting, root *yaml.Node, where func(*yaml.Node) str
 			}
 		}
 		prefixes[key.Value] = p
+		known = len(l.problems)
 	})
 	if len(prefixes) > maxPrefixes {
 		l.problem(where(root), s.Name, fmt.Sprintf("has %d prefixes", len(prefixes)), fmt.Sprintf("at most %d are allowed", maxPrefixes))

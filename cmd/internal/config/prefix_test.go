@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -59,10 +60,11 @@ func TestWrongPrefixes(t *testing.T) {
 		{`{"page:": {}}`, "says nothing"},
 		{`{"page:": {stale: 30s}, "page:*": {stale: 30s}}`, "is the same prefix as page:"},
 		{`page`, "is not a map"},
+		{`{"page:": 30s}`, "such as {stale: 30s, lease: 5s}"},
 		{many.String(), "at most 64"},
 	} {
 		_, err := load(t, "cache_prefixes: "+tt.file+"\n", nil)
-		if err == nil || !strings.Contains(err.Error(), tt.want) {
+		if problems, _ := errors.AsType[Problems](err); len(problems) != 1 || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%.60s: %v, want %q", tt.file, err, tt.want)
 		}
 	}

@@ -39,7 +39,7 @@ func (l *loader) databases(s Setting, root *yaml.Node, where func(*yaml.Node) st
 	settings := ownSettings(Setting.PerDatabase)
 	maps.Copy(settings, serverSettings)
 	databases := map[string]Database{}
-	l.entries(s, root, where, settings, func(key *yaml.Node, own own) {
+	l.entries(s, root, where, settings, hintPool, func(key *yaml.Node, own own) {
 		if slices.Contains(consoleNames, key.Value) {
 			l.problem(where(key), s.Name+"."+key.Value, "is the console's name", "call it something else; dbname may still say "+key.Value)
 		}
@@ -51,7 +51,7 @@ func (l *loader) databases(s Setting, root *yaml.Node, where func(*yaml.Node) st
 // users reads the map of users.
 func (l *loader) users(s Setting, root *yaml.Node, where func(*yaml.Node) string) {
 	users := map[string]User{}
-	l.entries(s, root, where, ownSettings(Setting.PerUser), func(key *yaml.Node, own own) {
+	l.entries(s, root, where, ownSettings(Setting.PerUser), hintPool, func(key *yaml.Node, own own) {
 		if key.Value == "*" {
 			l.problem(where(key), s.Name+".*", "is no user", "settings at the top level are everybody's")
 		}
@@ -74,8 +74,11 @@ func ownSettings(mayHave func(Setting) bool) map[string]Setting {
 	return settings
 }
 
-// entries reads a mapping of names to mappings of settings, and calls entry for each name.
-func (l *loader) entries(s Setting, root *yaml.Node, where func(*yaml.Node) string, settings map[string]Setting, entry func(*yaml.Node, own)) {
+// hintPool says what an entry of databases or users looks like.
+const hintPool = "such as {pool_size: 5}"
+
+// entries reads a mapping of names to mappings of settings, for which hint has an example, and calls entry for each name.
+func (l *loader) entries(s Setting, root *yaml.Node, where func(*yaml.Node) string, settings map[string]Setting, hint string, entry func(*yaml.Node, own)) {
 	// What an older source said goes with its map.
 	maps.DeleteFunc(l.config.origins, func(name, _ string) bool { return strings.HasPrefix(name, s.Name+".") })
 	lines := map[string]int{}
@@ -85,15 +88,15 @@ func (l *loader) entries(s Setting, root *yaml.Node, where func(*yaml.Node) stri
 			return
 		}
 		l.config.origins[path] = where(key)
-		entry(key, l.own(path, value, where, settings))
+		entry(key, l.own(path, value, where, settings, hint))
 	})
 }
 
 // own reads the settings of an entry.
-func (l *loader) own(path string, root *yaml.Node, where func(*yaml.Node) string, settings map[string]Setting) own {
+func (l *loader) own(path string, root *yaml.Node, where func(*yaml.Node) string, settings map[string]Setting, hint string) own {
 	o := own{values: map[string][]string{}}
 	lines := map[string]int{}
-	l.pairs(path, root, "such as {pool_size: 5}", where, func(key, value *yaml.Node) {
+	l.pairs(path, root, hint, where, func(key, value *yaml.Node) {
 		s, known := settings[key.Value]
 		name := path + "." + key.Value
 		if !known {
