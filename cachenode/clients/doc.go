@@ -12,11 +12,12 @@
 //	scripts_test.go   runs the programs in other languages, with the packages they need; left out by -short
 //	goredis_test.go   go-redis: connections, pipelines, transactions, scripts, iterators, in RESP2 and RESP3
 //	goredis_wait_test.go go-redis: what waits and what is told: blocking commands, streams, pub/sub, tracking
+//	doors_test.go     the same through TLS and a Unix socket
 //	golibs_test.go    on top of go-redis: redislock, go-redis/cache
 //	asynq_test.go     on top of go-redis: jobs
 //	testdata/node     ioredis, node-redis, and on top of them BullMQ, connect-redis, keyv, rate-limiter-flexible
 //	testdata/python   redis-py as Debian has it
 //
-// The scripts print nothing when all is well. SERVER_URL, and for a cluster SERVER_URLS, is where they connect; SERVER_REAL
-// is 1 when that is redis-server.
+// The scripts print nothing when all is well. SERVER_URL, for a cluster SERVER_URLS, and SERVER_SOCKET are where they connect;
+// SERVER_REAL is 1 when that is redis-server.
 package clients

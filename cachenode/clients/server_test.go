@@ -110,9 +110,6 @@ func startCluster(t *testing.T) []server {
 	return startNodes(t, 3)
 }
 
-// url is the server's, for clients that take one.
-func (s server) url() string { return "redis://" + s.addr }
-
 // client connects go-redis. It does not try again by itself: what fails is seen.
 func (s server) client(t *testing.T, protocol int) *redis.Client {
 	t.Helper()

@@ -2,7 +2,7 @@
 'use strict'
 
 const url = process.env.SERVER_URL
-const urls = process.env.SERVER_URLS.split(',')
+const urls = (process.env.SERVER_URLS ?? url).split(',')
 const real = process.env.SERVER_REAL === '1'
 const { hostname: host, port } = new URL(url)
 // Options of node-redis: a busy machine is no failure.
