@@ -450,7 +450,7 @@ func xsetid(c *Context) {
 			return
 		}
 	}
-	s.LastID = id
+	s.SetLastID(id)
 	if added != -1 {
 		s.Added = added
 	}

@@ -115,6 +115,27 @@ func (s *Stream) Add(id StreamID, fields [][]byte) {
 	s.LastID = id
 }
 
+// SetLastID makes id the last one that was given; no entry that is there may have a later one. Deleted entries with later
+// IDs are forgotten: new ones are to stand in their place.
+func (s *Stream) SetLastID(id StreamID) {
+	s.LastID = id
+	if s.Blocks() == 0 {
+		return
+	}
+	b := s.blocks[len(s.blocks)-1]
+	var e StreamEntry
+	kept := uint32(0)
+	for off := b.start; off < len(b.data); kept++ {
+		next, _, _ := b.entry(off, &e)
+		if e.ID.Compare(id) > 0 {
+			b.data = b.data[:off]
+			break
+		}
+		b.last, off = e.ID, next
+	}
+	b.dead = kept - b.live
+}
+
 // Ascend visits the entries from one ID to another, both included, until visit returns false. The entry is valid until
 // visit returns, and visit must not change the entries.
 func (s *Stream) Ascend(from, to StreamID, visit func(*StreamEntry) bool) {

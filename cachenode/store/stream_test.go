@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -244,4 +245,43 @@ func FuzzStreamRestore(f *testing.F) {
 			t.Fatal("what it gives cannot be restored")
 		}
 	})
+}
+
+// TestStreamLastID sets the last ID below entries that were deleted: new ones come to stand there, and what the stream is
+// flattened to is taken for one.
+func TestStreamLastID(t *testing.T) {
+	s := &Stream{}
+	fields := [][]byte{[]byte("f"), []byte("v")}
+	for i := range uint64(5) {
+		s.Add(StreamID{i + 1, 0}, fields)
+	}
+	s.Delete(StreamID{2, 0})
+	s.Delete(StreamID{4, 0})
+	s.Delete(StreamID{5, 0})
+	s.SetLastID(StreamID{3, 5})
+	ids := func(s *Stream) (ids []uint64) {
+		s.Ascend(StreamID{}, StreamID{math.MaxUint64, 0}, func(e *StreamEntry) bool {
+			ids = append(ids, e.ID.Ms)
+			return true
+		})
+		return ids
+	}
+	check := func(want ...uint64) {
+		t.Helper()
+		var e Entry
+		s.flatten(&e)
+		other := &Stream{}
+		if !other.restore(e.Items) {
+			t.Fatal("not restored")
+		}
+		if !slices.Equal(ids(s), want) || !slices.Equal(ids(other), want) || s.LastID != other.LastID {
+			t.Errorf("%v, restored %v; want %v", ids(s), ids(other), want)
+		}
+	}
+	check(1, 3)
+	s.Add(StreamID{4, 0}, fields)
+	check(1, 3, 4)
+	if !s.Delete(StreamID{4, 0}) || s.Len() != 2 {
+		t.Error("the new entry is not there")
+	}
 }
