@@ -76,7 +76,7 @@ func (s *session) unblockClient(args [][]byte) {
 		s.st.w = command.AppendWrongArity(s.st.w, "client|unblock")
 		return
 	case len(args) > 4:
-		s.st.w = command.AppendUnknownSubcommand(s.st.w, args[1], "CLIENT")
+		s.fail("ERR unknown subcommand or wrong number of arguments for '" + string(args[1]) + "'. Try CLIENT HELP.")
 		return
 	}
 	withError := len(args) == 4 && command.EqualFold(args[3], "error")

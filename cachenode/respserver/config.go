@@ -233,7 +233,7 @@ func (s *session) configCommand(sub string, args [][]byte) {
 // configSet changes all settings or none. Those that cannot be changed may be set to what they are.
 func (s *session) configSet(pairs [][]byte) {
 	if len(pairs)%2 != 0 {
-		s.fail("ERR wrong number of arguments for 'config|set' command")
+		s.fail("ERR syntax error")
 		return
 	}
 	var apply []func()

@@ -220,8 +220,10 @@ func (s *session) auth(args [][]byte) {
 func (s *session) selectDB(args [][]byte) {
 	db, ok := resp.ParseInt(args[1])
 	switch {
-	case !ok || db < math.MinInt32 || db > math.MaxInt32:
+	case !ok:
 		s.fail("ERR value is not an integer or out of range")
+	case db < math.MinInt32 || db > math.MaxInt32:
+		s.fail("ERR value is out of range, value must between -2147483648 and 2147483647")
 	case db < 0 || db >= store.Databases:
 		s.fail("ERR DB index is out of range")
 	default:

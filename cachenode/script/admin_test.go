@@ -143,3 +143,12 @@ func TestChangedKeys(t *testing.T) {
 		t.Errorf("changed: %q", got)
 	}
 }
+
+// TestEmptyArguments passes an empty pattern: it matches only what is empty.
+func TestEmptyArguments(t *testing.T) {
+	o := newOurs(Config{})
+	o.do("set", "k", "v")
+	if got := string(o.do("eval", "return redis.call('keys', ARGV[1])", "0", "")); got != "*0\r\n" {
+		t.Errorf("%q", got)
+	}
+}

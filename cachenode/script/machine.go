@@ -255,4 +255,9 @@ func (m *machine) errorHandler(L *lua.LState) int {
 func frozen(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // bytesOf gives the bytes of a string, which must not be changed.
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+func bytesOf(s string) []byte {
+	if s == "" {
+		return []byte{} // not nil, which commands take for something that was not given
+	}
+	return unsafe.Slice(unsafe.StringData(s), len(s))
+}

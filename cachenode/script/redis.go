@@ -27,9 +27,9 @@ const (
 	errForeignKey = "Script attempted to access a key that another node holds: name its keys, with a common {hash tag}"
 )
 
-// notInScripts are the commands that could be called and must not be: they wait.
+// notInScripts are the commands that could be called and must not be: they wait. BLMPOP and BZMPOP may: they do not wait there.
 var notInScripts = map[string]bool{
-	"blpop": true, "brpop": true, "brpoplpush": true, "blmove": true, "blmpop": true, "bzpopmin": true, "bzpopmax": true, "bzmpop": true,
+	"blpop": true, "brpop": true, "brpoplpush": true, "blmove": true, "bzpopmin": true, "bzpopmax": true,
 	"wait": true, "multi": true, "exec": true, "discard": true, "watch": true, "unwatch": true, "config": true, "client": true, "debug": true, "monitor": true,
 }
 
@@ -100,13 +100,13 @@ func (m *machine) invoke(L *lua.LState) lua.LValue {
 	}
 	r.args = args
 	spec := r.e.cfg.Table.Lookup(args[0])
-	if spec == nil {
+	if spec == nil || spec.Resolve(args) == nil {
 		if notInScripts[strings.ToLower(string(args[0]))] {
 			return m.errorTable(errNotAllowed)
 		}
 		return m.errorTable(errUnknown)
 	}
-	if !spec.ArityOK(n) {
+	if !spec.Resolve(args).ArityOK(n) {
 		return m.errorTable(errArity)
 	}
 	c := r.c
@@ -170,8 +170,11 @@ func (m *machine) inSession(spec *command.Spec, args [][]byte) (v lua.LValue, ok
 		return lua.LNumber(m.r.c.Publish(spec.Name == "spublish", args[1], args[2])), true
 	case "select":
 		db, isInt := resp.ParseInt(args[1])
-		if !isInt || db < math.MinInt32 || db > math.MaxInt32 {
+		if !isInt {
 			return m.errorTable("-ERR value is not an integer or out of range"), true
+		}
+		if db < math.MinInt32 || db > math.MaxInt32 {
+			return m.errorTable("-ERR value is out of range, value must between -2147483648 and 2147483647"), true
 		}
 		if db < 0 || db >= databases {
 			return m.errorTable("-ERR DB index is out of range"), true
