@@ -107,12 +107,16 @@ func TestKill(t *testing.T) {
 	if got := kill(); got != "-"+errNotBusy+"\r\n" {
 		t.Errorf("nothing runs: %q", got)
 	}
-	go func() {
-		done <- string(o.do("eval", "redis.call('set', 'x', 1) for i = 1, 1e7 do end return 'whole'", "0"))
-	}()
-	eventually("-" + errUnkillable + "\r\n")
-	if got := <-done; got != "$5\r\nwhole\r\n" {
+	answer := ""
+	o.c.Publish = func(bool, []byte, []byte) int { // is called while the script runs
+		answer = kill()
+		return 0
+	}
+	if got := string(o.do("eval", "redis.call('set', 'x', 1) redis.call('publish', 'c', 'm') return 'whole'", "0")); got != "$5\r\nwhole\r\n" {
 		t.Errorf("a script that has written: %q", got)
+	}
+	if answer != "-"+errUnkillable+"\r\n" {
+		t.Errorf("SCRIPT KILL of a script that has written: %q", answer)
 	}
 }
 
