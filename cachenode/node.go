@@ -94,7 +94,7 @@ func New(cfg Config) (*Node, error) {
 		cfg.Cluster.Subscribe(n.follow)
 	}
 	n.store, n.table = store.New(storeConfig), command.NewTable()
-	n.scripts = script.New(script.Config{Table: n.table, TimeLimit: cfg.ScriptTimeLimit, Logger: cfg.Logger})
+	n.scripts = script.New(script.Config{Table: n.table, Charge: n.store.Charge, TimeLimit: cfg.ScriptTimeLimit, Logger: cfg.Logger})
 	for p := range n.complete {
 		n.complete[p].Store(true)
 		n.owned[p].Store(true)

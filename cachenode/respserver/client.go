@@ -183,9 +183,6 @@ func (s *session) describe() string {
 		s.queuedBytes.Load(), s.queuedBytes.Load()+sessionBytes, name, user, redirect, version, i.libName, i.libVersion)
 }
 
-// sessionBytes is what an idle session occupies, roughly.
-const sessionBytes = 512
-
 // flags are the letters of CLIENT LIST.
 func (s *session) flags(i *clientInfo) string {
 	flags := ""

@@ -20,6 +20,7 @@
 //	tracking.go    CLIENT TRACKING: clients that cache values hear of changes
 //	acl.go         ACL, and whether a session may run a command
 //	config.go      CONFIG
+//	account.go     what clients take, charged to the budget
 //	stats.go       how often and how long commands ran
 //	slowlog.go     SLOWLOG, LATENCY
 //	memory.go      MEMORY

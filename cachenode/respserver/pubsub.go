@@ -30,6 +30,8 @@ var confirmations = [topicKinds][2]string{
 // hub knows which loops have subscribers of what. The sessions themselves are known to their loops only, so a message
 // is posted once to each loop concerned.
 type hub struct {
+	charge func(int64) // constant; tells of bytes taken, or given back
+
 	names atomic.Int64 // topics in all maps: most of the time there are none, and PUBLISH takes no lock
 
 	mu     sync.RWMutex
@@ -51,7 +53,9 @@ func (h *hub) add(name string, kind topicKind, loop int) {
 		t = &topic{}
 		h.topics[kind][name] = t
 		h.names.Add(1)
+		h.charge(int64(topicBytes + len(name)))
 	}
+	h.charge(int64(subscriptionBytes + len(name)))
 	t.total++
 	t.counts[loop]++
 	t.loops |= 1 << loop
@@ -61,6 +65,7 @@ func (h *hub) remove(name string, kind topicKind, loop int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.topics[kind][name]
+	h.charge(-int64(subscriptionBytes + len(name)))
 	t.total--
 	if t.counts[loop]--; t.counts[loop] == 0 {
 		t.loops &^= 1 << loop
@@ -68,6 +73,7 @@ func (h *hub) remove(name string, kind topicKind, loop int) {
 	if t.total == 0 {
 		delete(h.topics[kind], name)
 		h.names.Add(-1)
+		h.charge(-int64(topicBytes + len(name)))
 	}
 }
 

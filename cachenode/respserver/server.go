@@ -155,6 +155,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("respserver: %w", err)
 	}
 	s.trackers.limit = maxTracked
+	s.trackers.charge, s.hub.charge = cfg.Store.Charge, cfg.Store.Charge
 	for i := range s.hub.topics {
 		s.hub.topics[i] = map[string]*topic{}
 	}
@@ -171,6 +172,7 @@ func (s *Server) Attach(l *netloop.Loop) error {
 	for i := range st.listeners {
 		st.listeners[i] = map[string]listeners{}
 	}
+	l.OnDispatch(st.account)
 	s.loops = append(s.loops, st)
 	s.byLoop[l] = st
 	return nil
@@ -244,12 +246,16 @@ func (s *Server) register(sess *session) bool {
 		return false
 	}
 	s.sessions[sess.id] = sess
+	s.cfg.Store.Charge(sessionBytes)
 	return true
 }
 
 func (s *Server) unregister(sess *session) {
 	s.mu.Lock()
-	delete(s.sessions, sess.id)
+	if s.sessions[sess.id] != nil {
+		delete(s.sessions, sess.id)
+		s.cfg.Store.Charge(-sessionBytes)
+	}
 	s.mu.Unlock()
 }
 
@@ -316,6 +322,9 @@ type loopState struct {
 	w       []byte   // where the reply of the command being executed goes
 	writing bool     // w is in use
 	busy    bool     // the backend executes
+
+	holding []*session // have memory that account looks at
+	grown   int        // bytes that the store has not been told of
 
 	stalled []*session // waiting to be served on
 	posted  bool       // resume is in the mailbox

@@ -74,6 +74,8 @@ type session struct {
 	first, tail *Slot
 	slots       int
 	waiting     int // bytes in resolved slots and behind them
+	charged     int // bytes of memory
+	holds       bool
 	stalled     bool
 
 	// blocked is the command that has to be answered before another one runs, nil if there is none.
@@ -102,6 +104,7 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 		s.stalled = true
 		return 0
 	}
+	s.hold()
 	st := s.st
 	st.current, st.out = s, st.out[:0]
 	a := &st.ahead
@@ -388,6 +391,7 @@ func (s *session) send(b []byte) {
 	case s.tail != nil:
 		s.tail.after = append(s.tail.after, b...)
 		s.waiting += len(b)
+		s.hold()
 	default:
 		s.transmit(b)
 	}
@@ -403,6 +407,7 @@ func (s *session) transmit(b []byte) {
 		return
 	}
 	s.conn.Write(b)
+	s.hold()
 }
 
 // protocolError answers as Redis does and closes.
@@ -446,6 +451,7 @@ func (s *session) Closed(*netloop.Conn, error) {
 		s.stopMonitoring()
 		s.stopWaiting()
 		s.letGo()
+		s.hold()
 	}
 	for sl := s.first; sl != nil; {
 		next := sl.next

@@ -39,8 +39,11 @@ type trackers struct {
 	telling sync.Mutex // before all others: one at a time tells the backend
 	told    bool       // what it was told; under telling
 
+	charge func(int64) // constant; tells of bytes taken, or given back
+
 	mu       sync.Mutex
 	limit    int
+	bytes    int64
 	sessions map[uint64]*tracker
 	wide     map[uint64]*tracker // those of them that hear of all keys with some prefixes
 	keys     map[string][]uint64 // by whom each key was read; some of them may be gone
@@ -76,6 +79,19 @@ func (t *trackers) add(s *session, m *trackingMode) {
 		t.wide[s.id] = tr
 	}
 	t.count.Store(int64(len(t.sessions)))
+}
+
+// took notes that the keys take so many bytes more.
+func (t *trackers) took(bytes int) {
+	t.bytes += int64(bytes)
+	t.charge(int64(bytes))
+}
+
+// forgetAll forgets all keys.
+func (t *trackers) forgetAll() {
+	t.keys = map[string][]uint64{}
+	t.charge(-t.bytes)
+	t.bytes = 0
 }
 
 func (t *trackers) size() int {
@@ -120,7 +136,7 @@ func (t *trackers) remove(id uint64) {
 	delete(t.wide, id)
 	t.count.Store(int64(len(t.sessions)))
 	if len(t.sessions) == 0 {
-		clear(t.keys)
+		t.forgetAll()
 	}
 }
 
@@ -135,6 +151,11 @@ func (t *trackers) remember(id uint64, key []byte) (victim string, full bool) {
 		}
 	}
 	t.keys[string(key)] = append(ids, id)
+	if there {
+		t.took(8)
+	} else {
+		t.took(trackedBytes + len(key))
+	}
 	if there || len(t.keys) <= t.limit {
 		return "", false
 	}
@@ -155,7 +176,10 @@ func (t *trackers) take(key []byte, author uint64, to []*session) []*session {
 			to = append(to, tr.s)
 		}
 	}
-	delete(t.keys, string(key))
+	if ids := t.keys[string(key)]; ids != nil {
+		delete(t.keys, string(key))
+		t.took(-(trackedBytes + len(key) + 8*(len(ids)-1)))
+	}
 	for id, tr := range t.wide {
 		if !(tr.noLoop && id == author) && tr.wants(key) {
 			to = append(to, tr.s)
@@ -184,7 +208,7 @@ func (srv *Server) Changed(l *netloop.Loop, stored []byte, author uint64) {
 	}
 	if stored == nil {
 		t.mu.Lock()
-		clear(t.keys)
+		t.forgetAll()
 		var all []*session
 		for _, tr := range t.sessions {
 			all = append(all, tr.s)

@@ -35,7 +35,9 @@ type Config struct {
 	MaxScriptBytes int
 	// RedisVersion is what redis.REDIS_VERSION says; 7.0.15.
 	RedisVersion string
-	Logger       *slog.Logger // of redis.log; discards
+	// Charge is told of the bytes that cached scripts take, and of those given back as negative ones; nil: nobody is.
+	Charge func(bytes int64)
+	Logger *slog.Logger // of redis.log; discards
 }
 
 // Engine holds what the scripts of all loops share.
@@ -60,6 +62,9 @@ func New(cfg Config) *Engine {
 	if cfg.MaxMemory == 0 {
 		cfg.MaxMemory = 128 << 20
 	}
+	if cfg.Charge == nil {
+		cfg.Charge = func(int64) {}
+	}
 	if cfg.MaxScripts == 0 {
 		cfg.MaxScripts = 2000
 	}
@@ -72,7 +77,7 @@ func New(cfg Config) *Engine {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{cfg: cfg, scripts: newCache(cfg.MaxScripts, cfg.MaxScriptBytes)}
+	e := &Engine{cfg: cfg, scripts: newCache(cfg.MaxScripts, cfg.MaxScriptBytes, cfg.Charge)}
 	e.SetTimeLimit(cfg.TimeLimit)
 	return e
 }

@@ -29,6 +29,13 @@ func (s *Store) limit() int64 {
 // Used is the number of bytes charged to the budget.
 func (s *Store) Used() int64 { return s.used.Load() }
 
+// Charge books bytes that are taken besides what is stored, or given back when n is negative. It may be called with shards held,
+// so it makes no room: whoever writes next does.
+func (s *Store) Charge(n int64) {
+	s.outside.Add(n)
+	s.used.Add(n)
+}
+
 // ItemGrowth is an upper bound of what storing a new item of so many bytes of key and value adds to the charge: what
 // Begin should be asked for.
 func ItemGrowth(bytes int) int64 {

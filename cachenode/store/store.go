@@ -42,6 +42,7 @@ type Store struct {
 	maxBytes  atomic.Int64
 	ceiling   atomic.Int64
 	used      atomic.Int64  // charged, and reserved by commands at work
+	outside   atomic.Int64  // of used: booked by Charge
 	waiting   atomic.Int64  // bytes of waiters
 	lent      atomic.Uint64 // serial of the last lease
 	hand      atomic.Uint32
@@ -94,47 +95,60 @@ func (s *Store) OnRemoval(tell func(stored []byte, why Removal)) {
 	s.onRemoval.Store(&tell)
 }
 
-// Expire reclaims expired items, at most limit of them, and tells how many. Whoever runs the store calls it a few times
-// a second; reads do not depend on it.
+// Expire reclaims expired items, at most limit of them, and tells how many: fewer than limit means that none is left.
+// Whoever runs the store calls it a few times a second; reads do not depend on it.
 func (s *Store) Expire(now int64, limit int) (reclaimed int) {
-	work := 4 * limit
 	for range shardCount {
 		sh := &s.shards[s.sweep.Add(1)%shardCount]
-		sh.mu.Lock()
-		for reclaimed < limit {
-			it := sh.wheel.next(&sh.slab, now, &work)
-			if it == nil {
-				break
-			}
-			if !it.expired(now) {
-				was := it.Dict().Len()
-				if sh.expireFields(it, now, limit-reclaimed) {
-					was -= it.Dict().Len()
-				}
-				reclaimed += was
-				continue
-			}
-			if it.kind == kindTombstone {
-				sh.drop(it)
-				continue
-			}
-			reclaimed++
-			if it.kind == kindStale {
-				sh.removing(it, StaleGone)
-				sh.drop(it)
-				continue
-			}
-			sh.expired(it, now)
+		for more := true; more && reclaimed < limit; {
+			var n int
+			sh.mu.Lock()
+			n, more = sh.reclaim(now, limit-reclaimed)
+			sh.mu.Unlock()
+			reclaimed += n
 		}
-		sh.reclaimLeases(now)
-		sh.mu.Unlock()
-		if reclaimed >= limit || work <= 0 {
+		if reclaimed >= limit {
 			// Go on with the same shard next time.
 			s.sweep.Add(^uint32(0))
 			break
 		}
 	}
 	return reclaimed
+}
+
+// reclaimSteps is how many items of the wheel are looked at while a shard is held.
+const reclaimSteps = 500
+
+// reclaim removes at most limit expired items. It reports whether there may be more, also when it has found none: it looks at no
+// more than some.
+func (sh *shard) reclaim(now int64, limit int) (reclaimed int, more bool) {
+	defer sh.reclaimLeases(now)
+	for steps := reclaimSteps; reclaimed < limit; {
+		it := sh.wheel.next(&sh.slab, now, &steps)
+		if it == nil {
+			return reclaimed, steps == 0
+		}
+		if !it.expired(now) {
+			was := it.Dict().Len()
+			if sh.expireFields(it, now, limit-reclaimed) {
+				was -= it.Dict().Len()
+			}
+			reclaimed += was
+			continue
+		}
+		if it.kind == kindTombstone {
+			sh.drop(it)
+			continue
+		}
+		reclaimed++
+		if it.kind == kindStale {
+			sh.removing(it, StaleGone)
+			sh.drop(it)
+			continue
+		}
+		sh.expired(it, now)
+	}
+	return reclaimed, true
 }
 
 // Stats are totals since New, and counts of now.

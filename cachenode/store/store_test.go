@@ -107,7 +107,7 @@ func check(t testing.TB, s *Store) {
 		used += int64(sum)
 		sh.mu.Unlock()
 	}
-	if used != s.Used() {
+	if used += s.outside.Load(); used != s.Used() {
 		t.Fatalf("used %d, is %d", s.Used(), used)
 	}
 }

@@ -45,6 +45,7 @@ func (tx *Tx) Wait(w *Waiter, keys, with []Key, bytes int) bool {
 		s.waiting.Add(-w.bytes)
 		return false
 	}
+	s.Charge(w.bytes)
 	for i := range with {
 		w.needs |= 1 << with[i].shard()
 	}
@@ -89,6 +90,7 @@ func (w *Waiter) Leave() {
 		sh.mu.Unlock()
 	}
 	w.store.waiting.Add(-w.bytes)
+	w.store.Charge(-w.bytes)
 }
 
 // Awaited tells whether somebody waits for a key.

@@ -68,10 +68,25 @@ func (w *wheel) unlink(s *slab, it *Item) {
 // linked tells whether the item is in the wheel.
 func (it *Item) linked() bool { return it.wheelPrev != 0 }
 
-// next returns an item that has expired, or that has fields which have, turning the wheel up to now, or nil when none is left. Each call does at most *work
-// steps, one for each item it looks at, and returns nil early when they are used up.
+// next returns an item that has expired, or that has fields which have, turning the wheel up to now, or nil when none is left.
+// Each call does at most *work steps, one for each item it looks at, and returns nil early when they are used up.
 func (w *wheel) next(s *slab, now int64, work *int) *Item {
 	for target := now >> tickBits; w.items > 0; {
+		// What was far from the tick that the wheel has come to and is near now, goes to lower levels first: all of it, before
+		// the wheel turns on, so the same place of the next round is not mixed in.
+		for level := levels - 1; level > 0; level-- {
+			if w.tick&(1<<(level*slotBits)-1) != 0 {
+				continue
+			}
+			for slot := level*wheelSlots + int(w.tick>>(level*slotBits))%wheelSlots; w.slots[slot] != 0; *work-- {
+				if *work <= 0 {
+					return nil
+				}
+				it := s.at(w.slots[slot])
+				w.unlink(s, it)
+				w.place(s, it)
+			}
+		}
 		for slot := w.tick % wheelSlots; w.slots[slot] != 0; {
 			if *work <= 0 {
 				return nil
@@ -94,15 +109,6 @@ func (w *wheel) next(s *slab, now int64, work *int) *Item {
 		}
 		turn := int64(1) << (empty * slotBits)
 		w.tick = min(target, w.tick&^(turn-1)+turn)
-		for level := 1; level < levels && w.tick&(1<<(level*slotBits)-1) == 0; level++ {
-			slot := level*wheelSlots + int(w.tick>>(level*slotBits))%wheelSlots
-			for w.slots[slot] != 0 {
-				it := s.at(w.slots[slot])
-				w.unlink(s, it)
-				w.place(s, it)
-				*work--
-			}
-		}
 	}
 	return nil
 }

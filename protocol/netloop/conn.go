@@ -109,6 +109,15 @@ func (c *Conn) Queued() int {
 	return n
 }
 
+// Memory is the number of bytes that the connection's buffers take.
+func (c *Conn) Memory() int {
+	n := cap(c.held) + cap(c.out)
+	if c.tls != nil {
+		n += cap(c.tls.sealed)
+	}
+	return n
+}
+
 // Congested tells that the out-queue passed the high-water mark and is not yet below the low one.
 func (c *Conn) Congested() bool { return c.congested }
 
