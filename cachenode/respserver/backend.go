@@ -108,6 +108,7 @@ func (sl *Slot) Resolve(reply []byte) {
 	if sl.finish != nil {
 		reply = sl.finish(reply)
 	}
+	s.st.errors.count(reply)
 	sl.resolved = true
 	if s.blocked == sl {
 		s.blocked = nil

@@ -22,6 +22,7 @@
 //	config.go      CONFIG
 //	account.go     what clients take, charged to the budget
 //	stats.go       how often and how long commands ran
+//	errorstats.go  how often clients were told errors
 //	slowlog.go     SLOWLOG, LATENCY
 //	memory.go      MEMORY
 //	monitor.go     MONITOR

@@ -2,6 +2,7 @@ package respserver
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -95,6 +96,8 @@ func (s *session) infoCommand(args [][]byte) {
 		line("aof_rewrite_in_progress", 0)
 	})
 	section("Stats", func() {
+		_, failures := srv.errorTotals()
+		line("total_error_replies", failures)
 		line("total_connections_received", srv.accepted.Load())
 		line("total_commands_processed", srv.commands.Load())
 		line("rejected_connections", srv.refused.Load())
@@ -138,6 +141,12 @@ func (s *session) infoCommand(args [][]byte) {
 			}
 			line("cmdstat_"+t.spec.Name, fmt.Sprintf("calls=%d,usec=%d,usec_per_call=%.2f,rejected_calls=%d,failed_calls=%d",
 				t.calls, t.nanos/1000, each, t.rejected, t.failed))
+		}
+	})
+	section("Errorstats", func() {
+		byWord, _ := srv.errorTotals()
+		for _, word := range slices.Sorted(maps.Keys(byWord)) {
+			line("errorstat_"+word, fmt.Sprintf("count=%d", byWord[word]))
 		}
 	})
 	long("Latencystats", func() {

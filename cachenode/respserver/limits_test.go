@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -128,4 +129,67 @@ func TestIdleTimeoutIsAParameter(t *testing.T) {
 	c.want("+OK\r\n", "CONFIG", "SET", "timeout", "1")
 	c.want("*2\r\n$7\r\ntimeout\r\n$1\r\n1\r\n", "CONFIG", "GET", "timeout")
 	idle.closed()
+}
+
+func TestErrorStatsAgainstRedis(t *testing.T) {
+	p := newPair(t, "2")
+	p.quiet("CONFIG", "RESETSTAT")
+	p.same("INFO", "errorstats")
+	p.same("SET", "k", "v")
+	for _, command := range []string{"NOSUCH", "GET", "LPUSH k v", "CONFIG SET nosuch 1", "HELLO 9", "SELECT 99", "EXEC", "INCR k", "INCR k"} {
+		p.same(strings.Fields(command)...)
+	}
+	p.same("INFO", "errorstats")
+	for range 3 {
+		q := p.another("2")
+		q.real.send("*1\r\n$x\r\n")
+		q.ours.send("*1\r\n$x\r\n")
+		if want, got := q.real.closed(), q.ours.closed(); want != got {
+			t.Errorf("redis %q, ours %q", want, got)
+		}
+	}
+	p.same("INFO", "errorstats")
+	p.quiet("CONFIG", "RESETSTAT")
+	p.same("INFO", "errorstats")
+}
+
+func TestErrorWordsAreBounded(t *testing.T) {
+	var e errorCounts
+	for i := range 10 * maxErrorWords {
+		e.count([]byte("-WORD" + strconv.Itoa(i) + " x\r\n"))
+	}
+	e.count([]byte("-" + strings.Repeat("A", 40) + " x\r\n"))
+	e.count([]byte("+OK\r\n"))
+	e.count(nil)
+	if n := len(e.byWord); n > maxErrorWords+1 {
+		t.Errorf("%d words", n)
+	}
+	if got := e.byWord[otherErrors]; got != 9*maxErrorWords+1 {
+		t.Errorf("%d others", got)
+	}
+}
+
+// What CONFIG SET takes and refuses of the limits is what Redis does.
+func TestLimitParametersAgainstRedis(t *testing.T) {
+	p := newPair(t, "2")
+	for _, tt := range []struct{ name, values string }{
+		{"timeout", "0 60 -1 x 2147483647 2147483648 1.5 0"},
+		{"client-query-buffer-limit", "1mb 2000000 1023kb x -1 1gb 10gb"},
+		{"proto-max-bulk-len", "1mb 512mb x -1 500m"},
+		{"maxclients", "100 x 0 -1 1000"},
+	} {
+		for _, v := range strings.Fields(tt.values) {
+			p.same("CONFIG", "SET", tt.name, v)
+			p.same("CONFIG", "GET", tt.name)
+		}
+	}
+	p.same("CONFIG", "SET", "proto-max-bulk-len", "1mb")
+	p.same("SET", "k", strings.Repeat("x", 1<<20))
+	q := p.another("2")
+	for _, c := range []*client{q.real, q.ours} {
+		c.send("*2\r\n$3\r\nGET\r\n$1048577\r\n")
+	}
+	if want, got := q.real.closed(), q.ours.closed(); want != got {
+		t.Errorf("redis %q, ours %q", want, got)
+	}
 }

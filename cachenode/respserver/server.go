@@ -334,6 +334,7 @@ type loopState struct {
 	swollen bool           // a session has passed its soft limit of output
 	house   *netloop.Timer // nil until it is needed
 
+	errors     errorCounts
 	stats      []commandStat // by command.Spec.ID; written by the loop, read by all
 	pausing    []*session    // wait for the end of CLIENT PAUSE
 	pauseTimer *netloop.Timer

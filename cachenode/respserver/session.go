@@ -219,6 +219,9 @@ func (s *session) execute(args [][]byte) *command.Spec {
 		done = s.run(spec, container, args, start)
 	}
 
+	if done && len(st.w) > start && st.w[start] == '-' {
+		st.errors.count(st.w[start:])
+	}
 	if done && s.muted() {
 		st.w = st.w[:start]
 	}
@@ -416,6 +419,7 @@ func (s *session) protocolError(err error) {
 	b := append(st.raw[:0], "-ERR "...)
 	b = append(b, err.Error()...)
 	st.raw = append(b, '\r', '\n')
+	st.errors.count(st.raw)
 	s.send(st.raw)
 	s.ending = true
 }

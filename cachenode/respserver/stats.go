@@ -100,6 +100,7 @@ func (t *commandTotal) percentile(p float64) float64 {
 // resetStats is CONFIG RESETSTAT.
 func (srv *Server) resetStats() {
 	for _, st := range srv.loops {
+		st.errors.reset()
 		for i := range st.stats {
 			c := &st.stats[i]
 			for _, n := range []*atomic.Uint64{&c.calls, &c.rejected, &c.failed, &c.timed, &c.nanos} {
