@@ -26,10 +26,8 @@ import (
 
 var real = flag.Bool("real", false, "run against redis-server, to tell whose a failure is")
 
-var (
-	scratch string // a directory for the binary and the packages of npm
-	program string // the binary under test
-)
+// scratch is a directory for the program and the packages of npm.
+var scratch string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -37,37 +35,32 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(suite{m})
 }
 
-// suite builds the binary before the tests.
+// suite gives the tests their directory.
 type suite struct{ tests *testing.M }
 
 // Run implements goleak.TestingM.
 func (s suite) Run() int {
 	var err error
-	if scratch, err = os.MkdirTemp("", "outrigger-clients-"); err == nil {
-		defer os.RemoveAll(scratch)
-		err = build()
-	}
-	if err != nil {
+	if scratch, err = os.MkdirTemp("", "outrigger-clients-"); err != nil {
 		fmt.Fprintln(os.Stderr, "FAIL:", err)
 		return 1
 	}
+	defer os.RemoveAll(scratch)
 	return s.tests.Run()
 }
 
-func build() error {
-	if *real {
-		return nil
-	}
+// build makes the program under test, once one is needed.
+var build = sync.OnceValues(func() (program string, err error) {
 	program = filepath.Join(scratch, "outrigger")
 	args := []string{"build", "-buildvcs=false", "-o", program}
 	if raceEnabled {
 		args = append(args, "-race") // a race that a client brings out ends the node with a code other than 0
 	}
 	if out, err := exec.Command("go", append(args, "github.com/outrigger-proxy/outrigger/cmd/outrigger")...).CombinedOutput(); err != nil {
-		return fmt.Errorf("build the program: %w\n%s", err, out)
+		return "", fmt.Errorf("build the program: %w\n%s", err, out)
 	}
-	return nil
-}
+	return program, nil
+})
 
 // Users that every server knows: default with a password, when a test asks for one, and app, whose password is "secret",
 // for keys that begin with app:.
@@ -130,10 +123,13 @@ const patience = 30 * time.Second
 // startNodes runs a cluster of nodes until the test ends. Ports that others have taken meanwhile are tried again with others.
 func startNodes(t *testing.T, count int, flags ...string) []server {
 	t.Helper()
-	var err error
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 5 {
 		var servers []server
-		if servers, err = tryNodes(t, count, flags...); err == nil {
+		if servers, err = tryNodes(t, program, count, flags...); err == nil {
 			return servers
 		}
 	}
@@ -141,7 +137,7 @@ func startNodes(t *testing.T, count int, flags ...string) []server {
 	return nil
 }
 
-func tryNodes(t *testing.T, count int, flags ...string) ([]server, error) {
+func tryNodes(t *testing.T, program string, count int, flags ...string) ([]server, error) {
 	t.Helper()
 	addrs := freeAddrs(t, 4*count)
 	var nodes []*node
@@ -162,7 +158,7 @@ func tryNodes(t *testing.T, count int, flags ...string) ([]server, error) {
 		if i > 0 {
 			args = append(args, "--join="+addrs[1])
 		}
-		n, err := startNode(args)
+		n, err := startNode(program, args)
 		if err != nil {
 			return nil, errors.Join(err, stop())
 		}
@@ -188,7 +184,7 @@ type node struct {
 	ended chan struct{}
 }
 
-func startNode(args []string) (*node, error) {
+func startNode(program string, args []string) (*node, error) {
 	n := &node{cmd: exec.Command(program, args...), ended: make(chan struct{})}
 	n.cmd.Stdout, n.cmd.Stderr = &n.said, &n.said
 	n.cmd.Env = []string{"GORACE=atexit_sleep_ms=0"} // a program with the race detector sleeps a second at its end
