@@ -78,7 +78,7 @@ var differences = map[string]string{
 	"xinfo":      "radix-tree-keys is the number of blocks, radix-tree-nodes one more.",
 	"xread":      "Waits only where all keys belong to the node that the client is connected to. Deleting a key wakes nobody.",
 	"xreadgroup": "As XREAD. A consumer that waits is told that its group was destroyed, but not that the whole stream was deleted.",
-	"command":    "DOCS has summary, group and version, no arguments. There are no tips, and key specifications only where keys are a range. GETKEYS may find other keys, or none, in what the command itself refuses.",
+	"command":    "DOCS has summary, group, version, and of arguments whether they are keys and how many there may be. There are no tips, and key specifications only where keys are a range. GETKEYS may find other keys, or none, in what the command itself refuses.",
 	"config":     "Only parameters that exist are known; thresholds of encodings are accepted without effect. notify-keyspace-events is set on all nodes, others on one. The class normal of client-output-buffer-limit has limits by default, MONITOR belongs to the class pubsub, and less than 16 KiB is no limit. lua-time-limit ends a script. proto-max-bulk-len may be up to 512mb, and bounds arguments only. REWRITE is refused.",
 	"info":       "Has a section of its own, outrigger. The time of quick commands is measured one in sixteen. errorstats counts the errors that clients are replied, not those inside the replies of EXEC and of scripts.",
 	"acl":        "Users are each node's own, from the setting `cache_users`; LOAD and SAVE are refused. LIST and GETUSER tell the rules as they were given, and LOG has the fields, as Redis 7.2. In a cluster of several nodes users with restrictions cannot run scripts.",

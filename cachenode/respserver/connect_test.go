@@ -347,3 +347,26 @@ func TestDebugIsBehindASetting(t *testing.T) {
 	}
 	c.want("+OK\r\n", "DEBUG", "SET-ACTIVE-EXPIRE", "1")
 }
+
+// What the table knows of arguments is what Redis says, but for names.
+func TestDocsOfArguments(t *testing.T) {
+	n := start(t, 1, nil)
+	c := n.dial(t)
+	const key = "$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n"
+	const arg = "$4\r\nname\r\n$3\r\narg\r\n$4\r\ntype\r\n$6\r\nstring\r\n"
+	for name, want := range map[string]string{
+		"get":        "*1\r\n*6\r\n" + key,
+		"exists":     "*1\r\n*8\r\n" + key + "$5\r\nflags\r\n*1\r\n+multiple\r\n",
+		"blpop":      "*2\r\n*8\r\n" + key + "$5\r\nflags\r\n*1\r\n+multiple\r\n*4\r\n" + arg,
+		"mset":       "*3\r\n*6\r\n" + key + "*4\r\n" + arg + "*6\r\n" + arg + "$5\r\nflags\r\n*2\r\n+optional\r\n+multiple\r\n",
+		"set":        "*3\r\n*6\r\n" + key + "*4\r\n" + arg + "*6\r\n" + arg + "$5\r\nflags\r\n*2\r\n+optional\r\n+multiple\r\n",
+		"config|set": "*3\r\n*4\r\n" + arg + "*4\r\n" + arg + "*6\r\n" + arg + "$5\r\nflags\r\n*2\r\n+optional\r\n+multiple\r\n",
+	} {
+		if got := c.do("COMMAND", "DOCS", name); !strings.HasSuffix(got, "$9\r\narguments\r\n"+want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := c.do("COMMAND", "DOCS", "time"); strings.Contains(got, "arguments") {
+		t.Errorf("time: %q", got)
+	}
+}

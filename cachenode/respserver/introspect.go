@@ -152,15 +152,80 @@ func (s *session) docs(specs []*command.Spec) {
 		if len(spec.Subs) > 0 {
 			n++
 		}
+		args := arguments(spec)
+		if len(args) > 0 {
+			n++
+		}
 		s.st.w = resp.AppendMap(s.st.w, n, s.proto)
 		for _, pair := range [][2]string{{"summary", spec.Help}, {"since", spec.Since}, {"group", spec.Group}} {
 			s.text(pair[0])
 			s.text(pair[1])
 		}
+		if len(args) > 0 {
+			s.text("arguments")
+			s.st.w = resp.AppendArray(s.st.w, len(args))
+			for _, a := range args {
+				s.argument(a)
+			}
+		}
 		if len(spec.Subs) > 0 {
 			s.text("subcommands")
 			s.docs(spec.Subs)
 		}
+	}
+}
+
+// argument is what the table knows of an argument: whether it is a key, and how often it may be there.
+type argument struct {
+	key   bool
+	flags []string
+}
+
+// arguments are those of a command that there must be, and one for all that there may be besides.
+func arguments(spec *command.Spec) (args []argument) {
+	if len(spec.Subs) > 0 {
+		return nil
+	}
+	first := 1
+	if spec.Container != nil {
+		first = 2
+	}
+	count := max(spec.Arity, -spec.Arity)
+	keyFrom, keyTo, step := spec.KeyRange(count)
+	for i := first; i < count; i++ {
+		args = append(args, argument{key: step > 0 && i >= keyFrom && i <= keyTo && (i-keyFrom)%step == 0})
+	}
+	switch {
+	case spec.Arity > 0:
+	case spec.KeyStep == 1 && spec.LastKey < 0 && keyTo >= first:
+		args[keyTo-first].flags = []string{"multiple"} // as many keys as one likes
+	default:
+		args = append(args, argument{flags: []string{"optional", "multiple"}})
+	}
+	return args
+}
+
+// argument is an element of the arguments of COMMAND DOCS.
+func (s *session) argument(a argument) {
+	n, name, kind := 2, "arg", "string"
+	if a.key {
+		n, name, kind = 3, "key", "key"
+	}
+	if len(a.flags) > 0 {
+		n++
+	}
+	s.st.w = resp.AppendMap(s.st.w, n, s.proto)
+	s.text("name")
+	s.text(name)
+	s.text("type")
+	s.text(kind)
+	if a.key {
+		s.text("key_spec_index")
+		s.int(0)
+	}
+	if len(a.flags) > 0 {
+		s.text("flags")
+		s.statuses(a.flags)
 	}
 }
 

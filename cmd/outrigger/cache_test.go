@@ -174,6 +174,19 @@ func TestCacheDoors(t *testing.T) {
 	if got, err := later.ConfigGet(t.Context(), "tls-port").Result(); err != nil || got["tls-port"] != port {
 		t.Errorf("tls-port: %v, %v", got, err)
 	}
+	// How long a script may run is one for all loops, under both of Redis's names.
+	if err := later.ConfigSet(t.Context(), "lua-time-limit", "50").Err(); err != nil {
+		t.Error(err)
+	}
+	if got, err := later.ConfigGet(t.Context(), "busy-reply-threshold").Result(); err != nil || got["busy-reply-threshold"] != "50" {
+		t.Errorf("busy-reply-threshold: %v, %v", got, err)
+	}
+	if err := later.ConfigSet(t.Context(), "lua-time-limit", "0").Err(); err == nil || !strings.Contains(err.Error(), "between 1 and") {
+		t.Errorf("scripts without an end: %v", err)
+	}
+	if err := later.Eval(t.Context(), "while true do end", nil).Err(); err == nil || !strings.Contains(err.Error(), "time limit") {
+		t.Errorf("an endless script: %v", err)
+	}
 	if err := asApp.Get(t.Context(), "app:k").Err(); err != nil {
 		t.Errorf("a user that the reload has left alone: %v", err)
 	}

@@ -115,7 +115,7 @@ func (a *App) cacheServer(node *cachenode.Node) (*respserver.Server, []*part, er
 	if cfg.CacheListen != "" {
 		ln, err := netloop.Listen(context.Background(), "tcp", cfg.CacheListen, false)
 		if err != nil {
-			return nil, doors, taken("cache_listen", fmt.Errorf("listen for cache clients: %w", err))
+			return nil, doors, taken("cache_listen", fmt.Errorf("listen for cache clients on cache_listen: %w", err))
 		}
 		open("respserver", ln, encryption.Load)
 	}
