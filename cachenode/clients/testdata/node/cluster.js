@@ -80,7 +80,7 @@ run({
   },
 
   'a cache': async () => {
-    const caches = urls.map((url) => new Keyv({ store: new KeyvRedis(url), namespace: 'cache', throwOnErrors: true }))
+    const caches = urls.map((url) => new Keyv({ store: new KeyvRedis({ ...patient, url }), namespace: 'cache', throwOnErrors: true }))
     for (let i = 0; i < 30; i++) await caches[0].set(`k${i}`, i)
     assert.deepEqual(await caches[1].getMany(['k0', 'k29', 'none']), [0, 29, undefined])
     await caches[2].clear()

@@ -6,7 +6,7 @@ const urls = (process.env.SERVER_URLS ?? url).split(',')
 const real = process.env.SERVER_REAL === '1'
 const { hostname: host, port } = new URL(url)
 // Options of node-redis: a busy machine is no failure.
-const patient = { commandOptions: { timeout: 60000 } }
+const patient = { commandOptions: { timeout: 60000 }, socket: { connectTimeout: 60000 } }
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 // Waits until a condition holds, which may be asynchronous.

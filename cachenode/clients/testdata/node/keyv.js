@@ -3,14 +3,14 @@
 const assert = require('node:assert/strict')
 const { Keyv } = require('keyv')
 const { default: KeyvRedis } = require('@keyv/redis')
-const { url, eventually, run } = require('./harness')
+const { url, patient, eventually, run } = require('./harness')
 
 const tests = {}
 for (const useUnlink of [true, false]) {
   const test = (name, f) => {
     tests[`${name}, unlink ${useUnlink}`] = async () => {
       const open = (namespace) => {
-        const store = new KeyvRedis(url, { useUnlink, clearBatchSize: 10 })
+        const store = new KeyvRedis({ ...patient, url }, { useUnlink, clearBatchSize: 10 })
         const keyv = new Keyv({ store, namespace, throwOnErrors: true })
         opened.push(keyv)
         return keyv

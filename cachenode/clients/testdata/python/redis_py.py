@@ -152,8 +152,7 @@ def test_messages():
     eventually("both messages", lambda: listen() and {("message", "one"), ("pmessage", "one")} <= set(heard))
     _, port = sub.connection._sock.getsockname()[:2]
     assert c.client_kill_filter(addr=f"127.0.0.1:{port}") == 1
-    eventually("the subscriptions", lambda: listen() and c.publish("py:news", "two") == 2)
-    eventually("both messages", lambda: listen() and {("message", "two"), ("pmessage", "two")} <= set(heard))
+    eventually("both messages", lambda: listen() and c.publish("py:news", "two") >= 0 and {("message", "two"), ("pmessage", "two")} <= set(heard))
     sub.unsubscribe()
     sub.punsubscribe()
     eventually("nobody listens", lambda: listen() and c.publish("py:news", "three") == 0)
