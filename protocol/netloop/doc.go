@@ -27,7 +27,7 @@
 //	tls.go             crypto/tls over memory, on the loop
 //	timer.go           deadlines: a heap of intrusive timers
 //	buffers.go         size-classed buffers, lent to connections while they need them
-//	socket.go          listening and dialling: keep-alive, SO_REUSEPORT
+//	socket.go          listening and dialling: keep-alive, SO_REUSEPORT, Unix sockets
 //	listener.go        accept loop in a goroutine, backs off when descriptors run out
 //	poller_linux.go    epoll
 //	poller_portable.go goroutines that imitate it, for development elsewhere and as a differential test

@@ -11,6 +11,7 @@
 //	postgres.go  the Postgres half from the configuration
 //	upstream.go  the servers' state for the operator's listener
 //	cache.go     the cache half and the membership from the configuration
+//	cacheclients.go: who may use the cache, by which doors, within which limits; what a reload changes of it
 //	tls.go       the two TLS sides from the configuration
 //	keyfile.go   files with secrets
 //	log.go       the logger from the configuration

@@ -9,6 +9,7 @@
 //	config.go    Config and Pool: what the program reads
 //	database.go  what databases and users have of their own, and who comes first
 //	listen.go    where Postgres clients connect, and how they log in there
+//	memory.go    how much the cache may take by default
 //	settings.go  the table
 //	kind.go      what a value may look like
 //	parse.go     how a value's text is read and shown
