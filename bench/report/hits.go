@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Hits is how often one policy of eviction had what a trace asked for.
@@ -96,7 +97,7 @@ func (p *Page) hitTable() string {
 				mark = cmp.Or(mark, "**"+cmp.Or(policy, "best")+"**")
 			}
 		}
-		rows = append(rows, append(append([]string{mark, c.trace, figure(Spread{Median: float64(c.size), N: 1})}, cells...), known, points[0], points[1]))
+		rows = append(rows, append(append([]string{mark, c.trace, strings.TrimSuffix(figure(Spread{Median: float64(c.size), N: 1}), ".0")}, cells...), known, points[0], points[1]))
 	}
 	return table(header, 2, rows)
 }

@@ -361,9 +361,9 @@ func TestHits(t *testing.T) {
 	want := []string{
 		"| lost | trace | entries | us | LRU | them | published | behind LRU | behind the best |",
 		"|----------|-------|--------:|------:|------:|------:|-----------------:|-----------:|----------------:|",
-		"| | web | 100.0 | 50.00 | 40.00 | 49.00 | | | |",
+		"| | web | 100 | 50.00 | 40.00 | 49.00 | | | |",
 		"| **LRU** | web | 1,000 | 60.00 | 60.50 | 61.00 | 70 ARC (a paper) | 0.50 | 10.00 |",
-		"| **best** | disk | 100.0 | 5.00 | 0.00 | 7.00 | | | 2.00 |",
+		"| **best** | disk | 100 | 5.00 | 0.00 | 7.00 | | | 2.00 |",
 	}
 	if !slices.Equal(rows, want) {
 		t.Errorf("%s", strings.Join(rows, "\n"))

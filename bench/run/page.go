@@ -43,6 +43,11 @@ func (b *bench) page() (*report.Page, error) {
 		Hits:     b.hits,
 		Notes:    b.notes,
 	}
+	for _, c := range b.contenders {
+		if c.Loops > 1 {
+			p.Apart = append(p.Apart, report.Apart{Contender: c.Name, Note: "The same cache on more event loops: what more processors give it."})
+		}
+	}
 	for _, w := range b.workloads {
 		p.Workloads = append(p.Workloads, w.Name)
 	}

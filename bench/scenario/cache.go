@@ -73,7 +73,7 @@ func collecting(s Sizes) Scenario {
 			if err := fill.Fill(ctx, c.Addr(load.Cache)); err != nil {
 				return err
 			}
-			before := strings.Count(c.Log(), "\ngc ")
+			before := len(traced(c.Log()))
 			read, write := fill, fill
 			read.Clients, read.Pipeline, read.Rate, read.Duration, read.Warm = heapClients, 1, heapReads, s.Collected, s.Collected/10
 			write.Clients, write.Pipeline, write.Rate, write.Duration = heapClients, 16, heapWrites, s.Collected
@@ -87,15 +87,26 @@ func collecting(s Sizes) Scenario {
 			if err := errors.Join(err, <-writing); err != nil {
 				return err
 			}
-			collections := strings.Count(c.Log(), "\ngc ") - before
-			v.say("%d collections; reads: %+v", collections, got)
+			collections := traced(c.Log())[before:]
+			v.say("reads: %+v\ncollections meanwhile:\n%s", got, strings.Join(collections, ""))
 			if got.Failed > 0 {
 				return fmt.Errorf("%d of %d reads failed", got.Failed, got.Due)
 			}
 			v.set(p999, milliseconds(got.P999))
 			v.set(p99, milliseconds(got.P99))
-			v.set(times, float64(collections))
+			v.set(times, float64(len(collections)))
 			return nil
 		})
 	}}
+}
+
+// traced are the lines of a log in which Go tells of a collection.
+func traced(log string) []string {
+	var lines []string
+	for line := range strings.Lines(log) {
+		if strings.HasPrefix(line, "gc ") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }

@@ -164,4 +164,11 @@ func TestCaches(t *testing.T) {
 	}
 }
 
+func TestTraced(t *testing.T) {
+	got := traced("started\ngc 1 @0.1s 2%: …\nlevel=INFO msg=\"gc 5\"\ngc 2 @3s 1%: …")
+	if len(got) != 2 || !strings.HasPrefix(got[1], "gc 2 ") {
+		t.Errorf("%q", got)
+	}
+}
+
 func first[A, B any](a A, _ B) A { return a }
