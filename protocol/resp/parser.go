@@ -90,7 +90,7 @@ func (p *Parser) Parse(b []byte, lim *Limits) (args [][]byte, n, need int, err e
 			return nil, 0, pos + left*minArg, nil
 		}
 		if b[pos] != '$' {
-			return nil, 0, 0, ProtocolError("Protocol error: expected '$', got '" + string(b[pos:pos+1]) + "'")
+			return nil, 0, 0, expectedBulk(b[pos])
 		}
 		size, next, ok := length(b, pos+1)
 		switch {
@@ -115,6 +115,14 @@ func (p *Parser) Parse(b []byte, lim *Limits) (args [][]byte, n, need int, err e
 	}
 	p.args = args
 	return args, pos, 0, nil
+}
+
+// expectedBulk tells what came in place of an argument; line ends would break the error's own line.
+func expectedBulk(got byte) ProtocolError {
+	if got == '\r' || got == '\n' {
+		got = ' '
+	}
+	return ProtocolError("Protocol error: expected '$', got '" + string([]byte{got}) + "'")
 }
 
 // Trim gives back the memory that an unusually long command has left in the parser.

@@ -57,6 +57,7 @@ func TestParseErrors(t *testing.T) {
 		{"*1\r\n$20000\r\n", Limits{Strict: true}, ErrStrictBulk},
 		{"*1\r\n$20\r\n", Limits{MaxBulk: 19}, ErrBulkLength},
 		{"*1\r\n:1\r\n", Limits{}, ProtocolError("Protocol error: expected '$', got ':'")},
+		{"*1\r\n\r\n", Limits{}, ProtocolError("Protocol error: expected '$', got ' '")},
 		{"set \"a\r\n", Limits{}, ErrUnbalancedQuotes},
 		{"set 'a'b\r\n", Limits{}, ErrUnbalancedQuotes},
 		{strings.Repeat("a", 70<<10), Limits{}, ErrInlineTooLong},
