@@ -53,5 +53,6 @@
 //
 // A string's key and value are one allocation without pointers, so the garbage collector marks it and does not look
 // inside. What is charged to the budget is what the allocator hands out, plus the item, its share of the ghost, and the
-// tables. A command's growth is reserved before it runs: a SET never makes room by evicting what it has just stored.
+// tables, and what others book by Charge: clients' buffers, waiters, scripts. A command's growth is reserved before it
+// runs: a SET never makes room by evicting what it has just stored.
 package store

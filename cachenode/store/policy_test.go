@@ -300,6 +300,37 @@ func TestGhost(t *testing.T) {
 	}
 }
 
+// TestGhostFollowsTheItems lets the shard grow and shrink: what is remembered outlives it, and the memory follows.
+func TestGhostFollowsTheItems(t *testing.T) {
+	var g ghost
+	rnd := rand.New(rand.NewPCG(5, 3))
+	slots := func() int { return len(g.slots) + len(g.old) }
+	for _, items := range []int{100, 5000, 80, 200, 100_000, 1000} {
+		var last []uint32
+		for range 50 {
+			h := rnd.Uint32()
+			g.add(h, items)
+			last = append(last, h)
+		}
+		g.add(rnd.Uint32(), 3*items) // another table
+		known := 0
+		for _, h := range last {
+			if g.take(h) {
+				known++
+			}
+		}
+		if known < 40 {
+			t.Errorf("with %d items %d of the last 50 are remembered", items, known)
+		}
+		for range 2*items + 200 {
+			g.add(rnd.Uint32(), items)
+		}
+		if slots() > max(2*items, ghostMinSlots) || slots() < items/4 {
+			t.Errorf("%d slots for %d items", slots(), items)
+		}
+	}
+}
+
 // TestLargeValues stores values beside a small queue full of others.
 func TestLargeValues(t *testing.T) {
 	const budget = 16 << 20 // 256 KiB a shard

@@ -102,8 +102,10 @@ func (sh *shard) victim() *Item {
 // comes back while it is remembered goes to the main queue at once. It is a set-associative table; an entry is a
 // fingerprint with the number of the eviction that made it and dies of age, so nothing is ever swept.
 type ghost struct {
-	slots []uint64 // fingerprint<<32 | number
-	count uint32   // evictions so far
+	slots  []uint64 // fingerprint<<32 | number
+	old    []uint64 // the table of before, while it may have what the new one lacks: nothing is moved
+	count  uint32   // evictions so far
+	turned uint32   // how many there had been when slots was new
 }
 
 const (
@@ -112,11 +114,9 @@ const (
 )
 
 func (g *ghost) add(hash uint32, items int) {
-	if len(g.slots) < items {
-		g.grow(items)
-	}
+	g.fit(items)
 	g.count++
-	set := g.set(hash)
+	set := ghostSet(g.slots, hash)
 	oldest := 0
 	for i := range set {
 		if uint32(set[i]>>32) == hash && set[i] != 0 {
@@ -131,11 +131,13 @@ func (g *ghost) add(hash uint32, items int) {
 }
 
 // take tells whether hash is remembered, and forgets it.
-func (g *ghost) take(hash uint32) bool {
-	if len(g.slots) == 0 {
+func (g *ghost) take(hash uint32) bool { return g.takeFrom(g.slots, hash) || g.takeFrom(g.old, hash) }
+
+func (g *ghost) takeFrom(slots []uint64, hash uint32) bool {
+	if len(slots) == 0 {
 		return false
 	}
-	set := g.set(hash)
+	set := ghostSet(slots, hash)
 	for i, e := range set {
 		if uint32(e>>32) == hash && e != 0 && g.age(e) <= uint32(len(g.slots)) {
 			set[i] = 0
@@ -145,11 +147,11 @@ func (g *ghost) take(hash uint32) bool {
 	return false
 }
 
-func (g *ghost) set(hash uint32) []uint64 {
-	sets := uint32(len(g.slots) / ghostWays)
+func ghostSet(slots []uint64, hash uint32) []uint64 {
+	sets := uint32(len(slots) / ghostWays)
 	// The lower bits choose the bucket in the item table; a multiplication mixes the upper ones in.
 	i := (hash * 0x9e3779b1) >> 7 & (sets - 1)
-	return g.slots[i*ghostWays : i*ghostWays+ghostWays]
+	return slots[i*ghostWays : i*ghostWays+ghostWays]
 }
 
 // age is how many evictions ago e was made; an empty slot is older than any.
@@ -160,30 +162,17 @@ func (g *ghost) age(e uint64) uint32 {
 	return g.count - uint32(e)
 }
 
-func (g *ghost) grow(items int) {
-	old := g.slots
-	size := max(ghostMinSlots, len(old))
-	for size < items {
+// fit gives the ghost as many slots as there are items, down to the power of two, which keeps the memory that items are
+// charged honest. It is a quarter of its size at least before it shrinks.
+func (g *ghost) fit(items int) {
+	if g.old != nil && g.count-g.turned >= uint32(len(g.slots)) {
+		g.old = nil
+	}
+	size := ghostMinSlots
+	for 2*size <= items {
 		size *= 2
 	}
-	// Half the power of two above would do; staying at or below the items charged keeps the memory honest.
-	if size > items && size > ghostMinSlots {
-		size /= 2
-	}
-	if size == len(old) {
-		return
-	}
-	g.slots = make([]uint64, size)
-	for _, e := range old {
-		if e == 0 {
-			continue
-		}
-		set := g.set(uint32(e >> 32))
-		for i := range set {
-			if set[i] == 0 {
-				set[i] = e
-				break
-			}
-		}
+	if n := len(g.slots); size > n || size < n/2 {
+		g.old, g.slots, g.turned = g.slots, make([]uint64, size), g.count
 	}
 }
