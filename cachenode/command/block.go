@@ -23,6 +23,7 @@ type Waiter struct {
 	args  [][]byte
 	proto int
 	db    int
+	gone  string // the error for when a key that it waits for is deleted; empty: it goes on waiting
 
 	// mu is taken with shards held, and nothing is taken under it.
 	mu    sync.Mutex
@@ -189,18 +190,38 @@ func (c *Context) serve() {
 		key := c.tx.Ready[i]
 		for p := c.tx.First(&key); p != nil; {
 			next := p.Next()
-			it := c.tx.Peek(&key)
-			if it == nil {
-				break
-			}
-			if it.Kind() == p.Waiter().Kind {
+			if it := c.tx.Peek(&key); it != nil && it.Kind() == p.Waiter().Kind {
 				c.serveOne(p)
+			} else {
+				c.miss(p)
 			}
 			p = next
 		}
 	}
 	c.serving = false
 	c.Args, c.Proto, c.DB, c.Out, c.spec = args, proto, db, out, spec
+}
+
+// miss ends a wait for what is no longer there, if that is an error.
+func (c *Context) miss(p *store.Place) {
+	w := p.Waiter().For.(*Waiter)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over || w.gone == "" {
+		return
+	}
+	w.over, w.reply = true, resp.AppendError(nil, w.gone)
+	c.tx.Leave(p)
+	c.Served = append(c.Served, w)
+}
+
+// forsake ends the waits for what was flushed, where that is an error. No shard is held.
+func (c *Context) forsake() {
+	c.Store.Waiters(func(int) bool { return true }, func(at *store.Waiter) {
+		if w := at.For.(*Waiter); w.gone != "" && c.flushed>>w.db&1 != 0 {
+			w.End(resp.AppendError(nil, w.gone))
+		}
+	})
 }
 
 func (c *Context) serveOne(p *store.Place) {

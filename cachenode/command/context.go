@@ -42,6 +42,10 @@ type Context struct {
 	// Flushed is set by Exec when the command flushed: whole partitions changed.
 	Flushed bool
 
+	// Scripted says that a script runs the command: what a script does must not depend on the order of hash tables, and not
+	// wait.
+	Scripted bool
+
 	// MayBlock says that the caller can wait: then Exec sets Waiter, and appends no reply, when the command has to.
 	MayBlock bool
 	Waiter   *Waiter
@@ -57,6 +61,7 @@ type Context struct {
 	keyBuf    []byte
 	floats    []float64 // scores of a command, parsed before any is used
 	together  bool      // inside Together: nothing may block
+	flushed   uint16    // bit per database, of those that were flushed
 	compactAt int       // how many changes are noted inside Together before doubles are looked for
 
 	// Of a waiter that is being served.

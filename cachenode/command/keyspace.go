@@ -227,6 +227,11 @@ func (c *Context) flush(db int) {
 		c.tx.FlushPartition(p, db)
 	}
 	c.Flushed = true
+	if db < 0 {
+		c.flushed = math.MaxUint16
+	} else {
+		c.flushed |= 1 << db
+	}
 	c.ok()
 }
 

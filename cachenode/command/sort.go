@@ -121,8 +121,8 @@ func (c *Context) sort(readOnly bool) {
 			return
 		}
 	}
-	if o.unsorted && it != nil && it.Kind() == store.KindSet && o.store {
-		o.unsorted, o.alpha, o.by = false, true, nil // what is stored does not depend on the order of a hash table
+	if o.unsorted && it != nil && it.Kind() == store.KindSet && (o.store || c.Scripted) {
+		o.unsorted, o.alpha, o.by = false, true, nil // what is stored, or a script gets, does not depend on the order of a hash table
 	}
 	if !o.unsorted {
 		if !c.weigh(&o, elements) {

@@ -167,6 +167,9 @@ func (c *Context) end() {
 		c.serve()
 	}
 	c.tx.End()
+	if c.flushed != 0 {
+		c.forsake()
+	}
 	if len(c.Served) > 0 && !c.HoldServed {
 		Deliver(c.Served)
 	}
@@ -179,7 +182,7 @@ func (c *Context) begin(s *Spec) {
 }
 
 func (c *Context) reset() {
-	c.Flushed, c.Events, c.Waiter, c.Served = false, c.Events[:0], nil, c.Served[:0]
+	c.Flushed, c.flushed, c.Events, c.Waiter, c.Served = false, 0, c.Events[:0], nil, c.Served[:0]
 	if cap(c.keyBuf) > 1<<20 {
 		c.keyBuf = nil // a script has named many keys
 	}

@@ -49,6 +49,10 @@ func (c *Context) parseRead(o *readOptions) bool {
 		more := len(c.Args) - 1 - i
 		switch {
 		case more > 0 && c.is(i, "block"):
+			if c.Scripted {
+				c.fail("ERR " + string(c.Args[0]) + " command is not allowed with BLOCK option from scripts")
+				return false
+			}
 			i++
 			var ok bool
 			if o.until, ok = c.timeoutMillis(i); !ok {
@@ -147,6 +151,9 @@ func (c *Context) readStreams(grouped bool) {
 		c.insertArrayHeader(start, n)
 	case o.blocks:
 		c.block(store.KindStream, o.until, 0, len(c.keys))
+		if grouped && c.Waiter != nil {
+			c.Waiter.gone = "UNBLOCKED the stream key no longer exists"
+		}
 	default:
 		c.Out = resp.AppendNullArray(c.Out, c.Proto)
 	}

@@ -339,6 +339,14 @@ func TestBlockingAgainstRedis(t *testing.T) {
 				"a! BLPOP k 0|w: SELECT 1|w: RPUSH k 1|w: SELECT 0|w: RPUSH k 2|a?|w: SELECT 1|w: DEL k|w: SELECT 0",
 				"a! BZPOPMIN k 0|b! BLPOP k 0|w: RPUSH k 1|b?|w: ZADD k 1 m|a?",
 				"a! BZPOPMAX x k 0|b! BZMPOP 0 1 k MIN COUNT 2|w: ZADD k 1 m 2 n 3 o 4 p|a?|b?|w: ZRANGE k 0 -1 WITHSCORES",
+				"w: XADD k 1 f v|w: XGROUP CREATE k g $|a! XREADGROUP GROUP g c BLOCK 0 STREAMS k >|b! XREAD BLOCK 0 STREAMS k $|w: DEL k|a?|w: XADD k 2 f v|b?",
+				"w: XGROUP CREATE k g $ MKSTREAM|a! XREADGROUP GROUP g c BLOCK 0 STREAMS k >|w: SET k v|a?",
+				"w: XGROUP CREATE k g $ MKSTREAM|a! XREADGROUP GROUP g c BLOCK 0 STREAMS k >|w: MULTI|w: DEL k|w: SADD k m|w: EXEC|a?",
+				"w: XGROUP CREATE k g $ MKSTREAM|a! XREADGROUP GROUP g c BLOCK 0 STREAMS k >|w: FLUSHALL|a?",
+				"w: XGROUP CREATE k g $ MKSTREAM|a! XREADGROUP GROUP g c BLOCK 0 STREAMS k >|w: SELECT 1|w: FLUSHDB|w: SELECT 0|w: FLUSHDB|a?",
+				"w: XGROUP CREATE k g $ MKSTREAM|a! XREADGROUP GROUP g c BLOCK 0 STREAMS k >|w: MULTI|w: FLUSHALL|w: EXEC|a?",
+				"w: XGROUP CREATE k g $ MKSTREAM|w: XGROUP CREATE x g $ MKSTREAM|a! XREADGROUP GROUP g c BLOCK 0 STREAMS k x > >|w: RENAME x y|a?",
+				"w: XGROUP CREATE k g $ MKSTREAM|a! XREADGROUP GROUP g c BLOCK 0 STREAMS k >|w: XGROUP DESTROY k g|a?",
 				"a! BZPOPMIN k 0.01|a?|b! BZMPOP 0.01 1 k MIN|b?",
 			} {
 				first.quiet("FLUSHALL")

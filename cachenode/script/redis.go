@@ -132,7 +132,9 @@ func (m *machine) invoke(L *lua.LState) lua.LValue {
 	}
 	out, proto := c.Out, c.Proto
 	c.Out, c.Proto = r.buf[:0], r.proto
+	c.Scripted = true
 	held := c.Call(spec, args)
+	c.Scripted = false
 	r.buf, c.Out, c.Proto = c.Out, out, proto
 	if !held {
 		return m.errorTable(errForeignKey)

@@ -23,7 +23,8 @@ type Tx struct {
 	// Track makes the Tx note the keys it changes in Changed.
 	Track   bool
 	Changed []Key // reset by Begin; a key may appear twice
-	// Ready are keys that were written while somebody waits for them; reset by Begin. A key may appear twice.
+	// Ready are keys that were written while somebody waits for them, and streams that were deleted; reset by Begin. A key
+	// may appear twice.
 	Ready []Key
 
 	// Created, unless nil, is called for each key that comes into being. It must not use the store.
@@ -226,6 +227,9 @@ func (tx *Tx) Delete(k *Key) bool {
 		return false
 	}
 	sh.void(k)
+	if it.kind == KindStream {
+		tx.ready(sh, k) // groups of consumers go with it
+	}
 	sh.bury(it, sh.nextVersion(tx.now), tx.now)
 	tx.changed(k)
 	return true
@@ -257,6 +261,11 @@ func (tx *Tx) written(k *Key, it *Item) {
 	it.version = sh.nextVersion(tx.now)
 	tx.wrote = true
 	tx.changed(k)
+	tx.ready(sh, k)
+}
+
+// ready notes a key for those who wait for it, if there are any.
+func (tx *Tx) ready(sh *shard, k *Key) {
 	if len(sh.queued) > 0 && sh.queued[string(k.Bytes)] != nil {
 		tx.Ready = append(tx.Ready, *k)
 	}
