@@ -346,6 +346,29 @@ func TestDebugIsBehindASetting(t *testing.T) {
 		t.Errorf("DEBUG SLEEP: %q %q", a, b)
 	}
 	c.want("+OK\r\n", "DEBUG", "SET-ACTIVE-EXPIRE", "1")
+	c.want("-ERR no such key\r\n", "DEBUG", "OBJECT", "k")
+	c.do("SET", "k", "12")
+	c.want("+Value at:0x0 refcount:1 encoding:int serializedlength:0 lru:0 lru_seconds_idle:0\r\n", "DEBUG", "OBJECT", "k")
+	c.do("CONFIG", "SET", "slowlog-log-slower-than", "20000")
+	c.do("DEBUG", "SLEEP", "0.03")
+	if got := c.do("SLOWLOG", "GET"); !strings.Contains(got, "SLEEP") {
+		t.Errorf("what has slept is not in the slow log: %q", got)
+	}
+	const attribute = "$39\r\nSome real reply following the attribute\r\n"
+	for _, kind := range []struct{ name, two, three string }{
+		{"bignum", "$37\r\n1234567999999999999999999999999999999\r\n", "(1234567999999999999999999999999999999\r\n"},
+		{"attrib", attribute, "|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n" +
+			attribute},
+		{"push", "-ERR RESP2 is not supported by this command\r\n", ">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n"},
+	} {
+		c.want(kind.two, "DEBUG", "PROTOCOL", kind.name)
+		c.do("HELLO", "3")
+		c.want(kind.three, "DEBUG", "PROTOCOL", kind.name)
+		if kind.name == "push" {
+			c.read()
+		}
+		c.do("HELLO", "2")
+	}
 }
 
 // What the table knows of arguments is what Redis says, but for names.

@@ -1,6 +1,7 @@
 package respserver
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 
@@ -30,12 +31,20 @@ func (s *session) debugCommand(args [][]byte) (done bool) {
 		// Only this session sleeps: the others have a right to be served.
 		sl := s.deferReply()
 		s.blocked = sl
-		s.st.loop.NewTimer(func() { sl.Resolve([]byte("+OK\r\n")) }).Reset(time.Duration(seconds * float64(time.Second)))
+		pause := time.Duration(seconds * float64(time.Second))
+		words := [][]byte{bytes.Clone(args[0]), bytes.Clone(sub), bytes.Clone(args[2])}
+		s.st.loop.NewTimer(func() {
+			s.ran(s.st.srv.table.Lookup(words[0]), words, pause)
+			sl.Resolve([]byte("+OK\r\n"))
+		}).Reset(pause)
 		return false
+	case command.EqualFold(sub, "object") && len(args) == 3:
+		return s.debugObject(args[2])
 	case command.EqualFold(sub, "set-active-expire"), command.EqualFold(sub, "quicklist-packed-threshold"),
 		command.EqualFold(sub, "set-disable-deny-scripts"), command.EqualFold(sub, "jmap"), command.EqualFold(sub, "replicate"),
-		command.EqualFold(sub, "listpack-entries"), command.EqualFold(sub, "dict-resizing"):
-		s.ok() // nothing here depends on it
+		command.EqualFold(sub, "listpack-entries"), command.EqualFold(sub, "dict-resizing"), command.EqualFold(sub, "pause-cron"),
+		command.EqualFold(sub, "reload"), command.EqualFold(sub, "loadaof"):
+		s.ok() // nothing here depends on it, and there is nothing to load from
 	case command.EqualFold(sub, "stringmatch-len"):
 		s.int(0)
 	case command.EqualFold(sub, "error") && len(args) == 3:
@@ -46,6 +55,25 @@ func (s *session) debugCommand(args [][]byte) (done bool) {
 		s.st.w = command.AppendUnknownSubcommand(s.st.w, sub, "DEBUG")
 	}
 	return true
+}
+
+// debugObject is DEBUG OBJECT, as far as there is something to tell.
+func (s *session) debugObject(key []byte) (done bool) {
+	if s.st.busy {
+		s.fail("ERR DEBUG OBJECT is not possible inside a transaction")
+		return true
+	}
+	args := [][]byte{[]byte("object"), []byte("encoding"), key}
+	return s.ask(s.st.srv.table.Lookup(args[0]), args, func(reply []byte) []byte {
+		h, err := resp.ReadHeader(reply)
+		if err != nil || h.Kind == '-' {
+			return reply
+		}
+		if h.Kind != '$' || h.N < 0 {
+			return resp.AppendError(nil, "ERR no such key")
+		}
+		return resp.AppendSimple(nil, "Value at:0x0 refcount:1 encoding:"+string(reply[h.Size:h.Size+int(h.N)])+" serializedlength:0 lru:0 lru_seconds_idle:0")
+	})
 }
 
 // debugProtocol replies with a value of each type of RESP.
@@ -79,6 +107,26 @@ func (s *session) debugProtocol(kind []byte) {
 		w = resp.AppendBool(w, true, s.proto)
 	case command.EqualFold(kind, "false"):
 		w = resp.AppendBool(w, false, s.proto)
+	case command.EqualFold(kind, "bignum"):
+		if s.proto >= 3 {
+			w = append(w, "(1234567999999999999999999999999999999\r\n"...)
+		} else {
+			w = resp.AppendBulkString(w, "1234567999999999999999999999999999999")
+		}
+	case command.EqualFold(kind, "attrib"):
+		if s.proto >= 3 {
+			w = append(w, "|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n"...)
+		}
+		w = resp.AppendBulkString(w, "Some real reply following the attribute")
+	case command.EqualFold(kind, "push"):
+		if s.proto < 3 {
+			w = resp.AppendError(w, "ERR RESP2 is not supported by this command")
+			break
+		}
+		w = resp.AppendPush(w, 2, s.proto)
+		w = resp.AppendBulkString(w, "server-cpu-usage")
+		w = resp.AppendInt(w, 42)
+		w = resp.AppendBulkString(w, "Some real reply following the push reply")
 	case command.EqualFold(kind, "verbatim"):
 		w = resp.AppendVerbatim(w, "txt", "This is a verbatim\nstring", s.proto)
 	default:

@@ -339,6 +339,9 @@ type loopState struct {
 	pausing    []*session    // wait for the end of CLIENT PAUSE
 	pauseTimer *netloop.Timer
 
+	gathered      map[*session][][]byte // what sessions that track all keys are to hear of
+	gatheredBytes int
+
 	listeners    [topicKinds]map[string]listeners
 	push2, push3 []byte
 	eventName    []byte // an event, and its channel in the making

@@ -2,6 +2,7 @@ package respserver
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,9 @@ type trackingMode struct {
 	caching  bool // CLIENT CACHING was given for the command that follows
 	broken   bool // the session that redirect names is gone
 }
+
+// maxGathered bounds the bytes of keys that a loop gathers.
+const maxGathered = 16 << 10
 
 // trackers know which session has read which key.
 type trackers struct {
@@ -125,7 +129,8 @@ func (t *trackers) setMaximum(n int64) (victims []string) {
 func (st *loopState) limitTracked(n int64) {
 	t := &st.srv.trackers
 	for _, victim := range t.setMaximum(n) {
-		st.invalidate(t.take([]byte(victim), 0, nil), []byte(victim))
+		to, _ := t.take([]byte(victim), 0)
+		st.invalidate(to, []byte(victim))
 	}
 }
 
@@ -167,8 +172,8 @@ func (t *trackers) remember(id uint64, key []byte) (victim string, full bool) {
 	return "", false
 }
 
-// take forgets a key, and appends who has to hear of it.
-func (t *trackers) take(key []byte, author uint64, to []*session) []*session {
+// take forgets a key, and returns who has to hear of it: those who have read it, and those who hear of all.
+func (t *trackers) take(key []byte, author uint64) (to, wide []*session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, id := range t.keys[string(key)] {
@@ -182,10 +187,10 @@ func (t *trackers) take(key []byte, author uint64, to []*session) []*session {
 	}
 	for id, tr := range t.wide {
 		if !(tr.noLoop && id == author) && tr.wants(key) {
-			to = append(to, tr.s)
+			wide = append(wide, tr.s)
 		}
 	}
-	return to
+	return to, wide
 }
 
 func (tr *tracker) wants(key []byte) bool {
@@ -218,7 +223,9 @@ func (srv *Server) Changed(l *netloop.Loop, stored []byte, author uint64) {
 		return
 	}
 	_, key := store.SplitKey(stored)
-	srv.byLoop[l].invalidate(t.take(key, author, nil), key)
+	to, wide := t.take(key, author)
+	srv.byLoop[l].invalidate(to, key)
+	srv.byLoop[l].gather(wide, key)
 }
 
 // invalidate tells sessions, on whichever loop, of a key; nil for all.
@@ -242,9 +249,75 @@ func (s *session) invalidate(key []byte) {
 	if m == nil || s.closed {
 		return
 	}
+	if key == nil {
+		s.tellChanged(m, nil)
+	} else {
+		s.tellChanged(m, [][]byte{key})
+	}
+}
+
+// gather keeps a key for sessions that hear of all, to be told with what else changes in this tick of the loop, as Redis does
+// between two rounds of its own.
+func (st *loopState) gather(to []*session, key []byte) {
+	if len(to) == 0 {
+		return
+	}
+	if st.gathered == nil {
+		st.gathered = map[*session][][]byte{}
+	}
+	if len(st.gathered) == 0 {
+		st.loop.Post(st.tellGathered)
+	}
+	key = bytes.Clone(key)
+	for _, s := range to {
+		st.gathered[s] = append(st.gathered[s], key)
+	}
+	if st.gatheredBytes += len(key) + 32; st.gatheredBytes > maxGathered {
+		st.tellGathered()
+	}
+}
+
+// tellGathered tells sessions of the keys that were gathered.
+func (st *loopState) tellGathered() {
+	for s, keys := range st.gathered {
+		if s.st == st {
+			s.tellBroadcast(keys)
+		} else {
+			s.st.loop.Post(func() { s.tellBroadcast(keys) })
+		}
+	}
+	clear(st.gathered)
+	st.gatheredBytes = 0
+}
+
+// tellBroadcast tells the client of keys in any order, in a message for each of its prefixes.
+func (s *session) tellBroadcast(keys [][]byte) {
+	m := s.tracking
+	if m == nil || !m.broadcast || s.closed {
+		return
+	}
+	slices.SortFunc(keys, bytes.Compare)
+	keys = slices.CompactFunc(keys, bytes.Equal)
+	for len(keys) > 0 {
+		p, n := m.prefixOf(keys[0]), 1
+		for n < len(keys) && m.prefixOf(keys[n]) == p {
+			n++
+		}
+		s.tellChanged(m, keys[:n])
+		keys = keys[n:]
+	}
+}
+
+// prefixOf is the position of the prefix that a key has: there is no more than one.
+func (m *trackingMode) prefixOf(key []byte) int {
+	return slices.IndexFunc(m.prefixes, func(p string) bool { return strings.HasPrefix(string(key), p) })
+}
+
+// tellChanged tells the client, or who it has named, to drop keys, or all for nil.
+func (s *session) tellChanged(m *trackingMode, keys [][]byte) {
 	if m.redirect == 0 {
 		if s.proto >= 3 {
-			s.push(appendInvalidation(nil, key, 3))
+			s.push(appendInvalidation(nil, keys, 3))
 		}
 		return
 	}
@@ -260,27 +333,28 @@ func (s *session) invalidate(key []byte) {
 		return
 	}
 	if target.st == s.st {
-		target.redirected(key)
+		target.redirected(keys)
 		return
 	}
-	if key != nil {
-		key = append(make([]byte, 0, len(key)+1), key...)
+	keys = slices.Clone(keys)
+	for i, key := range keys {
+		keys[i] = bytes.Clone(key)
 	}
-	target.st.loop.Post(func() { target.redirected(key) })
+	target.st.loop.Post(func() { target.redirected(keys) })
 }
 
 // redirected tells the client what another one has asked to be told here.
-func (s *session) redirected(key []byte) {
+func (s *session) redirected(keys [][]byte) {
 	switch {
 	case s.closed:
 	case s.proto >= 3:
-		s.push(appendInvalidation(nil, key, 3))
+		s.push(appendInvalidation(nil, keys, 3))
 	case s.subscriptions() > 0:
-		s.push(appendInvalidation(nil, key, 2))
+		s.push(appendInvalidation(nil, keys, 2))
 	}
 }
 
-func appendInvalidation(b, key []byte, proto int) []byte {
+func appendInvalidation(b []byte, keys [][]byte, proto int) []byte {
 	if proto >= 3 {
 		b = resp.AppendPush(b, 2, 3)
 		b = resp.AppendBulkString(b, "invalidate")
@@ -289,11 +363,14 @@ func appendInvalidation(b, key []byte, proto int) []byte {
 		b = resp.AppendBulkString(b, "message")
 		b = resp.AppendBulkString(b, invalidateChannel)
 	}
-	if key == nil {
+	if keys == nil {
 		return resp.AppendNull(b, proto)
 	}
-	b = resp.AppendArray(b, 1)
-	return resp.AppendBulk(b, key)
+	b = resp.AppendArray(b, len(keys))
+	for _, key := range keys {
+		b = resp.AppendBulk(b, key)
+	}
+	return b
 }
 
 // remember notes what a command reads.
@@ -308,7 +385,8 @@ func (s *session) remember(spec *command.Spec, args [][]byte) {
 	t := &s.st.srv.trackers
 	for _, i := range spec.KeysAt(args, nil) {
 		if victim, full := t.remember(s.id, args[i]); full {
-			s.st.invalidate(t.take([]byte(victim), 0, nil), []byte(victim))
+			to, _ := t.take([]byte(victim), 0)
+			s.st.invalidate(to, []byte(victim))
 		}
 	}
 }

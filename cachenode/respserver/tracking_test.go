@@ -158,8 +158,45 @@ func TestTrackingAgainstRedis(t *testing.T) {
 		hear
 		other DEL user:1
 		hear
+		other MSET user:2 x item:3 x user:1 x user:2 y item:1 x nobody x
+		hear
+		hear
+		CLIENT TRACKING OFF
+		CLIENT TRACKING ON BCAST
+		other MSET c 1 a 2 b 3
+		hear
+		MSET d 1 e 2
+		hear
+		other MULTI
+		other SET a 1
+		other FLUSHALL
+		other SET b 1
+		other EXEC
+		hear
+		hear
 		CLIENT TRACKING OFF
 		PING`)
+}
+
+// What is told at once is bounded.
+func TestBroadcastsAreBounded(t *testing.T) {
+	n := start(t, 1, nil)
+	c, other := n.dial(t), n.dial(t)
+	c.do("HELLO", "3")
+	c.want("+OK\r\n", "CLIENT", "TRACKING", "ON", "BCAST")
+	words := []string{"MSET"}
+	for i := range 2000 {
+		words = append(words, fmt.Sprintf("key:%04d", i), "v")
+	}
+	other.want("+OK\r\n", words...)
+	for heard, messages := 0, 0; heard < 2000; messages++ {
+		message := c.read()
+		if len(message) > 2*maxGathered {
+			t.Fatalf("a message of %d bytes", len(message))
+		}
+		heard += strings.Count(message, "key:")
+	}
+	c.want("+PONG\r\n", "PING")
 }
 
 // A RESP2 client hears by another connection.
