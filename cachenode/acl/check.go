@@ -27,7 +27,7 @@ func (u *User) Check(spec *command.Spec, args [][]byte) (v Verdict, at int) {
 	v, at = u.root.check(spec, args)
 	for i := 0; v != Allowed && i < len(u.selectors); i++ {
 		// Of several refusals, the one that came furthest is told.
-		if w, where := u.selectors[i].check(spec, args); w == Allowed || w > v {
+		if w, where := u.selectors[i].check(spec, args); w == Allowed || w > v || w == v && where > at {
 			v, at = w, where
 		}
 	}

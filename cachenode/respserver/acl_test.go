@@ -134,6 +134,18 @@ func TestACLAgainstRedis(t *testing.T) {
 		ACL SETUSER alice reset
 		ACL GETUSER alice
 		CLIENT KILL USER nobody`)
+
+	// The log names the key that kept the command from running, by whichever selector it came furthest.
+	steps(p, `
+		ACL LOG RESET
+		ACL SETUSER eve on nopass ~a +mget (+mget ~a ~b) (+get ~c)`)
+	user.same("AUTH", "eve", "x")
+	user.same("MGET", "a", "b", "d")
+	for _, c := range []*client{p.real, p.ours} {
+		if log := c.do("ACL", "LOG"); !strings.Contains(log, "$6\r\nobject\r\n$1\r\nd\r\n") {
+			t.Errorf("ACL LOG: %q", log)
+		}
+	}
 }
 
 // What a command does with its keys decides what users need who may only read, or only write, a key.
