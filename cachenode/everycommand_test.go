@@ -210,7 +210,7 @@ func (p *twins) compare(args []string, want, got string) {
 			return
 		}
 	}
-	if p.way == "script" && slices.Contains([]string{"xinfo", "lcs"}, strings.ToLower(args[0])) { // tables of Lua have no order
+	if p.way == "script" && slices.Contains([]string{"xinfo", "lcs", "xread", "xreadgroup"}, strings.ToLower(args[0])) { // tables of Lua have no order
 		want, got = inOrder(want), inOrder(got)
 	}
 	if want, got = normal(lower(args), want), normal(lower(args), got); want == got || near(lower(args), want, got) {
@@ -275,6 +275,10 @@ func unpredictable(args []string) bool {
 		return len(args) == 1
 	case "spop", "slowlog":
 		return len(args) == 2
+	case "acl":
+		return len(args) > 3 && unpredictable(args[3:])
+	case "sort", "sort_ro": // by number Redis now and then fails for an earlier number: see TestSortAgainstRedis of command
+		return !slices.Contains(args, "ALPHA")
 	case "config":
 		return slices.Contains(args, "*")
 	case "client": // options that are left over are looked at in another order
