@@ -93,7 +93,7 @@ func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
 	case e.Deleted:
 		sh.entomb(&k, e.Version, now)
 		return true, nil
-	case e.ExpireAt != 0 && e.ExpireAt+sh.rules.of(e.Key).stale <= now:
+	case e.ExpireAt != 0 && e.ExpireAt <= now-sh.rules.of(e.Key).stale:
 		return true, nil
 	case e.Kind == KindString:
 		it = sh.newString(&k, KindString, len(e.Value))

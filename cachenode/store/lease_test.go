@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"runtime"
 	"slices"
 	"strconv"
@@ -226,6 +227,20 @@ func TestApplyKeepsStale(t *testing.T) {
 		if _, ok := fetch(s, key, t0+11_000); ok {
 			t.Errorf("%s is stale for too long", key)
 		}
+	}
+	check(t, s)
+}
+
+// The end of time is not over, whatever a rule adds to it.
+func TestApplyAtTheEndOfTime(t *testing.T) {
+	s := New(Config{})
+	s.SetRules([]Rule{{Stale: 10 * time.Second}})
+	e := Entry{Key: []byte("k"), Kind: KindString, Version: t0 << 16, ExpireAt: math.MaxInt64, Value: []byte("v")}
+	if _, err := s.Apply(&e, t0); err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := get(s, "k", t0); !ok || v != "v" {
+		t.Errorf("%q, %v", v, ok)
 	}
 	check(t, s)
 }
