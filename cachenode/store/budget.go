@@ -54,7 +54,7 @@ func (s *Store) reserve(n int64) bool {
 	if n > limit {
 		return false
 	}
-	if s.used.Add(n) <= limit || s.evict(limit) {
+	if s.used.Add(n) <= limit || s.evict(limit, n) {
 		return true
 	}
 	s.used.Add(-n)
@@ -74,9 +74,10 @@ func (s *Store) Fits(n int64) bool {
 // release gives a reservation back.
 func (s *Store) release(n int64) { s.used.Add(-n) }
 
-// evict frees until the charge is within limit. It goes round the shards and takes from those that hold more than
-// their share, so that the budget is one for all; by VolatileTTL it takes from whichever has what expires next.
-func (s *Store) evict(limit int64) bool {
+// evict frees until the charge, of which n bytes are the caller's reservation, is within limit. It goes round the shards and
+// takes from those that hold more than their share of what is stored, so that the budget is one for all; by VolatileTTL it
+// takes from whichever has what expires next.
+func (s *Store) evict(limit, n int64) bool {
 	if s.Policy() == NoEviction {
 		return false
 	}
@@ -88,9 +89,9 @@ func (s *Store) evict(limit int64) bool {
 		}
 		freed := false
 		sh.mu.Lock()
-		for n := 0; n < most && s.used.Load() > limit; n++ {
+		for ; most > 0 && s.used.Load() > limit; most-- {
 			// In the first round only shards above the average give; later, any.
-			if share && int64(sh.bytes)*shardCount < s.used.Load() {
+			if share && int64(sh.bytes)*shardCount < s.used.Load()-s.outside.Load()-n {
 				break
 			}
 			it := sh.victim()

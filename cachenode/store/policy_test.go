@@ -389,3 +389,25 @@ func TestLargeValues(t *testing.T) {
 	}
 	check(t, s)
 }
+
+// What clients take, and what a command reserves, is no shard's: it must not make all shards look as if they held less than
+// their share, so that each eviction first goes round them in vain.
+func TestEvictionGoesStraight(t *testing.T) {
+	const n = 2000
+	for name, outside := range map[string]int64{"alone": 0, "beside clients": 4 << 20} {
+		s := New(Config{MaxBytes: 8 << 20})
+		s.Charge(outside)
+		value := string(make([]byte, 200))
+		for i := range 40_000 {
+			set(t, s, strconv.Itoa(i), value, 0, t0)
+		}
+		was := s.hand.Load()
+		for i := range n {
+			set(t, s, "more"+strconv.Itoa(i), value, 0, t0)
+		}
+		if visits := s.hand.Load() - was; visits > 4*n {
+			t.Errorf("%s: %d shards were looked at for %d keys", name, visits, n)
+		}
+		check(t, s)
+	}
+}
