@@ -65,7 +65,7 @@ func (s *Store) SetPolicy(p Policy) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		sh.policy = p
+		sh.policy = s.Policy() // p, or what somebody else has set since
 		for j := uint32(1); j < sh.slab.fresh; j++ {
 			if it := sh.slab.at(j); it.kind != kindFree {
 				sh.requeue(it)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 )
 
@@ -386,6 +387,27 @@ func TestLargeValues(t *testing.T) {
 	}
 	if s.Used() > budget {
 		t.Errorf("%d bytes used", s.Used())
+	}
+	check(t, s)
+}
+
+// Who changes the policy at the same time as somebody else leaves all shards with the same one.
+func TestSetPolicyAtOnce(t *testing.T) {
+	s := New(Config{})
+	for i := range 2000 {
+		set(t, s, strconv.Itoa(i), "", t0+1000, t0)
+	}
+	for range 50 {
+		var wg sync.WaitGroup
+		for _, p := range []Policy{AllKeysS3FIFO, VolatileTTL, NoEviction} {
+			wg.Go(func() { s.SetPolicy(p) })
+		}
+		wg.Wait()
+		for i := range s.shards {
+			if got := s.shards[i].policy; got != s.Policy() {
+				t.Fatalf("shard %d goes by %v, the store by %v", i, got, s.Policy())
+			}
+		}
 	}
 	check(t, s)
 }
