@@ -173,6 +173,7 @@ func (sh *shard) clear(part *partition, db int) (keys int) {
 		}
 	}
 	sh.charge(part.rebuild(&sh.slab))
+	sh.emptied()
 	return keys
 }
 

@@ -433,3 +433,23 @@ func TestEvictionGoesStraight(t *testing.T) {
 		check(t, s)
 	}
 }
+
+// The ghost goes with the last item that is charged for it, also when all go at once.
+func TestFlushTakesTheGhost(t *testing.T) {
+	s := New(Config{MaxBytes: 4 << 20})
+	for i := range 100_000 {
+		set(t, s, strconv.Itoa(i), "", 0, t0)
+	}
+	if len(s.shards[0].ghost.slots) == 0 {
+		t.Fatal("nothing was evicted")
+	}
+	for p := range Partitions {
+		s.FlushPartition(p, -1, t0)
+	}
+	for i := range s.shards {
+		if n := len(s.shards[i].ghost.slots); n > 0 {
+			t.Fatalf("shard %d remembers %d keys and has none", i, n)
+		}
+	}
+	check(t, s)
+}

@@ -186,6 +186,11 @@ func (sh *shard) drop(it *Item) {
 	sh.count(it, -1)
 	sh.charge(sh.part(it).remove(&sh.slab, it) - it.cost())
 	sh.slab.release(it)
+	sh.emptied()
+}
+
+// emptied gives the ghost's memory back when no item is left that is charged for it.
+func (sh *shard) emptied() {
 	if sh.slab.live == 0 {
 		sh.ghost = ghost{}
 	}
