@@ -55,12 +55,13 @@ func (v *vector[T]) push(e T) {
 
 const minPiece = 4
 
-// pop removes the last element. It keeps the room of a piece more than there has to be, for the next push.
+// pop removes the last element. Behind the first piece it keeps the room of one more than there has to be, for the next push.
 func (v *vector[T]) pop() {
 	var zero T
 	*v.at(v.len() - 1) = zero
 	r := v.rest
-	if r == nil {
+	if r == nil || r.n == 0 {
+		v.rest = nil
 		v.first = v.first[:len(v.first)-1]
 		switch n := len(v.first); {
 		case n == 0:
@@ -77,9 +78,6 @@ func (v *vector[T]) pop() {
 		if last < cap(r.list)/4 {
 			r.list = append(make([]*[piece]T, 0, cap(r.list)/2), r.list...)
 		}
-	}
-	if r.n == 0 {
-		v.rest = nil
 	}
 }
 

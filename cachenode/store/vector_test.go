@@ -140,3 +140,17 @@ func TestNoStepIsLong(t *testing.T) {
 		}
 	}
 }
+
+// A vector at the end of a piece neither takes a piece nor gives it back each time.
+func TestVectorIsCalmAtTheEndOfAPiece(t *testing.T) {
+	for _, n := range []int{piece, 2 * piece, 3 * piece} {
+		var v vector[field]
+		for range n {
+			v.push(field{})
+		}
+		v.push(field{})
+		if a := testing.AllocsPerRun(100, func() { v.pop(); v.push(field{}) }); a != 0 {
+			t.Errorf("%d elements: %v allocations", n, a)
+		}
+	}
+}
