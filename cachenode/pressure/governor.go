@@ -24,7 +24,8 @@ const (
 	// much at each that finds plenty. In between it stays as it is, so that it does not swing.
 	step    = 10
 	lowest  = 16
-	shortAt = 0.95 // of the limit used
+	least   = 1 << 20 // bytes that a cache may have in any case: one that was all but empty must not refuse all that is written
+	shortAt = 0.95    // of the limit used
 	plenty  = 0.85
 	// stalledAt is the share of time in which the group's tasks wait for memory: the kernel is busy finding some.
 	stalledAt = 0.10
@@ -41,13 +42,14 @@ type Governor struct {
 
 	live  func() float64 // of the runtime's limit
 	free  func()         // gives what was evicted back to the system
+	least int64          // the lowest ceiling
 	had   int64          // bytes in use when memory became short
 	above int64          // the ceiling; 0: none
 }
 
 // NewGovernor makes one that Run has to drive.
 func NewGovernor(group *Group, cache Cache, log *slog.Logger) *Governor {
-	return &Governor{group: group, cache: cache, log: log, live: liveShare, free: debug.FreeOSMemory}
+	return &Governor{group: group, cache: cache, log: log, live: liveShare, free: debug.FreeOSMemory, least: least}
 }
 
 // Run looks at the memory until ctx ends, and returns nil.
@@ -74,10 +76,11 @@ func (g *Governor) look() {
 			g.had = used
 			g.log.Warn("memory is short: the cache gives way", "used", used, "limit_used", usage, "stalled", stalled, "heap_limit_used", live)
 		}
-		// What is evicted is garbage first: usage falls once it is collected.
-		g.above = max(g.had/lowest, used-used/step, 1)
+		g.above = max(g.had/lowest, used-used/step, g.least)
 		g.cache.SetCeiling(g.above)
-		g.free()
+		if g.above < used {
+			g.free() // what is evicted is garbage first: usage falls once it is collected
+		}
 	case g.above != 0 && usage < plenty && stalled < calm && live < plenty:
 		if g.above += g.above/step + 1; g.above > g.had {
 			g.log.Info("memory is no longer short: the cache grows again")

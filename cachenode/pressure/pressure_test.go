@@ -135,6 +135,7 @@ func TestGovernor(t *testing.T) {
 	freed, live := 0, 0.0
 	g.free = func() { freed++ }
 	g.live = func() float64 { return live }
+	g.least = 10
 
 	for _, others := range []int64{0, 200, 330} {
 		b.others(others)
@@ -160,6 +161,10 @@ func TestGovernor(t *testing.T) {
 	}
 	if b.used < 600/lowest || b.used > 600/4 {
 		t.Fatalf("%d bytes left", b.used)
+	}
+	was := freed
+	if g.look(); freed != was {
+		t.Error("a cache that has given all that it may is collected at each look")
 	}
 	looks := 0
 	for b.ceiling != 0 {
@@ -187,6 +192,24 @@ func TestGovernor(t *testing.T) {
 	live = 0.97
 	if g.look(); b.used != 486 {
 		t.Errorf("%d bytes after a look at a heap full of live objects", b.used)
+	}
+}
+
+// A cache that is empty when memory becomes short is still one that can be written to.
+func TestGovernorLeavesSome(t *testing.T) {
+	root := system(t, map[string]string{"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": "1000", "sys/fs/cgroup/memory.pressure": ""})
+	b := &box{t: t, root: root}
+	b.others(0)
+	g := NewGovernor(open(root), b, slog.New(slog.DiscardHandler))
+	for _, others := range []int64{960, 960, 900} { // and stays there
+		b.others(others)
+		if g.look(); b.ceiling != 1<<20 {
+			t.Errorf("the ceiling is %d with %d of 1000 used elsewhere", b.ceiling, others)
+		}
+	}
+	b.others(100)
+	if g.look(); b.ceiling != 0 {
+		t.Errorf("the ceiling is %d when memory is no longer short", b.ceiling)
 	}
 }
 
