@@ -51,6 +51,15 @@ func TestClientsAreCharged(t *testing.T) {
 				}
 			}
 		}},
+		{"transactions of small commands", 10 << 20, func(clients []*client) {
+			for _, c := range clients {
+				c.want("+OK\r\n", "MULTI")
+				c.send(strings.Repeat("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", 3000))
+				for range 3000 {
+					c.read()
+				}
+			}
+		}},
 		{"subscriptions", 2 << 20, func(clients []*client) {
 			for i, c := range clients {
 				for j := range 100 {

@@ -3,17 +3,22 @@ package respserver
 import (
 	"bytes"
 	"strconv"
+	"unsafe"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
 const (
-	// maxQueued bounds the commands of one transaction, whose bytes are bounded by a quarter of the query buffer. The command
+	// maxQueued bounds the commands of one transaction, whose memory is bounded by a quarter of the query buffer. The command
 	// that goes over it gets an error, and EXEC then discards the transaction.
 	maxQueued = 1 << 20
 	// maxWatched bounds the keys that one session watches.
 	maxWatched = 1 << 16
+
+	// queuedCommand and queuedArgument are what a command that waits for EXEC, and each of its arguments, take besides the bytes.
+	queuedCommand  = int(unsafe.Sizeof(command.Queued{})) + 16
+	queuedArgument = int(unsafe.Sizeof([]byte(nil)))
 
 	errQueueFull = "ERR the transaction is too large: send EXEC more often"
 )
@@ -23,7 +28,7 @@ type transaction struct {
 	open    bool // MULTI was called
 	spoiled bool // a command was refused: EXEC will discard it
 	queue   []command.Queued
-	bytes   int
+	bytes   int // what queue takes
 	watched []command.Watched
 }
 
@@ -76,12 +81,13 @@ func (s *session) enqueue(spec *command.Spec, args [][]byte) {
 	for _, a := range args {
 		size += len(a)
 	}
+	cost := size + queuedCommand + len(args)*queuedArgument
 	switch {
 	case spec.Flags&command.NoMulti != 0:
 		tx.spoiled = true
 		s.fail("ERR Command not allowed inside a transaction")
 		return
-	case len(tx.queue) >= maxQueued || tx.bytes+size > s.st.srv.cfg.QueryBuffer/4:
+	case len(tx.queue) >= maxQueued || tx.bytes+cost > s.st.srv.cfg.QueryBuffer/4:
 		tx.spoiled = true
 		s.fail(errQueueFull)
 		return
@@ -94,7 +100,7 @@ func (s *session) enqueue(spec *command.Spec, args [][]byte) {
 		q.Args[i] = memory[start:len(memory):len(memory)]
 	}
 	tx.queue = append(tx.queue, q)
-	tx.bytes += size
+	tx.bytes += cost
 	s.queued.Add(1)
 	s.queuedBytes.Store(int64(tx.bytes))
 	s.st.w = append(s.st.w, "+QUEUED\r\n"...)

@@ -183,13 +183,13 @@ func TestTransactionIsAtomic(t *testing.T) {
 }
 
 func TestQueueIsBounded(t *testing.T) {
-	n := start(t, 1, func(cfg *Config, _ []*netloop.Loop) { cfg.QueryBuffer = 4000 })
+	n := start(t, 1, func(cfg *Config, _ []*netloop.Loop) { cfg.QueryBuffer = 41_000 })
 	c := n.dial(t)
 	c.want("+OK\r\n", "MULTI")
 	for range 9 {
-		c.want("+QUEUED\r\n", "SET", "k", strings.Repeat("x", 100))
+		c.want("+QUEUED\r\n", "SET", "k", strings.Repeat("x", 1000))
 	}
-	c.want("-"+errQueueFull+"\r\n", "SET", "k", strings.Repeat("x", 100))
+	c.want("-"+errQueueFull+"\r\n", "SET", "k", strings.Repeat("x", 1000))
 	c.want("-EXECABORT Transaction discarded because of previous errors.\r\n", "EXEC")
 	c.want("$-1\r\n", "GET", "k")
 }
