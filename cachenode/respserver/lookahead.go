@@ -14,6 +14,7 @@ type ahead struct {
 	commands [lookAhead]readCommand
 	next     int // of commands
 	end      int
+	used     int // of commands, since forget
 	keys     [][]byte
 }
 
@@ -39,6 +40,7 @@ func (s *session) readAhead(b []byte) (need int, err error) {
 	a.next, a.end, a.keys = 0, 0, a.keys[:0]
 	for a.end < most {
 		c := &a.commands[a.end]
+		a.used = max(a.used, a.end+1)
 		c.args, c.size, need, err = c.parser.Parse(b, &lim)
 		if err != nil || c.size == 0 {
 			break
@@ -60,11 +62,11 @@ func (s *session) readAhead(b []byte) (need int, err error) {
 
 // forget drops what has not been executed: it is read again when its turn comes.
 func (a *ahead) forget() {
-	for i := range a.end {
+	for i := range a.used { // the one that is incomplete, too
 		c := &a.commands[i]
 		c.args = nil
 		c.parser.Trim()
 	}
 	clear(a.keys)
-	a.next, a.end = 0, 0
+	a.next, a.end, a.used = 0, 0, 0
 }

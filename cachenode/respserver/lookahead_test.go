@@ -1,6 +1,7 @@
 package respserver
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -46,4 +47,26 @@ func TestReadingAhead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReadingAheadForgets has a parser that read a part of a large command give the memory back.
+func TestReadingAheadForgets(t *testing.T) {
+	n := start(t, 1, nil)
+	c := n.dial(t)
+	large := pipeline("MSET" + strings.Repeat(" k v", 10_000))
+	c.send(pipeline("PING", "PING") + large[:len(large)-2])
+	c.read()
+	c.read()
+	st := n.Server.loops[0]
+	kept := make(chan int, 1)
+	eventually(t, "nothing is kept", func() bool {
+		st.loop.Post(func() {
+			most := 0
+			for i := range st.ahead.commands {
+				most = max(most, reflect.ValueOf(&st.ahead.commands[i].parser).Elem().FieldByName("args").Cap())
+			}
+			kept <- most
+		})
+		return <-kept <= 1024
+	})
 }
