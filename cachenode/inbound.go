@@ -18,6 +18,7 @@ type inbound struct {
 	conn   *netloop.Conn
 	from   peer.Greeting // who asks
 	closed bool
+	moves  bool  // it is a pass of the peer's mover, and carries no news
 	offers []int // partitions that its Offer names, in the making
 	// owned tells of each partition granted to the peer whether it was the owner. Under Node.mu.
 	owned map[int]bool
@@ -83,6 +84,7 @@ func (in *inbound) handle(f *peer.Frame) error {
 	case peer.Publish:
 		return w.heard(in, f)
 	case peer.Offer:
+		in.moves = true
 		return w.offered(in, f)
 	case peer.Handoff:
 		if err := w.apply(f.Body); err != nil {
@@ -126,7 +128,9 @@ func (in *inbound) Closed(*netloop.Conn, error) {
 	in.closed = true
 	delete(in.w.inbounds, in)
 	in.w.n.release(in)
-	in.w.mistrust()
+	if !in.moves {
+		in.w.mistrust() // news may have been on their way
+	}
 }
 
 // offered answers which of the offered partitions this node wants.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,16 +31,15 @@ func (n *testNode) line(t *testing.T) *line {
 func (l *line) send(format string, args ...any) { fmt.Fprintf(l.nc, format+"\r\n", args...) }
 
 // until reads lines until one is word.
-func (l *line) until(word string) {
+func (l *line) until(word string) (seen []string) {
 	l.t.Helper()
-	var seen []string
 	for {
 		got, err := l.r.ReadString('\n')
 		if err != nil {
 			l.t.Fatalf("waiting for %q after %q: %v", word, seen, err)
 		}
 		if got = strings.TrimRight(got, "\r\n"); got == word {
-			return
+			return seen
 		}
 		seen = append(seen, got)
 	}
@@ -98,6 +98,26 @@ func TestTrackingSurvivesChangesOfTheRing(t *testing.T) {
 	c.until("read")
 	third.do("SET", "last", "v")
 	c.until("last")
+}
+
+// Passes of the movers, which every node makes each second, are no reason to drop what clients cache.
+func TestTrackingIsNotDisturbedByMovers(t *testing.T) {
+	nodes := startCluster(t, 2, 1)
+	waitSettled(t, nodes...)
+	c := nodes[0].line(t)
+	c.send("HELLO 3")
+	c.until("*0")
+	c.send("CLIENT TRACKING ON")
+	c.until("+OK")
+	c.send("GET read")
+	c.send("ECHO watching")
+	c.until("watching")
+	met := nodes[0].accepted.Load()
+	waitFor(t, "passes of the other's mover", func() bool { return nodes[0].accepted.Load() > met+2 })
+	c.send("ECHO done")
+	if heard := c.until("done"); slices.Contains(heard, "invalidate") {
+		t.Errorf("told to drop what it caches: %q", heard)
+	}
 }
 
 // Events are heard at every node, with the classes that were set at one.
