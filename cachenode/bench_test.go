@@ -3,8 +3,8 @@ package cachenode
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"io"
+	"math"
 	"net"
 	"testing"
 
