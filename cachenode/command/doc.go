@@ -21,10 +21,12 @@
 //	sort.go      SORT
 //	streams.go   streams: entries
 //	streamread.go XREAD, XREADGROUP
-//	streamgroups.go consumer groups, and XINFO
+//	streamgroups.go consumer groups
+//	streaminfo.go XINFO
 //	generic.go    COPY, MOVE, DUMP, RESTORE, OBJECT
 //	hashtimes.go  HEXPIRE and its family
 //	lists.go      lists
+//	listmoves.go  LMOVE, LMPOP and what waits for elements
 //	zsettable.go  the rows of sorted sets
 //	zsets.go      ZADD, ZSCORE, ZRANK; floats as C reads them
 //	zranges.go    ranges of sorted sets by rank, score and member
