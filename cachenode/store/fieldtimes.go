@@ -145,8 +145,13 @@ func (d *Dict) due() int64 {
 	return d.times.soonest()
 }
 
-// expire removes fields that have expired, at most limit of them, and tells how many.
+// expire removes fields that have expired, at most limit of them, and tells how many. All at once are not taken one by one.
 func (d *Dict) expire(now int64, limit int) (n int) {
+	if n = d.Len(); n <= limit && d.allExpired(now) {
+		*d = Dict{seed: d.seed, valued: d.valued, encoding: d.encoding}
+		return n
+	}
+	n = 0
 	for d.times != nil && n < limit && d.times.soonest() <= now {
 		d.DeleteAt(int(*d.times.heap.at(0)))
 		n++

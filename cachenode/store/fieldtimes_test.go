@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // TestFieldTimesModel runs random commands on a hash whose fields expire and on a map, under a clock that jumps.
@@ -146,5 +147,36 @@ func TestFieldsAreReclaimed(t *testing.T) {
 	}
 	if s.CountDB(0, nil) != 0 || s.Used() != 0 {
 		t.Errorf("%d keys, %d bytes left", s.CountDB(0, nil), s.Used())
+	}
+}
+
+// A hash whose fields all expire at once is gone with the next read, which does not take them one by one.
+func TestAllFieldsExpireAtOnce(t *testing.T) {
+	const n = 200_000
+	s := New(Config{})
+	k := s.Key([]byte("h"))
+	var tx Tx
+	began := time.Now()
+	tx.Begin(s, []Key{k}, t0, 0)
+	it := tx.Create(&k, KindHash)
+	for i := range n {
+		it.Dict().Set([]byte(strconv.Itoa(i)), []byte("v"))
+		it.Dict().ExpireField(i, t0+1000+int64(i%100))
+	}
+	tx.Update(&k, it)
+	tx.End()
+	filled := time.Since(began)
+	check(t, s)
+	began = time.Now()
+	tx.Begin(s, []Key{k}, t0+2000, 0)
+	if tx.Get(&k) != nil {
+		t.Error("still there")
+	}
+	tx.End()
+	if took := time.Since(began); took > filled/4 {
+		t.Errorf("a read took %v, filling the hash %v", took, filled)
+	}
+	if check(t, s); s.Used() != 0 {
+		t.Errorf("%d bytes are left", s.Used())
 	}
 }
