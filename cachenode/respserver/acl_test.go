@@ -259,3 +259,17 @@ func TestDenialLogIsBounded(t *testing.T) {
 		t.Errorf("newest entry: %+v", e)
 	}
 }
+
+// What was queued while it was allowed is not executed once it is no longer.
+func TestQueuedCommandsAreCheckedAgain(t *testing.T) {
+	n := start(t, 1, nil)
+	admin, c := n.dial(t), n.dial(t)
+	admin.want("+OK\r\n", "ACL", "SETUSER", "u", "on", "nopass", "+@all", "allkeys")
+	c.want("+OK\r\n", "AUTH", "u", "x")
+	c.want("+OK\r\n", "MULTI")
+	c.want("+QUEUED\r\n", "SET", "k", "v")
+	admin.want("+OK\r\n", "ACL", "SETUSER", "u", "-set")
+	c.want("-EXECABORT Transaction discarded because of: NOPERM this user has no permissions to run the 'set' command any more\r\n", "EXEC")
+	c.want("$-1\r\n", "GET", "k")
+	c.want("+PONG\r\n", "PING")
+}

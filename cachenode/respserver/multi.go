@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"unsafe"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/acl"
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
@@ -197,6 +198,9 @@ func (s *session) exec() (done bool) {
 		return true
 	}
 	s.dropTransaction()
+	if !s.stillPermitted(tx) {
+		return true
+	}
 	db := s.db
 	s.scripted = false
 	remote := make([]command.Queued, 0, len(tx.queue))
@@ -240,6 +244,24 @@ func (s *session) exec() (done bool) {
 	return s.ask(s.st.srv.table.Exec, command.AppendTransaction(nil, tx.watched, remote), finish)
 }
 
+// stillPermitted tells whether the session may run what it has queued: its user may have lost a right since. When not, the error
+// is replied.
+func (s *session) stillPermitted(tx *transaction) bool {
+	u := s.account.User()
+	if u.Free() {
+		return true
+	}
+	for _, q := range tx.queue {
+		spec := q.Spec.Resolve(q.Args)
+		if v, at := u.Check(spec, q.Args); v != acl.Allowed {
+			s.logDenial(v, "multi", spec, q.Args, at)
+			s.fail("EXECABORT Transaction discarded because of: NOPERM " + denial(v, spec) + " any more")
+			return false
+		}
+	}
+	return true
+}
+
 // fillIn runs the commands of a transaction that concern the session and puts their replies where they belong among those
 // of the others.
 func (s *session) fillIn(tx *transaction, reply []byte) []byte {
@@ -277,14 +299,23 @@ func elements(reply []byte, n int) (rest []byte, ok bool) {
 	return reply[h.Size:], true
 }
 
-// runLate runs a session's command when a reply has come, perhaps while the loop serves another session.
+// runLate runs a session's command when a reply has come, perhaps while the loop serves another session. What it has the
+// session told comes behind the reply, whose slot is the last.
 func (s *session) runLate(q command.Queued, out []byte) []byte {
 	st := s.st
-	current, w, writing, busy := st.current, st.w, st.writing, st.busy
-	st.current, st.w, st.writing, st.busy = s, out, true, true // messages to the session itself come behind
+	current, w, writing, busy, late := st.current, st.w, st.writing, st.busy, st.late
+	if current != s {
+		st.late = nil
+	}
+	st.current, st.w, st.writing, st.busy = s, out, true, true
 	s.connectionCommand(q.Spec, q.Args)
 	out = st.w
 	st.current, st.w, st.writing, st.busy = current, w, writing, busy
+	if current != s {
+		told := st.late
+		st.late = late
+		s.send(told)
+	}
 	return out
 }
 

@@ -218,3 +218,54 @@ func TestPublishInATransaction(t *testing.T) {
 		c.want("_\r\n", "GET", "k2")
 	}
 }
+
+// owedBackend answers nothing before the test says so.
+type owedBackend struct {
+	*Local
+	wait []func()
+}
+
+func (b *owedBackend) Execute(l *netloop.Loop, r *Request, out []byte) ([]byte, bool) {
+	reply, _ := b.Local.Execute(l, r, nil)
+	slot := r.Defer()
+	b.wait = append(b.wait, func() { slot.Resolve(reply) })
+	return out, false
+}
+
+func (b *owedBackend) release() {
+	wait := b.wait
+	b.wait = nil
+	for _, fn := range wait {
+		fn()
+	}
+}
+
+// What a transaction has its own session told goes to that session, behind the reply, also when the reply comes later.
+func TestMessagesOfALateTransaction(t *testing.T) {
+	var b *owedBackend
+	n := start(t, 1, func(cfg *Config, loops []*netloop.Loop) {
+		b = &owedBackend{Local: cfg.Backend.(*Local)}
+		cfg.Backend = b
+	})
+	c, other := n.dial(t), n.dial(t)
+	c.do("HELLO", "3")
+	c.do("SUBSCRIBE", "ch")
+	c.want("+OK\r\n", "MULTI")
+	c.want("+QUEUED\r\n", "SET", "k", "v")
+	c.want("+QUEUED\r\n", "PUBLISH", "ch", "news")
+	c.send("EXEC\r\n")
+	eventually(t, "EXEC waits", func() bool {
+		got := make(chan int)
+		n.loops[0].Post(func() { got <- len(b.wait) })
+		return <-got == 1
+	})
+	n.loops[0].Post(b.release)
+	if got := c.read(); got != "*2\r\n+OK\r\n:1\r\n" {
+		t.Errorf("EXEC: %q", got)
+	}
+	other.want("+PONG\r\n", "PING")
+	if got := c.read(); !strings.Contains(got, "news") {
+		t.Errorf("message: %q", got)
+	}
+	other.want("+PONG\r\n", "PING")
+}
