@@ -379,3 +379,30 @@ func TestBlockingAgainstRedis(t *testing.T) {
 		})
 	}
 }
+
+// A paused session that is served again, for it has read what it was sent, still is one that waits.
+func TestPausedSessionsAreCountedOnce(t *testing.T) {
+	n := start(t, 1, nil)
+	a, b := n.dial(t), n.dial(t)
+	a.want("+OK\r\n", "CLIENT", "PAUSE", "60000", "WRITE")
+	b.send("SET k v\r\n")
+	eventually(t, "it waits", func() bool { return n.blocked.Load() == 1 })
+	for range 2 {
+		n.loops[0].Post(func() {
+			for _, s := range n.list() {
+				if s.held {
+					s.Drained(s.conn)
+				}
+			}
+		})
+	}
+	a.want("+PONG\r\n", "PING")
+	a.want("+PONG\r\n", "PING")
+	a.want("+OK\r\n", "CLIENT", "UNPAUSE")
+	if got := b.read(); got != "+OK\r\n" {
+		t.Errorf("%q", got)
+	}
+	if got := n.blocked.Load(); got != 0 {
+		t.Errorf("%d are blocked", got)
+	}
+}

@@ -55,10 +55,10 @@ func (st *loopState) keepHouse() {
 }
 
 // idleFor is for how many milliseconds the session has neither given a command nor sent nor taken any part of one. Who waits
-// for a reply or a key, or listens to messages, never is idle.
+// for a reply, a key or the end of a pause, or listens to messages, never is idle.
 func (s *session) idleFor(now int64) int64 {
 	moves := len(s.conn.Held()) + s.conn.Queued()
-	if moves != s.moves || s.first != nil || s.monitors || s.subscriptions() > 0 {
+	if moves != s.moves || s.first != nil || s.held || s.monitors || s.subscriptions() > 0 {
 		s.moves, s.movedAt = moves, now
 	}
 	return now - max(s.created.UnixMilli(), s.lastAt.Load(), s.movedAt)

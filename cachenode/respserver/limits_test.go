@@ -193,3 +193,11 @@ func TestLimitParametersAgainstRedis(t *testing.T) {
 		t.Errorf("redis %q, ours %q", want, got)
 	}
 }
+
+// Who waits for the end of a pause cannot do anything, and so is not idle.
+func TestPausedClientsAreNotIdle(t *testing.T) {
+	n := start(t, 1, func(cfg *Config, _ []*netloop.Loop) { cfg.IdleTimeout = 100 * time.Millisecond })
+	a, b := n.dial(t), n.dial(t)
+	a.want("+OK\r\n", "CLIENT", "PAUSE", "600", "WRITE")
+	b.want("+OK\r\n", "SET", "k", "v")
+}

@@ -77,9 +77,11 @@ func (s *session) paused(p *pause, args [][]byte) bool {
 		return false
 	}
 	st := s.st
-	st.pausing = append(st.pausing, s)
-	s.held = true
-	st.srv.blocked.Add(1)
+	if !s.held { // it may have been served again meanwhile, for it has read what it was sent
+		s.held = true
+		st.srv.blocked.Add(1)
+		st.pausing = append(st.pausing, s)
+	}
 	if st.pauseTimer == nil {
 		st.pauseTimer = st.loop.NewTimer(st.resumePaused)
 	}
