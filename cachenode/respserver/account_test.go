@@ -117,3 +117,18 @@ func TestBuffersMakeKeysGiveWay(t *testing.T) {
 		t.Errorf("%d bytes used of %d", n.store.Used(), budget)
 	}
 }
+
+// What is sent behind a command that waits for a key takes memory, too.
+func TestBlockedClientsAreCharged(t *testing.T) {
+	n := start(t, 1, nil)
+	c, watcher := n.dial(t), n.dial(t)
+	c.send("BLPOP nosuch 0\r\n")
+	eventually(t, "it waits", func() bool { return n.blocked.Load() == 1 })
+	watcher.want("+PONG\r\n", "PING")
+	before := n.store.Used()
+	c.send("*2\r\n$4\r\nECHO\r\n$400000\r\n" + strings.Repeat("x", 400_000) + "\r\n")
+	eventually(t, "it is charged", func() bool {
+		watcher.want("+PONG\r\n", "PING")
+		return n.store.Used()-before >= 400_000
+	})
+}

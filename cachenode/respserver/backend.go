@@ -123,6 +123,7 @@ func (sl *Slot) Resolve(reply []byte) {
 	if s.first == sl {
 		s.flushSlots()
 	} else {
+		s.hold()
 		s.checkOutput()
 	}
 }

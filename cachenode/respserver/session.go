@@ -100,11 +100,11 @@ func (s *session) Data(c *netloop.Conn, b []byte) int {
 	if s.closed {
 		return len(b)
 	}
+	s.hold()
 	if s.blocked != nil {
 		s.stalled = true
 		return 0
 	}
-	s.hold()
 	st := s.st
 	st.current, st.out = s, st.out[:0]
 	a := &st.ahead
