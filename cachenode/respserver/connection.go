@@ -10,7 +10,10 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
-const wrongPassword = "WRONGPASS invalid username-password pair or user is disabled."
+const (
+	errNoAuth     = "NOAUTH Authentication required."
+	wrongPassword = "WRONGPASS invalid username-password pair or user is disabled."
+)
 
 // connectionCommand answers what concerns only the session. It reports false when the reply comes later.
 func (s *session) connectionCommand(spec *command.Spec, args [][]byte) (done bool) {

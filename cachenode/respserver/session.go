@@ -264,7 +264,7 @@ func (s *session) admitted(spec *command.Spec, args [][]byte) bool {
 		s.spoil()
 		s.wrongArity(spec)
 	case !s.authed && spec.Flags&command.NoAuth == 0:
-		s.fail("NOAUTH Authentication required.")
+		s.fail(errNoAuth)
 	case !s.account.User().Free() && !s.permitted(spec, args):
 	case s.proto == 2 && spec.Flags&command.PubSub == 0 && s.subscriptions() > 0:
 		s.spoil()
@@ -470,7 +470,12 @@ func (s *session) Closed(*netloop.Conn, error) {
 // unknown answers a command that does not exist. Lines of HTTP end the session without a word: a browser must not be made
 // to speak to the cache.
 func (s *session) unknown(args [][]byte) {
+	start := len(s.st.w)
 	if s.refuse(args) {
+		if !s.authed { // they are Redis's, which asks before it answers
+			s.st.w = s.st.w[:start]
+			s.fail(errNoAuth)
+		}
 		return
 	}
 	if s.speaksTLS(args[0]) {

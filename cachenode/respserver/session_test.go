@@ -136,6 +136,8 @@ func TestAuthentication(t *testing.T) {
 	c := n.dial(t)
 	c.want("-NOAUTH Authentication required.\r\n", "GET", "k")
 	c.want("-NOAUTH Authentication required.\r\n", "PING")
+	c.want("-NOAUTH Authentication required.\r\n", "MODULE", "LIST")
+	c.want("-NOAUTH Authentication required.\r\n", "FUNCTION", "FLUSH")
 	if got := c.do("HELLO", "3"); !strings.HasPrefix(got, "-NOAUTH HELLO must be called") {
 		t.Errorf("HELLO: %q", got)
 	}
