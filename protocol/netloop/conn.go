@@ -177,7 +177,7 @@ func (c *Conn) queued() {
 		c.dirty = true
 		c.loop.dirty = append(c.loop.dirty, c)
 	}
-	if !c.congested && len(c.out)-c.head > c.loop.cfg.HighWater {
+	if !c.congested && c.Queued() > c.loop.cfg.HighWater {
 		c.congested = true
 	}
 }

@@ -676,6 +676,29 @@ func TestTLSSealsPieceByPiece(t *testing.T) {
 	})
 }
 
+// What the TLS session itself answers, as to key updates, counts as output: who asks for it and does not read is congested.
+func TestTLSAnswersCongest(t *testing.T) {
+	l := startLoop(t, Config{})
+	raw, server := pair(t)
+	client := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
+	session := TLSServer(server, &tls.Config{Certificates: []tls.Certificate{testCertificate(t)}})
+	var wg sync.WaitGroup
+	wg.Go(func() { client.Handshake() })
+	if err := session.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	c := serve(t, l, session, &funcs{data: echo})
+	on(t, l, func() {
+		c.blocked = true // the client reads nothing
+		c.tls.Write(make([]byte, 1<<20))
+		c.queued()
+		if !c.Congested() {
+			t.Errorf("not congested with %d bytes queued", c.Queued())
+		}
+	})
+}
+
 // Records cut anywhere must survive: the memory transport runs dry in the middle of each of them.
 func TestTLSRecordsArriveInPieces(t *testing.T) {
 	l := startLoop(t, Config{})
