@@ -2,10 +2,7 @@ package respserver
 
 import (
 	"fmt"
-	"strings"
 	"testing"
-
-	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 )
 
 func TestPubSub(t *testing.T) {
@@ -95,17 +92,4 @@ func TestMessagesKeepTheirOrder(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestSlowSubscriberIsClosed(t *testing.T) {
-	n := start(t, 1, func(cfg *Config, _ []*netloop.Loop) { cfg.OutputLimits.PubSub.Hard = 1 << 20 })
-	slow, pub := n.dial(t), n.dial(t)
-	slow.do("SUBSCRIBE", "c")
-	message := strings.Repeat("x", 100_000)
-	for range 2000 {
-		if pub.do("PUBLISH", "c", message) == ":0\r\n" {
-			return
-		}
-	}
-	t.Error("a subscriber that reads nothing was never closed")
 }
