@@ -80,8 +80,12 @@ func (l OutputLimits) String() string {
 	return text("normal", l.Normal) + " " + text("slave", l.Replica) + " " + text("pubsub", l.PubSub)
 }
 
-// limit is that of the session's class.
+// limit is that of the session's class. Who has not logged in is owed little but errors: strangers must not take memory by
+// not reading them.
 func (s *session) limit() OutputLimit {
+	if !s.authed {
+		return OutputLimit{Hard: outputUnnoticed}
+	}
 	limits := s.st.srv.outputLimits.Load()
 	if s.monitors || s.subscriptions() > 0 {
 		return limits.PubSub

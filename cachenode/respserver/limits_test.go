@@ -201,3 +201,20 @@ func TestPausedClientsAreNotIdle(t *testing.T) {
 	a.want("+OK\r\n", "CLIENT", "PAUSE", "600", "WRITE")
 	b.want("+OK\r\n", "SET", "k", "v")
 }
+
+// Who has not logged in and does not read is closed long before it has to be waited for.
+func TestStrangersHaveToRead(t *testing.T) {
+	n := start(t, 1, func(cfg *Config, _ []*netloop.Loop) { cfg.Password = "pw" })
+	known, stranger := n.dial(t), n.dial(t)
+	known.narrow()
+	stranger.narrow()
+	known.want("+OK\r\n", "AUTH", "pw")
+	known.want("+OK\r\n", "SET", "k", strings.Repeat("v", 1000))
+	go known.nc.Write([]byte(strings.Repeat("GET k\r\n", 50_000)))
+	go stranger.nc.Write([]byte(strings.Repeat("NOSUCH "+strings.Repeat("x", 100)+"\r\n", 50_000)))
+	eventually(t, "the stranger is gone", func() bool { return n.Clients() == 1 })
+	if got := known.read(); !strings.HasPrefix(got, "$1000\r\n") {
+		t.Errorf("%.80q", got)
+	}
+	known.nc.Close()
+}
