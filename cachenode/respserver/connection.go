@@ -56,7 +56,7 @@ func (s *session) connectionCommand(spec *command.Spec, args [][]byte) (done boo
 	case "latency":
 		s.latencyCommand(sub, args)
 	case "memory":
-		s.memoryCommand(sub)
+		return s.memoryCommand(sub)
 	case "monitor":
 		s.monitorCommand()
 	case "debug":

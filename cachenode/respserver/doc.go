@@ -25,6 +25,7 @@
 //	errorstats.go  how often clients were told errors
 //	slowlog.go     SLOWLOG, LATENCY
 //	memory.go      MEMORY
+//	purge.go       MEMORY PURGE, away from the loops
 //	monitor.go     MONITOR
 //	pause.go       CLIENT PAUSE
 //	debug.go       DEBUG, for test suites
@@ -34,6 +35,6 @@
 // # Who may touch what
 //
 // A session belongs to its loop. The server's list of sessions, the hub of subscriptions, the table of tracked keys, the users,
-// the slow log and the log of refusals are shared by the loops, each under a mutex of its own; none is held while anything else
-// is locked, called or written. Only trackers.telling is: the backend is told under it, which must not come back.
+// the slow log, the log of refusals and the purger are shared by the loops, each under a mutex of its own; none is held while
+// anything else is locked, called or written. Only trackers.telling is: the backend is told under it, which must not come back.
 package respserver

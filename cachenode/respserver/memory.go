@@ -2,7 +2,6 @@ package respserver
 
 import (
 	"fmt"
-	"runtime/debug"
 	"runtime/metrics"
 
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
@@ -16,8 +15,8 @@ func processMemory() (total, heap uint64) {
 	return samples[0].Value.Uint64() - samples[1].Value.Uint64(), samples[2].Value.Uint64()
 }
 
-// memoryCommand is MEMORY, but for USAGE, which is about a key.
-func (s *session) memoryCommand(sub string) {
+// memoryCommand is MEMORY, but for USAGE, which is about a key. It reports false when the reply comes later.
+func (s *session) memoryCommand(sub string) (done bool) {
 	st := s.st.srv.cfg.Store
 	total, heap := processMemory()
 	used, limit := st.Used(), st.MaxBytes()
@@ -55,9 +54,9 @@ func (s *session) memoryCommand(sub string) {
 		}
 		s.st.w = resp.AppendVerbatim(s.st.w, "txt", text, s.proto)
 	case "purge":
-		debug.FreeOSMemory()
-		s.ok()
+		return s.purgeCommand()
 	case "malloc-stats":
 		s.st.w = resp.AppendVerbatim(s.st.w, "txt", fmt.Sprintf("heap objects: %d bytes\nfrom the system: %d bytes\n", heap, total), s.proto)
 	}
+	return true
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +83,7 @@ type Server struct {
 	hub      hub
 	trackers trackers
 	reports  reporter
+	purger   purger
 
 	// Atomic.
 	nextID   atomic.Uint64
@@ -143,6 +145,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.parameters = parameters(&s.cfg)
 	s.reports = reporter{log: cfg.Logger, told: map[string]*report{}}
+	s.purger.free = debug.FreeOSMemory
 	s.maxClients.Store(int64(cfg.MaxClients))
 	s.idleTimeout.Store(int64(cfg.IdleTimeout))
 	s.outputLimits.Store(&cfg.OutputLimits)
@@ -285,8 +288,8 @@ func (s *Server) Deliver(l *netloop.Loop, kind Kind, channel, message []byte) (r
 	return s.byLoop[l].publish(kind, channel, message)
 }
 
-// Drain refuses new sessions and closes those there are, each when it has its replies. It waits until all are gone or
-// ctx ends, whose error it then returns.
+// Drain refuses new sessions and closes those there are, each when it has its replies. It waits until all are gone, and
+// what they have set going, or ctx ends, whose error it then returns.
 func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true
@@ -303,7 +306,7 @@ func (s *Server) Drain(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-	return nil
+	return s.purger.wait(ctx)
 }
 
 // loopState is what the sessions of a loop share, owned by the loop but for the constant fields.
