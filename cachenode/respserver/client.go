@@ -53,7 +53,8 @@ func validName(name []byte) bool {
 	return true
 }
 
-func (s *session) clientCommand(sub string, args [][]byte) {
+// clientCommand is CLIENT. It reports false when the reply comes later.
+func (s *session) clientCommand(sub string, args [][]byte) (done bool) {
 	rest := args[2:]
 	switch sub {
 	case "id":
@@ -67,7 +68,7 @@ func (s *session) clientCommand(sub string, args [][]byte) {
 	case "setname":
 		if !validName(rest[0]) {
 			s.fail(errClientName)
-			return
+			return true
 		}
 		s.update(func(i *clientInfo) { i.name = string(rest[0]) })
 		s.ok()
@@ -81,7 +82,7 @@ func (s *session) clientCommand(sub string, args [][]byte) {
 		on := command.EqualFold(rest[0], "on")
 		if !on && !command.EqualFold(rest[0], "off") {
 			s.fail("ERR syntax error")
-			return
+			return true
 		}
 		s.update(func(i *clientInfo) {
 			if sub == "no-evict" {
@@ -108,8 +109,9 @@ func (s *session) clientCommand(sub string, args [][]byte) {
 	case "trackinginfo":
 		s.trackingInfo()
 	case "kill":
-		s.kill(rest)
+		return s.kill(rest)
 	}
+	return true
 }
 
 func (s *session) setInfo(args [][]byte) {
@@ -259,8 +261,9 @@ func (s *session) clientList(args [][]byte) {
 	s.st.w = resp.AppendVerbatim(s.st.w, "txt", b.String(), s.proto)
 }
 
-// kill closes sessions by address (old form, answered OK) or by filters (answered with their number).
-func (s *session) kill(args [][]byte) {
+// kill closes sessions by address (old form, answered OK) or by filters (answered with their number). It reports false when the
+// reply comes later: once all are gone, so that nothing counts them any more. A transaction does not wait for that.
+func (s *session) kill(args [][]byte) (done bool) {
 	old := len(args) == 1
 	skipMe := true
 	match := func(*session) bool { return true }
@@ -271,7 +274,7 @@ func (s *session) kill(args [][]byte) {
 		match = func(o *session) bool { return o.address() == addr }
 	case len(args) == 0 || len(args)%2 == 1:
 		s.fail("ERR syntax error")
-		return
+		return true
 	}
 	for i := 0; !old && i < len(args); i += 2 {
 		before, value := match, string(args[i+1])
@@ -280,7 +283,7 @@ func (s *session) kill(args [][]byte) {
 			id, err := strconv.ParseUint(value, 10, 64)
 			if err != nil || id == 0 {
 				s.fail("ERR client-id should be greater than 0")
-				return
+				return true
 			}
 			match = func(o *session) bool { return before(o) && o.id == id }
 		case command.EqualFold(args[i], "addr"):
@@ -290,7 +293,7 @@ func (s *session) kill(args [][]byte) {
 		case command.EqualFold(args[i], "user"):
 			if s.st.srv.users.Find(value) == nil {
 				s.fail("ERR No such user '" + value + "'")
-				return
+				return true
 			}
 			match = func(o *session) bool {
 				user := o.clientInfo().user
@@ -300,18 +303,18 @@ func (s *session) kill(args [][]byte) {
 			kind := strings.ToLower(value)
 			if !slices.Contains(clientKinds, kind) {
 				s.fail("ERR Unknown client type '" + value + "'")
-				return
+				return true
 			}
 			match = func(o *session) bool { return before(o) && o.kind() == kind }
 		case command.EqualFold(args[i], "maxage"):
 			seconds, err := strconv.ParseInt(value, 10, 64)
 			if err != nil {
 				s.fail("ERR maxage is not an integer or out of range")
-				return
+				return true
 			}
 			if seconds <= 0 {
 				s.fail("ERR maxage should be greater than 0")
-				return
+				return true
 			}
 			match = func(o *session) bool { return before(o) && int64(time.Since(o.created).Seconds()) >= seconds }
 		case command.EqualFold(args[i], "skipme"):
@@ -322,14 +325,15 @@ func (s *session) kill(args [][]byte) {
 				skipMe = false
 			default:
 				s.fail("ERR syntax error")
-				return
+				return true
 			}
 		default:
 			s.fail("ERR syntax error")
-			return
+			return true
 		}
 	}
 	n := int64(0)
+	condemned := map[*loopState][]*session{}
 	for _, other := range s.st.srv.list() {
 		if !match(other) || skipMe && other == s {
 			continue
@@ -339,14 +343,50 @@ func (s *session) kill(args [][]byte) {
 			s.ending = true
 			continue
 		}
-		other.st.loop.Post(func() { other.conn.Close(errKilled) })
+		condemned[other.st] = append(condemned[other.st], other)
 	}
+	var reply []byte
 	switch {
 	case old && n == 0:
 		s.fail("ERR No such client")
+		return true
 	case old:
-		s.ok()
+		reply = resp.AppendOK(nil)
 	default:
-		s.int(n)
+		reply = resp.AppendInt(nil, n)
+	}
+	if len(condemned) == 0 || s.st.busy {
+		s.closeAll(condemned, func() {})
+		s.st.w = append(s.st.w, reply...)
+		return true
+	}
+	sl := s.deferReply()
+	s.blocked = sl
+	s.closeAll(condemned, func() { sl.Resolve(reply) })
+	return false
+}
+
+// closeAll closes others, each on its loop. gone is called on the loop of s once all have heard of their end.
+func (s *session) closeAll(others map[*loopState][]*session, gone func()) {
+	left := len(others)
+	closed := func() {
+		s.st.loop.Post(func() {
+			if left--; left == 0 {
+				gone()
+			}
+		})
+	}
+	for st, sessions := range others {
+		post := func(fn func()) {
+			if !st.loop.Post(fn) { // it has stopped, and closes all of its own
+				closed()
+			}
+		}
+		post(func() {
+			for _, other := range sessions {
+				other.conn.Close(errKilled)
+			}
+			post(closed) // they hear of it when this function has returned
+		})
 	}
 }

@@ -46,7 +46,7 @@ func (s *session) connectionCommand(spec *command.Spec, args [][]byte) (done boo
 		s.reset()
 	case "client":
 		s.last.Store(spec) // it may tell of itself
-		s.clientCommand(sub, args)
+		return s.clientCommand(sub, args)
 	case "command":
 		s.commandCommand(sub, args)
 	case "config":
