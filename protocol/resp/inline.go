@@ -15,6 +15,9 @@ func (p *Parser) parseInline(b []byte, lim *Limits) (args [][]byte, n, need int,
 	if len(line) > 0 && line[len(line)-1] == '\r' {
 		line = line[:len(line)-1]
 	}
+	if end := bytes.IndexByte(line, 0); end >= 0 {
+		line = line[:end] // the end of a C string
+	}
 	args, ok := p.splitWords(line)
 	if !ok {
 		return nil, 0, 0, ErrUnbalancedQuotes
@@ -69,10 +72,7 @@ func (p *Parser) splitWords(line []byte) (args [][]byte, ok bool) {
 				break word
 			case quote != 0:
 				buf = append(buf, c)
-			case isSpace(c) || c == 0:
-				if c == 0 { // the end of a C string
-					i = len(line)
-				}
+			case isSpace(c):
 				break word
 			case c == '"' || c == '\'':
 				quote = c
