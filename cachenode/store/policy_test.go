@@ -332,6 +332,26 @@ func TestGhostFollowsTheItems(t *testing.T) {
 	}
 }
 
+// TestSmallShares stores values of which a shard's share holds but a few: the small queue sorts them all the same.
+func TestSmallShares(t *testing.T) {
+	for _, c := range []struct {
+		bytes int
+		want  queueID
+	}{{6_000, queueSmall}, {14_000, queueSmall}, {18_000, queueMain}} {
+		s := New(Config{MaxBytes: 2 << 20}) // 32 KiB a shard
+		for i := range 20 {
+			set(t, s, strconv.Itoa(i), string(make([]byte, c.bytes)), 0, t0)
+		}
+		for i := range s.shards {
+			other := queueSmall + queueMain - c.want
+			if q := s.shards[i].queues[other]; q.items > 0 {
+				t.Errorf("%d values of %d bytes wait in queue %d", q.items, c.bytes, other)
+			}
+		}
+		check(t, s)
+	}
+}
+
 // TestLargeValues stores values beside a small queue full of others.
 func TestLargeValues(t *testing.T) {
 	const budget = 16 << 20 // 256 KiB a shard
