@@ -6,7 +6,9 @@
 //	policy.go     what gives way
 //	tx.go         Tx: some shards held while a command works on their keys
 //	shard.go      a shard: items in, items out, accounting
-//	item.go       Item, 64 bytes without its bytes, in slabs whose chunks never move
+//	item.go       Item, 64 bytes without its bytes
+//	slab.go       the chunks that a shard's items are in
+//	compact.go    chunks that are nearly empty are given back
 //	table.go      the hash table of a partition
 //	linear.go     the linear hash in it, and in large collections
 //	vector.go     a sequence that grows in pieces

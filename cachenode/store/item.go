@@ -158,50 +158,5 @@ func (it *Item) cost() int {
 	return itemOverhead + it.capacity()
 }
 
-// chunkItems makes a chunk 32 KiB, which the allocator serves in whole pages. One half as large would not fit its class:
-// smaller objects with pointers carry a header of 8 bytes.
-const chunkItems = 512
-
-// slab holds a shard's items in chunks that never move, so an Item can be pointed at and named by a small index.
-// Index 0 means none.
-type slab struct {
-	chunks []*[chunkItems]Item
-	free   uint32 // first of the free list
-	fresh  uint32 // first index never used
-	live   int
-}
-
-func (s *slab) at(i uint32) *Item { return &s.chunks[i/chunkItems][i%chunkItems] }
-
-func (s *slab) alloc() *Item {
-	s.live++
-	if i := s.free; i != 0 {
-		it := s.at(i)
-		s.free = it.next
-		it.next = 0
-		return it
-	}
-	if s.fresh == 0 {
-		s.fresh = 1
-	}
-	i := s.fresh
-	if int(i/chunkItems) == len(s.chunks) {
-		s.chunks = append(s.chunks, new([chunkItems]Item))
-	}
-	s.fresh++
-	it := s.at(i)
-	it.self, it.next = i, 0
-	return it
-}
-
-func (s *slab) release(it *Item) {
-	s.live--
-	*it = Item{self: it.self, next: s.free}
-	s.free = it.self
-	if s.live == 0 && len(s.chunks) > 1 {
-		*s = slab{chunks: s.chunks[:1:1], fresh: 1}
-	}
-}
-
 // Bytes is what the item is charged with: key, value and overhead.
 func (it *Item) Bytes() int { return it.cost() }

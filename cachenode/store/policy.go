@@ -66,10 +66,8 @@ func (s *Store) SetPolicy(p Policy) {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		sh.policy = s.Policy() // p, or what somebody else has set since
-		for j := uint32(1); j < sh.slab.fresh; j++ {
-			if it := sh.slab.at(j); it.kind != kindFree {
-				sh.requeue(it)
-			}
+		for it := range sh.slab.all() {
+			sh.requeue(it)
 		}
 		sh.mu.Unlock()
 	}

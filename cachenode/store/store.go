@@ -104,6 +104,7 @@ func (s *Store) Expire(now int64, limit int) (reclaimed int) {
 			var n int
 			sh.mu.Lock()
 			n, more = sh.reclaim(now, limit-reclaimed)
+			sh.compact()
 			sh.mu.Unlock()
 			reclaimed += n
 		}

@@ -99,6 +99,18 @@ func check(t testing.TB, s *Store) {
 		if sum != sh.bytes || items != sh.slab.live || timed != sh.wheel.items {
 			t.Fatalf("shard %d: bytes %d is %d, items %d is %d, timed %d is %d", i, sh.bytes, sum, sh.slab.live, items, sh.wheel.items, timed)
 		}
+		for q := queueSmall; q < queueTimed; q++ {
+			n, last := 0, uint32(0)
+			for j := sh.queues[q].head; j != 0; j = sh.slab.at(j).queueNext {
+				if it := sh.slab.at(j); it.queue != q || it.queuePrev != last {
+					t.Fatalf("shard %d queue %d: %q is linked wrongly", i, q, it.Key())
+				}
+				n, last = n+1, j
+			}
+			if n != sh.queues[q].items || last != sh.queues[q].tail {
+				t.Fatalf("shard %d queue %d: %d items are %d, the last %d is %d", i, q, sh.queues[q].items, n, sh.queues[q].tail, last)
+			}
+		}
 		for q := queueSmall; q < queueCount; q++ {
 			if queued[q] != sh.queues[q].bytes {
 				t.Fatalf("shard %d queue %d: bytes %d is %d", i, q, sh.queues[q].bytes, queued[q])
