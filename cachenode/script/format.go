@@ -2,6 +2,7 @@ package script
 
 import (
 	"strconv"
+	"strings"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -60,7 +61,9 @@ func (m *machine) format(L *lua.LState) int {
 		case 'e', 'E', 'f', 'g', 'G':
 			b = spec.float(b, needNumber(L, "format", arg), verb)
 		case 'q':
-			b = quote(b, needString(L, "format", arg))
+			s := needString(L, "format", arg)
+			m.room(L, len(s)+3*strings.Count(s, "\x00"))
+			b = quote(b, s)
 		case 's':
 			s := needString(L, "format", arg)
 			m.room(L, len(s))

@@ -48,13 +48,7 @@ type encoder struct {
 func (e *encoder) fail(kind, why string) { fail(e.L, "Cannot serialise "+kind+": "+why) }
 
 func (e *encoder) value(v lua.LValue, depth int) {
-	if len(e.b)-e.charged > 1<<20 {
-		e.m.room(e.L, len(e.b)-e.charged)
-		e.charged = len(e.b)
-		if int64(len(e.b)) > e.m.guard.memory || e.m.guard.ended() {
-			fail(e.L, errNoMemory)
-		}
-	}
+	e.charge()
 	switch v := v.(type) {
 	case lua.LString:
 		e.string(string(v))
@@ -73,6 +67,18 @@ func (e *encoder) value(v lua.LValue, depth int) {
 		e.b = append(e.b, "null"...)
 	default:
 		e.fail(v.Type().String(), "type not supported")
+	}
+}
+
+// charge asks for what has been written since it last did.
+func (e *encoder) charge() {
+	if len(e.b)-e.charged <= 1<<20 {
+		return
+	}
+	e.m.room(e.L, len(e.b)-e.charged)
+	e.charged = len(e.b)
+	if int64(len(e.b)) > e.m.guard.memory || e.m.guard.ended() {
+		fail(e.L, errNoMemory)
 	}
 }
 
@@ -102,6 +108,7 @@ func (e *encoder) string(s string) {
 			e.b = append(e.b, `\t`...)
 		default:
 			if c < 0x20 || c == 0x7f {
+				e.charge() // it takes six times as much
 				e.b = append(e.b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 			} else {
 				e.b = append(e.b, c)

@@ -160,6 +160,7 @@ func (m *machine) tableConcat(L *lua.LState) int {
 			m.room(L, len(v)+len(sep))
 			b = append(b, v...)
 		case lua.LNumber:
+			m.room(L, len(sep))
 			b = appendNumber(b, float64(v))
 		default:
 			fail(L, "invalid value ("+v.Type().String()+") at index "+string(appendNumber(nil, float64(i)))+" in table for 'concat'")

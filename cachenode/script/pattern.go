@@ -7,6 +7,7 @@ import (
 const (
 	maxCaptures = 32
 	maxPattern  = 20_000 // recursion, one level an item of the pattern
+	lookEvery   = 4096   // bytes looked at before the guard is asked again
 
 	capUnfinished = -1
 	capPosition   = -2
@@ -137,8 +138,13 @@ func (m *matcher) one(s, p, end int) bool {
 	return m.p[p] == c
 }
 
-func (m *matcher) step() {
-	if m.steps++; m.steps&0xfff == 0 && m.guard.ended() {
+// step counts what looks at n bytes, of the string or of the pattern.
+func (m *matcher) step(n int) {
+	if m.steps += n; m.steps < lookEvery {
+		return
+	}
+	m.steps = 0
+	if m.guard.ended() {
 		fail(m.L, "stopped")
 	}
 }
@@ -150,7 +156,7 @@ func (m *matcher) match(s, p int) int {
 	}
 	defer func() { m.depth-- }()
 	for p < len(m.p) {
-		m.step()
+		m.step(1)
 		switch m.p[p] {
 		case '(':
 			if p+1 < len(m.p) && m.p[p+1] == ')' {
@@ -181,6 +187,7 @@ func (m *matcher) match(s, p int) int {
 						fail(m.L, "missing '[' after '%f' in pattern")
 					}
 					end := m.item(p)
+					m.step(end - p)
 					before, after := byte(0), byte(0)
 					if s > 0 {
 						before = m.s[s-1]
@@ -203,6 +210,7 @@ func (m *matcher) match(s, p int) int {
 			}
 		}
 		end := m.item(p)
+		m.step(end - p)
 		suffix := byte(0)
 		if end < len(m.p) {
 			suffix = m.p[end]
@@ -224,6 +232,7 @@ func (m *matcher) match(s, p int) int {
 			return m.most(s+1, p, end)
 		case '-':
 			for {
+				m.step(end - p)
 				if r := m.match(s, end+1); r >= 0 {
 					return r
 				}
@@ -246,7 +255,7 @@ func (m *matcher) match(s, p int) int {
 func (m *matcher) most(s, p, end int) int {
 	n := 0
 	for m.one(s+n, p, end) {
-		m.step()
+		m.step(end - p)
 		n++
 	}
 	for ; n >= 0; n-- {
@@ -301,12 +310,14 @@ func (m *matcher) balance(s, p int) int {
 		switch m.s[i] {
 		case closing:
 			if depth--; depth == 0 {
+				m.step(i - s)
 				return i + 1
 			}
 		case opening:
 			depth++
 		}
 	}
+	m.step(len(m.s) - s)
 	return -1
 }
 
@@ -316,6 +327,7 @@ func (m *matcher) back(s int, digit byte) int {
 		fail(m.L, "invalid capture index")
 	}
 	c := m.caps[l]
+	m.step(max(c.len, 0) / 16) // compared many at a time
 	if len(m.s)-s >= c.len && m.s[c.start:c.start+max(c.len, 0)] == m.s[s:s+max(c.len, 0)] {
 		return s + max(c.len, 0)
 	}

@@ -139,13 +139,14 @@ func (m *machine) invoke(L *lua.LState) lua.LValue {
 	if !held {
 		return m.errorTable(errForeignKey)
 	}
-	if len(r.buf) > 1<<10 && !m.guard.charge(2*len(r.buf)) {
+	reply := r.buf
+	if cap(reply) > 1<<20 {
+		r.buf = nil // also when the script ends here
+	}
+	if len(reply) > 1<<10 && !m.guard.charge(2*len(reply)) {
 		fail(L, errNoMemory)
 	}
-	v, _ := m.toLua(r.buf)
-	if cap(r.buf) > 1<<20 {
-		r.buf = nil
-	}
+	v, _ := m.toLua(reply)
 	return v
 }
 

@@ -242,11 +242,13 @@ func (r *Runner) run(c *command.Context, p *program, keys, argv [][]byte) {
 	L.Push(fn)
 	err := L.PCall(0, 1, m.handler)
 	broken := false
+	start := len(c.Out)
 	if err == nil {
 		c.Out = m.appendReply(c.Out, L.Get(-1), c.Proto, r.proto)
 	}
 	reason := r.guard.end()
-	if err != nil {
+	if err != nil || reason != stopNone { // it may have caught the error that stopped it, and returned that
+		c.Out = c.Out[:start]
 		broken = r.fail(c, p, err, reason)
 	}
 	L.SetTop(0)
@@ -265,7 +267,7 @@ func (r *Runner) run(c *command.Context, p *program, keys, argv [][]byte) {
 	clear(r.args[:cap(r.args)])
 }
 
-// fail replies what a script has raised. It tells whether the interpreter is better not used again.
+// fail replies what a script has raised, or why it was stopped. It tells whether the interpreter is better not used again.
 func (r *Runner) fail(c *command.Context, p *program, err error, reason int) (broken bool) {
 	m := r.m
 	message, source, line := "", "", ""
