@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -117,10 +118,12 @@ func (l *lockedBuffer) String() string {
 }
 
 // TestStormOfBadConnections opens connections that say nothing, half of something, or garbage, and end them in every way.
-// Others are served meanwhile, and nothing is left of them: TestMain looks for goroutines.
+// Others are served meanwhile, and nothing is left of them: no descriptor, and no goroutine, for which TestMain looks.
 func TestStormOfBadConnections(t *testing.T) {
 	n := start(t, 2, nil)
 	good := n.dial(t)
+	good.want("+PONG\r\n", "PING")
+	before := descriptors()
 	for round := range 20 {
 		var all []net.Conn
 		for i := range 30 {
@@ -148,4 +151,11 @@ func TestStormOfBadConnections(t *testing.T) {
 	}
 	eventually(t, "only the good one is left", func() bool { return n.Clients() == 1 })
 	good.want("+PONG\r\n", "PING")
+	eventually(t, "all descriptors are closed", func() bool { return descriptors() <= before })
+}
+
+// descriptors counts those that this process has open; 0 where the system does not tell.
+func descriptors() int {
+	all, _ := os.ReadDir("/proc/self/fd")
+	return len(all)
 }
