@@ -80,10 +80,14 @@ func TestCacheDoors(t *testing.T) {
 	}
 	left.(*net.UnixListener).SetUnlinkOnClose(false)
 	_ = left.Close()
+	withTLS := "cache_tls_cert_file: " + in("cert") + "\ncache_tls_key_file: " + in("key") + "\n"
+	if err := os.WriteFile(in("config"), []byte(withTLS), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	addrs := freeAddrs(t, 4)
 	host, port, _ := net.SplitHostPort(addrs[0])
 	r := begin(t, nil, "serve", "--cache-listen="+addrs[0], "--gossip-listen="+addrs[1], "--peer-listen="+addrs[2], "--http-listen="+addrs[3],
-		"--cache-socket="+in("redis.sock"), "--cache-socket-mode=0700", "--cache-tls-cert-file="+in("cert"), "--cache-tls-key-file="+in("key"),
+		"--cache-socket="+in("redis.sock"), "--cache-socket-mode=0700", "--config="+in("config"),
 		"--cache-password-file="+in("password"), "--cache-users=app on nopass ~app:* +@all")
 	eventually(t, "ready", func() error {
 		code, body, err := get("http://" + addrs[3] + "/health/ready")
@@ -144,6 +148,19 @@ func TestCacheDoors(t *testing.T) {
 		t.Errorf("after a reload that was refused: %q", got)
 	}
 	if err := os.WriteFile(in("key"), good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	// Nor does one that would have passwords come in the clear.
+	if err := os.WriteFile(in("config"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.signals <- syscall.SIGHUP
+	eventually(t, "a refused reload", func() error { return logged(r, "reload refused", "TLS is not turned on or off while the cache runs") })
+	if got := cli(t, "first secret", append(byTLS, "ping")...); got != "PONG" {
+		t.Errorf("after a reload without TLS: %q", got)
+	}
+	if err := os.WriteFile(in("config"), []byte(withTLS), 0o600); err != nil {
 		t.Fatal(err)
 	}
 

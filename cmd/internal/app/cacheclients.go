@@ -135,6 +135,11 @@ func (a *App) reloadCacheClients(node *cachenode.Node, server *respserver.Server
 	was, limits := a.config, a.cachePlan.clients.limits
 	a.reloads = append(a.reloads, func(cfg *config.Config) error {
 		plan, problems := planCacheClients(cfg)
+		if (plan.tls == nil) != (encryption.Load() == nil) {
+			// By a slip of the editor a port would otherwise begin to take passwords in the clear.
+			problems = append(problems, config.Problem{Where: cfg.Origin("cache_tls_cert_file"), Setting: "cache_tls_cert_file",
+				Message: "TLS is not turned on or off while the cache runs", Hint: "restart, or undo the change"})
+		}
 		if len(problems) > 0 {
 			return problems
 		}
