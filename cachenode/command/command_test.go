@@ -198,6 +198,23 @@ func TestRandomReplies(t *testing.T) {
 	}
 }
 
+// TestCopyDamaged copies a value that no command leaves behind: a list of nothing.
+func TestCopyDamaged(t *testing.T) {
+	o := newOurs(2)
+	o.do("set", "to", "before")
+	var tx store.Tx
+	k := o.c.Store.Key(store.StoredKey(nil, 0, []byte("from")))
+	tx.Begin(o.c.Store, []store.Key{k}, 1, 0)
+	tx.Create(&k, store.KindList)
+	tx.End()
+	if got := string(o.do("copy", "from", "to", "replace")); got != "-"+errDamaged+"\r\n" {
+		t.Errorf("copy: %q", got)
+	}
+	if got := string(o.do("get", "to")); got != "$6\r\nbefore\r\n" {
+		t.Errorf("get: %q", got)
+	}
+}
+
 func TestOutOfMemory(t *testing.T) {
 	o := newOurs(2)
 	o.c.Store = store.New(store.Config{MaxBytes: 100_000, Policy: store.NoEviction})

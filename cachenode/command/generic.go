@@ -10,6 +10,7 @@ import (
 const (
 	errSameObject = "ERR source and destination objects are the same"
 	errDBRange    = "ERR DB index is out of range"
+	errDamaged    = "ERR the value of the source key is damaged and was not copied: delete the key and write it again"
 	errElsewhere  = "ERR this needs keys that another node may hold: it works on a node that is alone"
 )
 
@@ -82,7 +83,10 @@ func copyKey(c *Context) {
 		c.fail(errOOM)
 		return
 	}
-	c.tx.Put(&c.keys[1], &e, it.ExpireAt())
+	if !c.tx.Put(&c.keys[1], &e, it.ExpireAt()) {
+		c.fail(errDamaged)
+		return
+	}
 	c.event(EventGeneric, "copy_to", 1)
 	c.int(1)
 }
