@@ -1,6 +1,7 @@
 package cachenode
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,11 +15,14 @@ import (
 
 // Config of a Node. Zero fields mean the defaults that the comments name.
 type Config struct {
-	// Cluster is this process's membership, which the caller runs. nil makes a node that is alone for ever.
-	Cluster *cluster.Cluster
+	// Cluster is this process's membership, which the caller runs: a *cluster.Cluster, but for tests. nil makes a node that is
+	// alone for ever.
+	Cluster Membership
 	// Peers listens for the other nodes, at the address that Cluster tells them. The node owns it once Run is called.
 	// Needed with a Cluster.
 	Peers net.Listener
+	// Dial connects to the peer listener of another node; nil: over TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Loops carry the client sessions and the connections between nodes. The caller runs them, after New and for longer
 	// than the node. At least one.
 	Loops []*netloop.Loop
@@ -44,6 +48,21 @@ type Config struct {
 	Logger *slog.Logger // discards
 }
 
+// Membership is what a node asks of its cluster. The methods are those of cluster.Cluster.
+type Membership interface {
+	Name() string
+	View() *cluster.View
+	Subscribe(fn func(old, new *cluster.View))
+	Joined() bool
+	Leave(ctx context.Context) error
+}
+
+// dialTCP is the default of Config.Dial.
+func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "tcp", addr)
+}
+
 // withDefaults fills the zero fields and says what is wrong with the others.
 func (cfg Config) withDefaults() (Config, error) {
 	if len(cfg.Loops) == 0 {
@@ -54,6 +73,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.MaxBytes < 0 || cfg.MaxPeerRequests < 0 || cfg.MaxPeerBytes < 0 || cfg.PeerTimeout < 0 || cfg.BackFillTimeout < 0 {
 		return cfg, fmt.Errorf("configure cache node: negative limit in %+v", cfg)
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = dialTCP
 	}
 	if cfg.PeerTimeout == 0 {
 		cfg.PeerTimeout = 2 * time.Second

@@ -24,8 +24,7 @@ const (
 func (n *Node) dial(ctx context.Context, to *remote) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	var dialer net.Dialer
-	nc, err := dialer.DialContext(ctx, "tcp", to.addr)
+	nc, err := n.cfg.Dial(ctx, to.addr)
 	if err != nil {
 		return nil, fmt.Errorf("dial peer %s: %w", to.name, err)
 	}

@@ -78,7 +78,7 @@ func New(cfg Config) (*Cluster, error) {
 		Instance:   meta.Instance,
 	}
 	c.members[me.Name] = me
-	c.view.Store(newView([]Member{me}, me.Name, nil))
+	c.view.Store(NewView([]Member{me}, me.Name, nil))
 	return c, nil
 }
 
@@ -190,7 +190,7 @@ func (c *Cluster) publishViews(ctx context.Context) {
 		if wait {
 			continue // the end of the join is a change as well
 		}
-		view := newView(members, c.cfg.Name, old)
+		view := NewView(members, c.cfg.Name, old)
 		if slices.Equal(view.Members, old.Members) {
 			continue
 		}

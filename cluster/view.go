@@ -68,9 +68,9 @@ func (v *View) Oldest() *Member {
 	return oldest
 }
 
-// newView makes a view of members, which must hold self and is kept. The ring of old is reused where it is still right,
-// for it is by far the dearest part.
-func newView(members []Member, self string, old *View) *View {
+// NewView makes a view of members, which must hold self and is kept. The ring of old, which may be nil, is reused where it
+// is still right, for it is by far the dearest part.
+func NewView(members []Member, self string, old *View) *View {
 	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
 	v := &View{Members: members, Active: make([]Member, 0, len(members))}
 	for _, m := range members {
