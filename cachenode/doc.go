@@ -15,6 +15,7 @@
 //   - placement.go: which node holds which partition
 //   - worker.go: what belongs to one loop
 //   - link.go, inbound.go, greet.go, wireentry.go: connections between nodes
+//   - ask.go: questions of other parts of the process to their like in other nodes
 //   - snapshot.go: what a node holds, as a file for its next start
 //   - stats.go: numbers
 //   - acl, store, command, pressure, respserver: the parts that know nothing of other nodes

@@ -18,7 +18,7 @@ type inbound struct {
 	conn   *netloop.Conn
 	from   peer.Greeting // who asks
 	closed bool
-	moves  bool  // it is a pass of the peer's mover, and carries no news
+	silent bool  // it is a pass of the peer's mover, or a Line: it carries no news
 	offers []int // partitions that its Offer names, in the making
 	// owned tells of each partition granted to the peer whether it was the owner. Under Node.mu.
 	owned map[int]bool
@@ -84,7 +84,7 @@ func (in *inbound) handle(f *peer.Frame) error {
 	case peer.Publish:
 		return w.heard(in, f)
 	case peer.Offer:
-		in.moves = true
+		in.silent = true
 		return w.offered(in, f)
 	case peer.Handoff:
 		if err := w.apply(f.Body); err != nil {
@@ -93,6 +93,8 @@ func (in *inbound) handle(f *peer.Frame) error {
 		in.send(peer.Ack, 0, f.ID, nil)
 	case peer.Done:
 		return w.handedOver(in, f)
+	case peer.Cancel:
+		return w.asked(in, f)
 	default:
 		return peer.ErrFrameType
 	}
@@ -128,7 +130,7 @@ func (in *inbound) Closed(*netloop.Conn, error) {
 	in.closed = true
 	delete(in.w.inbounds, in)
 	in.w.n.release(in)
-	if !in.moves {
+	if !in.silent {
 		in.w.mistrust() // news may have been on their way
 	}
 }

@@ -33,6 +33,9 @@ type Node struct {
 	audience respserver.Audience
 	wake     chan struct{} // holds one token while the mover has news
 
+	// Constant once Run was called.
+	responders map[peer.Type]Responder
+
 	// Atomic.
 	placement atomic.Pointer[placement]
 	// fenced is the epoch of the placement that all loops have taken over. It is what other nodes are told: to them it
@@ -60,6 +63,7 @@ type Node struct {
 	interest atomic.Pointer[map[uint64]bool]
 	removals respserver.Removals
 	lastCall atomic.Int64 // Unix milliseconds of the last command that a peer has sent
+	asked    atomic.Int32 // questions of peers that are being answered
 	stats    counters
 
 	// Constant once Run was called.
@@ -85,7 +89,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	storeConfig := store.Config{MaxBytes: cfg.MaxBytes, Policy: cfg.Policy}
-	n := &Node{cfg: cfg, byLoop: map[*netloop.Loop]*worker{}, wake: make(chan struct{}, 1), followed: make(chan struct{})}
+	n := &Node{cfg: cfg, byLoop: map[*netloop.Loop]*worker{}, responders: map[peer.Type]Responder{}, wake: make(chan struct{}, 1), followed: make(chan struct{})}
 	if cfg.Cluster != nil {
 		storeConfig.TombstoneTTL = tombstoneTTL
 		n.view = cfg.Cluster.View()

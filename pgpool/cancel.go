@@ -11,12 +11,44 @@ import (
 // logins. Those beyond it wait for their turn, until cancel_wait_timeout; there is at most one for each server.
 const maxCancels = 16
 
+// maxPassings bounds the cancel requests that are on their way to siblings at once. Those beyond wait for their turn.
+const maxPassings = 64
+
+// Siblings are the other sidecars of the cluster. A cancel request is a connection of its own, and whatever spreads
+// connections over the sidecars may bring it to another one than its client's.
+type Siblings interface {
+	// Cancel takes a cancel request to those siblings that have this node id, and returns when it has had its effect, or
+	// when ctx ends. The key is as good as a password for its query: it is for nobody else, and for no log.
+	Cancel(ctx context.Context, node uint16, pid uint32, secret []byte)
+}
+
 // cancel handles a cancel request and returns when it has had its effect: the client learns from the end of the connection
 // that what it sends next is safe. A wrong key is ignored: the protocol has no answer to it.
 func (p *Pooler) cancel(ctx context.Context, pid uint32, secret []byte) {
-	if owner := p.holder(pid, secret); owner != nil {
-		owner.cancelQuery(ctx)
+	if p.CancelHere(ctx, pid, secret) || p.cfg.Siblings == nil {
+		return
 	}
+	node, ok := nodeOf(pid)
+	if !ok {
+		return
+	}
+	select {
+	case p.passings <- struct{}{}:
+		defer func() { <-p.passings }()
+		p.cfg.Siblings.Cancel(ctx, node, pid, secret)
+	case <-ctx.Done():
+	}
+}
+
+// CancelHere handles a cancel request, maybe a sibling's, if it is for a client of this pooler. It returns when it has had
+// its effect, or when ctx ends.
+func (p *Pooler) CancelHere(ctx context.Context, pid uint32, secret []byte) (known bool) {
+	owner := p.holder(pid, secret)
+	if owner == nil {
+		return false
+	}
+	owner.cancelQuery(ctx)
+	return true
 }
 
 func (c *client) process() *process { return c.runsOn.Load() }

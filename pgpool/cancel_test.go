@@ -478,3 +478,22 @@ func TestCancelBehindSettingsThatAreRefused(t *testing.T) {
 		t.Errorf("the client is told %q", code)
 	}
 }
+
+func TestNodeOfProcessID(t *testing.T) {
+	for _, tt := range []struct {
+		pid  uint32
+		node uint16
+		ok   bool
+	}{
+		{firstPID | 1, 0, true},
+		{firstPID | MaxNodeID<<serialBits | 65535, MaxNodeID, true},
+		{firstPID | 77<<serialBits | 3, 77, true},
+		{12345, 0, false},     // a server's own
+		{1<<31 | 5, 0, false}, // negative for drivers: given to nobody
+		{3 << 30, 0, false},
+	} {
+		if node, ok := nodeOf(tt.pid); ok != tt.ok || ok && node != tt.node {
+			t.Errorf("process id %#x is of node %d, %v; want %d, %v", tt.pid, node, ok, tt.node, tt.ok)
+		}
+	}
+}

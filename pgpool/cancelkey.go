@@ -22,6 +22,11 @@ const serialBits = 16
 // MaxNodeID is the largest Config.NodeID.
 const MaxNodeID = firstPID>>serialBits - 1
 
+// nodeOf returns the id of the node that has given out a process id. ok is false for one that no sidecar has given out.
+func nodeOf(pid uint32) (node uint16, ok bool) {
+	return uint16(pid >> serialBits & MaxNodeID), pid&^(1<<30-1) == firstPID
+}
+
 // cancelKey is what a client must show to cancel what another connection does.
 type cancelKey struct {
 	pid   uint32

@@ -28,6 +28,8 @@ type Config struct {
 	ReusePort bool
 	Tuning    Tuning
 	Logger    *slog.Logger
+	// Siblings get cancel requests for clients that are not here; nil: there are none.
+	Siblings Siblings
 	// NodeID, up to MaxNodeID, tells the sidecars of a cluster apart. It is part of the keys for cancel requests.
 	NodeID uint16
 	// Version is shown on the console and to nobody else.
@@ -62,7 +64,8 @@ type Pooler struct {
 	turns     atomic.Uint64 // which worker gets the next client
 	arrivals  atomic.Int64  // connections that are logging in
 
-	cancels chan struct{} // has room for maxCancels
+	cancels  chan struct{} // has room for maxCancels
+	passings chan struct{} // has room for maxPassings
 
 	// tasks are dials and cancel requests; ctx ends them.
 	tasks sync.WaitGroup
@@ -106,7 +109,7 @@ func New(cfg Config) (*Pooler, error) {
 	}
 	p := &Pooler{cfg: cfg, log: cfg.Logger, started: time.Now(), groups: make(map[groupKey]*sharedGroup),
 		arriving: make(map[*sharedGroup]bool), upstreams: make(map[string]*upstream), clients: newHeadcount(),
-		switches: make(map[string]switches), policies: make(map[groupKey]*Policy), keys: make(map[uint32]*cancelKey), cancels: make(chan struct{}, maxCancels),
+		switches: make(map[string]switches), policies: make(map[groupKey]*Policy), keys: make(map[uint32]*cancelKey), cancels: make(chan struct{}, maxCancels), passings: make(chan struct{}, maxPassings),
 		backends: make(map[process]*server), interned: make(map[string]*settings)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	for i, l := range cfg.Loops {

@@ -28,7 +28,11 @@ const (
 	Done      Type = 12 // partitions of which everything has been handed over; answered by Ack
 	Publish   Type = 13 // a message for local subscribers; answered by Reply, the number of receivers
 
-	lastType = Publish
+	// Questions of other parts of the process, each answered by Answer.
+	Cancel Type = 32 // a cancel request for a client of the receiver's pooler: process id u32, secret
+	Answer Type = 35 // what the question says (FlagUnanswered)
+
+	lastType = Answer
 )
 
 // Flags of frames. Their meaning depends on the type.
@@ -63,6 +67,9 @@ const (
 	FlagForce = 1 << 0 // the receiver has missed writes to these partitions, whatever it believes
 	FlagOwned = 1 << 1 // the sender was their owner: it has what nobody else may have seen yet
 	FlagAsk   = 1 << 2 // the sender would rather leave it to the owner: answer Busy instead of Want
+
+	// Answer
+	FlagUnanswered = 1 << 0 // nobody here answers such questions, or too many are asked at once
 )
 
 // What an Accept says of an offered partition.

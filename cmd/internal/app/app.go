@@ -50,13 +50,14 @@ type App struct {
 	tuning    pgpool.Tuning
 
 	// Owned by Run.
-	config  *config.Config
-	clients *auth.Authenticator // what lets clients in now
-	loops   []*netloop.Loop
-	parts   []*part         // in the order of their start
-	node    *cachenode.Node // nil without a cache
-	reloads []func(*config.Config) error
-	given   []config.Given // set on the console since the last reload
+	config   *config.Config
+	clients  *auth.Authenticator // what lets clients in now
+	loops    []*netloop.Loop
+	parts    []*part         // in the order of their start
+	node     *cachenode.Node // nil without a cache
+	siblings *siblings       // nil without a cache
+	reloads  []func(*config.Config) error
+	given    []config.Given // set on the console since the last reload
 
 	// asked carries requests of the consoles to Run; over is closed when Run takes no more.
 	asked chan request

@@ -90,6 +90,7 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	}
 	cache.run = node.Run
 	a.node = node
+	a.siblings = &siblings{members: members, node: node, log: a.log.With("component", "siblings")}
 	a.followPrefixes(node)
 	governor := pressure.NewGovernor(pressure.Own(), node.Store(), a.log.With("component", "pressure"))
 	a.parts = append(a.parts, &part{name: "pressure", run: governor.Run})

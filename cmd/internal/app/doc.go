@@ -12,6 +12,7 @@
 //	upstream.go  the servers' state for the operator's listener
 //	cache.go     the cache half and the membership from the configuration
 //	cacheclients.go: who may use the cache, by which doors, within which limits; what a reload changes of it
+//	siblings.go  what poolers of different sidecars say to each other
 //	tls.go       the two TLS sides from the configuration
 //	keyfile.go   files with secrets
 //	log.go       the logger from the configuration

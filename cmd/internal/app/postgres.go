@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/outrigger-proxy/outrigger/cmd/internal/config"
 	"github.com/outrigger-proxy/outrigger/cmd/internal/ops"
 	"github.com/outrigger-proxy/outrigger/pgpool"
@@ -252,16 +250,13 @@ func dialAuthUser(databases map[string]pgpool.Database, user string, users auth.
 	}
 }
 
-// nodeID is what the keys for cancel requests carry of a node's name: siblings know it of each other without a word.
-func nodeID(name string) uint16 { return uint16(xxhash.Sum64String(name)) & pgpool.MaxNodeID }
-
 // buildPostgres opens the pooler's doors.
 func (a *App) buildPostgres(sources *ops.Sources) error {
 	var shown atomic.Pointer[config.Config]
 	shown.Store(a.config)
 	p := &part{name: "pgpool"}
 	var shutdown func(admin.ShutdownMode) error
-	pooler, err := pgpool.New(pgpool.Config{
+	cfg := pgpool.Config{
 		Loops:     a.loops,
 		NodeID:    nodeID(a.config.NodeName),
 		Listen:    a.config.PGListeners(),
@@ -273,9 +268,16 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 		Set:       a.askSet,
 		Settings:  func() []admin.ConfigRow { return settingRows(shown.Load()) },
 		Shutdown:  func(mode admin.ShutdownMode) error { return shutdown(mode) },
-	})
+	}
+	if a.siblings != nil {
+		cfg.Siblings = a.siblings
+	}
+	pooler, err := pgpool.New(cfg)
 	if err != nil {
 		return fmt.Errorf("make pooler: %w", err)
+	}
+	if a.siblings != nil {
+		a.siblings.answerCancel(pooler)
 	}
 	if err := pooler.Listen(); err != nil {
 		return taken("pg_listen", err)
