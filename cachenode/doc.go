@@ -11,7 +11,7 @@
 //   - pull.go: keys fetched before a command, while their partition is on its way
 //   - park.go: commands whose owner has just died
 //   - replicate.go: changes to the backup
-//   - move.go, receive.go: partitions to their new holders
+//   - move.go, handover.go, receive.go: partitions to their new holders
 //   - placement.go: which node holds which partition
 //   - worker.go: what belongs to one loop
 //   - link.go, inbound.go, greet.go, wireentry.go: connections between nodes

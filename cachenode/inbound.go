@@ -87,10 +87,7 @@ func (in *inbound) handle(f *peer.Frame) error {
 		in.silent = true
 		return w.offered(in, f)
 	case peer.Handoff:
-		if err := w.apply(f.Body); err != nil {
-			return err
-		}
-		in.send(peer.Ack, 0, f.ID, nil)
+		return w.handed(in, f)
 	case peer.Done:
 		return w.handedOver(in, f)
 	case peer.Cancel:
@@ -147,6 +144,24 @@ func (w *worker) offered(in *inbound, f *peer.Frame) (err error) {
 		return nil
 	}
 	in.send(peer.Accept, 0, f.ID, w.scratch)
+	return nil
+}
+
+// handed takes over entries of partitions that a peer hands over. Those of a partition that we do not hold, by our ring, are
+// for us to give to others.
+func (w *worker) handed(in *inbound, f *peer.Frame) error {
+	pl := w.n.placement.Load()
+	for body := f.Body; len(body) > 0; {
+		rest, err := w.applyNext(body)
+		if err != nil {
+			return err
+		}
+		if p := ring.PartitionOf(w.incoming.Key); !pl.holds(self, p) {
+			w.n.stray[p].Store(true)
+		}
+		body = rest
+	}
+	in.send(peer.Ack, 0, f.ID, nil)
 	return nil
 }
 

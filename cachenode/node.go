@@ -133,7 +133,8 @@ func (n *Node) Run(ctx context.Context) error {
 				cancel()
 			}
 		})
-		n.spawn(func() { n.move(ctx) })
+		mover := &mover{n: n}
+		n.spawn(func() { mover.run(ctx) })
 	}
 	<-ctx.Done()
 

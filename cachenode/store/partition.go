@@ -112,6 +112,18 @@ func (s *Store) CountPartition(p int) (keys int) {
 	return keys
 }
 
+// Sizes puts the number of items of each partition, tombstones included, into sizes.
+func (s *Store) Sizes(sizes *[Partitions]int32) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for j := range sh.parts {
+			sizes[i*partitionsPerShard+j] = int32(sh.parts[j].items)
+		}
+		sh.mu.Unlock()
+	}
+}
+
 // CountDB is the number of keys of one database in the partitions that owns accepts; nil accepts all.
 func (s *Store) CountDB(db int, owns func(p int) bool) (keys int) {
 	for p := range Partitions {
