@@ -9,6 +9,7 @@ import (
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
@@ -88,6 +89,9 @@ func (w *worker) execute(c *call, out []byte) (reply []byte, done bool) {
 		return appendFailure(out, errStopped), true
 	}
 	pl := w.n.placement.Load()
+	if pl.refuses(c) {
+		return resp.AppendError(out, noReplicas), true
+	}
 	if len(pl.peers) == 0 {
 		return w.run(pl, c, out)
 	}
@@ -164,6 +168,7 @@ func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply
 		return w.park(c, out)
 	}
 	f := w.newForward()
+	f.missing = w.keepForMiss(c)
 	flags := peer.CommandFlags(c.proto, c.db, c.part, c.from != nil)
 	if err := l.ask(peer.Command, flags, pl.epoch, c.raw, f); err != nil {
 		w.freeForward(f)
@@ -173,7 +178,7 @@ func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply
 		case err == errBusy:
 			w.n.stats.busy.Add(1)
 		}
-		return appendFailure(out, err), true
+		return w.fail(c, out, err), true
 	}
 	f.to = c.later()
 	w.n.stats.forwarded.Add(1)
@@ -181,17 +186,24 @@ func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply
 }
 
 // forwarded waits for the reply of the owner.
-type forwarded struct{ to replyTo }
+type forwarded struct {
+	to      replyTo
+	missing *call // what to answer as a miss when the owner does not; else nil
+}
 
 func (f *forwarded) answered(w *worker, answer *peer.Frame, err error) {
 	if err == nil && answer.Type != peer.Reply {
 		err = errLost
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		f.to.Resolve(answer.Body)
+	case f.missing != nil:
+		f.missing.to = f.to
+		w.again(f.missing, func(c *call) ([]byte, bool) { return w.fail(c, nil, err), true })
+	default:
 		w.scratch = appendFailure(w.scratch[:0], err)
 		f.to.Resolve(w.scratch)
-	} else {
-		f.to.Resolve(answer.Body)
 	}
 	w.freeForward(f)
 }
@@ -206,7 +218,7 @@ func (w *worker) newForward() *forwarded {
 }
 
 func (w *worker) freeForward(f *forwarded) {
-	f.to = nil
+	f.to, f.missing = nil, nil
 	if len(w.spareForwards) < 1024 {
 		w.spareForwards = append(w.spareForwards, f)
 	}
@@ -234,7 +246,10 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	x.HoldServed = clustered
 	x.MayBlock = c.ofSession()
 	x.Peers = clustered
-	x.Owns, x.Local, x.Permit = nil, nil, c.permit
+	x.Owns, x.Local, x.Permit, x.Refuse = nil, nil, c.permit, ""
+	if pl.minority {
+		x.Refuse = noReplicas
+	}
 	if clustered && c.spec.Composite() {
 		w.declare(c)
 	}
@@ -289,14 +304,16 @@ func (w *worker) declare(c *call) {
 // strayed marks the partitions that a command has changed on this node only.
 func (w *worker) strayed(c *call) {
 	if c.spec.Composite() {
-		for p := range w.n.stray {
+		for p := range ring.Partitions {
 			w.n.stray[p].Store(true)
 		}
 		return
 	}
 	w.locate(c)
 	for i := range w.keys {
-		w.n.stray[w.keys[i].Partition()].Store(true)
+		if p := w.keys[i].Partition(); !store.IsLocal(p) {
+			w.n.stray[p].Store(true)
+		}
 	}
 }
 
@@ -330,6 +347,10 @@ func (w *worker) command(in *inbound, f *peer.Frame) error {
 	}
 	c := call{spec: spec, args: args, raw: f.Body, proto: f.Proto(), db: f.Database(), part: f.Flags&peer.FlagLocalOnly != 0, from: in, id: f.ID}
 	pl := w.n.placement.Load()
+	if pl.refuses(&c) {
+		in.reply(f.ID, resp.AppendError(nil, noReplicas))
+		return nil
+	}
 	var reply []byte
 	var done bool
 	w.locate(&c)

@@ -42,6 +42,11 @@ type Config struct {
 	// everything there is; 10 s. Ready waits no longer either.
 	BackFillTimeout time.Duration
 
+	// MinMembers is how many members, itself included, a node must see to write; 0: however few.
+	MinMembers int
+	// Layout says which keys live elsewhere than their hash says; nil: none. All nodes must have the same.
+	Layout *store.Layout
+
 	// ScriptTimeLimit ends a script that runs longer; 5 s.
 	ScriptTimeLimit time.Duration
 
@@ -71,7 +76,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	if (cfg.Cluster == nil) != (cfg.Peers == nil) {
 		return cfg, errors.New("configure cache node: a cluster and a peer listener need each other")
 	}
-	if cfg.MaxBytes < 0 || cfg.MaxPeerRequests < 0 || cfg.MaxPeerBytes < 0 || cfg.PeerTimeout < 0 || cfg.BackFillTimeout < 0 {
+	if cfg.MaxBytes < 0 || cfg.MaxPeerRequests < 0 || cfg.MaxPeerBytes < 0 || cfg.PeerTimeout < 0 || cfg.BackFillTimeout < 0 || cfg.MinMembers < 0 {
 		return cfg, fmt.Errorf("configure cache node: negative limit in %+v", cfg)
 	}
 	if cfg.Dial == nil {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
@@ -39,14 +40,17 @@ func (w *worker) ask(pl *placement, c *call, merge command.Merge, out []byte) (r
 // runPart runs this node's part of a command that several nodes have parts of. The last argument of SCAN is the
 // partition that its part ends before.
 func (w *worker) runPart(pl *placement, c *call, out []byte) (reply []byte, done bool) {
-	c.limit = ring.Partitions
+	c.limit = store.Partitions
 	if c.part && c.spec.Scope == command.ByCursor {
 		last := len(c.args) - 1
 		limit, err := strconv.Atoi(string(c.args[last]))
-		if err != nil || last < 2 || limit < 0 || limit > ring.Partitions {
+		if err != nil || last < 2 || limit < 0 || limit > store.Partitions {
 			return resp.AppendError(out, "ERR malformed scan of another node"), true
 		}
 		c.args, c.limit = c.args[:last], limit
+	}
+	if c.from != nil {
+		c.limit = min(c.limit, ring.Partitions) // what never leaves this node is its own clients' alone
 	}
 	return w.run(pl, c, out)
 }
@@ -63,7 +67,7 @@ func (w *worker) scan(pl *placement, c *call, out []byte) (reply []byte, done bo
 	from, inner := command.SplitCursor(cursor)
 	end := from + 1
 	if inner == 0 {
-		end = min(from+w.scanWidth(pl, c.db, count), ring.Partitions)
+		end = min(from+w.scanWidth(pl, c.db, count), store.Partitions)
 	}
 	g := &gather{merge: scanReply, proto: c.proto, left: 1, end: end}
 	args := make([][]byte, 0, len(c.args)+1)
@@ -85,7 +89,7 @@ func (w *worker) scan(pl *placement, c *call, out []byte) (reply []byte, done bo
 // scanWidth is the number of partitions that hold count keys, if others are as full as ours.
 func (w *worker) scanWidth(pl *placement, db, count int) int {
 	owned := 0
-	for p := range pl.owner {
+	for p := range ring.Partitions {
 		if pl.owner[p] == self {
 			owned++
 		}
@@ -95,7 +99,7 @@ func (w *worker) scanWidth(pl *placement, db, count int) int {
 	if owned == 0 || keys == 0 {
 		return ring.Partitions / 4
 	}
-	return max(1, min(ring.Partitions, count*owned/keys))
+	return max(1, min(store.Partitions, count*owned/keys))
 }
 
 // scanCount finds the COUNT of a SCAN. Errors are left to the command itself.
@@ -116,7 +120,7 @@ func scanCount(args [][]byte) (count int, ok bool) {
 // mergedScan joins the elements. The step ends where the first node stopped, for what lies behind has not been seen by
 // all.
 func (g *gather) mergedScan(out []byte) ([]byte, error) {
-	next := command.Cursor(g.end%ring.Partitions, 0)
+	next := command.Cursor(g.end%store.Partitions, 0)
 	stop, total := g.end, 0
 	for _, p := range g.parts {
 		pair, _, err := openArray(p.reply, 2)

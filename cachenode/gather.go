@@ -45,11 +45,14 @@ func (g *gather) done() {
 	}
 }
 
+// crossSlot is Redis's class of error, and what to do about it.
+const crossSlot = "CROSSSLOT the keys of this command belong to different nodes. HINT: keys with a common {hash tag} stay together, " +
+	"and so do all with a prefix that cache_prefixes gives colocate: true"
+
 // split sends each owner its keys of a command, and merges what they answer. The keys are in w.keys.
 func (w *worker) split(pl *placement, c *call, out []byte) (reply []byte, done bool) {
 	if c.spec.Merge == command.SameOwner {
-		return resp.AppendError(out, "CROSSSLOT the keys of this command belong to different nodes: "+
-			"give them a common {hash tag} so that they stay together"), true
+		return resp.AppendError(out, crossSlot), true
 	}
 	first, _, step := c.spec.KeyRange(len(c.args))
 	if (len(c.args)-first)%step != 0 {

@@ -167,6 +167,9 @@ func (h *handover) send(p int) error {
 		}
 		found, ends = found[:0], ends[:0]
 		cursor = h.n.store.ScanPartition(p, cursor, handoffItems, time.Now().UnixMilli(), func(it *store.Item) {
+			if h.m.pl.owner[p] != h.place && h.n.store.Single(it.Key()) {
+				return
+			}
 			h.entry.Fill(it)
 			found = h.wire.append(found, &h.entry)
 			ends = append(ends, len(found))

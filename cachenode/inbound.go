@@ -156,7 +156,7 @@ func (w *worker) handed(in *inbound, f *peer.Frame) error {
 		if err != nil {
 			return err
 		}
-		if p := ring.PartitionOf(w.incoming.Key); !pl.holds(self, p) {
+		if p := w.n.store.PartitionOf(w.incoming.Key); !pl.holds(self, p) {
 			w.n.stray[p].Store(true)
 		}
 		body = rest

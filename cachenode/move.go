@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 )
 
@@ -37,7 +38,7 @@ type mover struct {
 	atOwner, atBackup [ring.Partitions]bool
 	// strays are what this pass gives in part, and who has got it.
 	strays []stray
-	sizes  [ring.Partitions]int32 // of partitions, in items
+	sizes  [store.Partitions]int32 // of partitions, in items
 }
 
 // stray is a partition that is given in part.
@@ -216,6 +217,9 @@ func (n *Node) changeHands(pl *placement, p int, confirmed bool) {
 	case n.placement.Load() != pl:
 	case confirmed:
 		n.owned[p].Store(false)
+		if n.store.HasSingles() {
+			n.store.DropSingles(p) // as a backup we would not hear of their changes
+		}
 	case pl.owner[p] == self && n.complete[p].Load() && pl.passedOn(p):
 		n.owned[p].Store(true)
 	}

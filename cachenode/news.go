@@ -4,7 +4,6 @@ import (
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
-	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
@@ -188,7 +187,7 @@ func (n *Node) watchRemovalsLocked() {
 	}
 	w := n.workers[0]
 	n.store.OnRemoval(n.removals.Note(w.loop, func(stored []byte, why store.Removal) {
-		if pl := n.placement.Load(); n.audience != nil && (stored == nil || pl.owner[ring.PartitionOf(stored)] == self) {
+		if pl := n.placement.Load(); n.audience != nil && (stored == nil || pl.owner[n.store.PartitionOf(stored)] == self) {
 			respserver.ReportRemoval(n.audience, w.loop, command.Event(n.notify.Load()), stored, why)
 			w.tellChanged(pl, stored)
 		}
@@ -201,7 +200,7 @@ func (n *Node) reports() bool { return n.tracking.Load() || n.interest.Load() !=
 // tellChanged tells the interested peers that a key has changed; nil for all keys.
 func (w *worker) tellChanged(pl *placement, stored []byte) {
 	interest := w.n.interest.Load()
-	if interest == nil || w.stopped {
+	if interest == nil || w.stopped || stored != nil && store.IsLocal(w.n.store.PartitionOf(stored)) {
 		return
 	}
 	var all []byte

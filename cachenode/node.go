@@ -43,16 +43,16 @@ type Node struct {
 	fenced atomic.Uint64
 	// complete tells of each partition whether this node has all of it. A node that is alone has; one that got a partition
 	// has when it was handed over; one that passed it on has not.
-	complete [ring.Partitions]atomic.Bool
+	complete [store.Partitions]atomic.Bool
 	// assumed marks the complete ones of which that is not certain: nobody has handed them over in time.
-	assumed [ring.Partitions]atomic.Bool
+	assumed [store.Partitions]atomic.Bool
 	// owned marks partitions that this node has owned and not yet handed over: it has the last word on them.
-	owned [ring.Partitions]atomic.Bool
+	owned [store.Partitions]atomic.Bool
 	// young marks partitions that this node holds and has not got from one that owned them. A former backup may hand a
 	// partition over while its owner, which has not heard of the new ring, still takes writes.
-	young [ring.Partitions]atomic.Bool
+	young [store.Partitions]atomic.Bool
 	// stale marks partitions that this node owns and whose backup has missed a write.
-	stale [ring.Partitions]atomic.Bool
+	stale [store.Partitions]atomic.Bool
 	// stray marks partitions whose content the other holders may lack: what a node wrote before it met the others.
 	stray    [ring.Partitions]atomic.Bool
 	accepted atomic.Uint32
@@ -88,7 +88,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	storeConfig := store.Config{MaxBytes: cfg.MaxBytes, Policy: cfg.Policy}
+	storeConfig := store.Config{MaxBytes: cfg.MaxBytes, Policy: cfg.Policy, Layout: cfg.Layout}
 	n := &Node{cfg: cfg, byLoop: map[*netloop.Loop]*worker{}, responders: map[peer.Type]Responder{}, wake: make(chan struct{}, 1), followed: make(chan struct{})}
 	if cfg.Cluster != nil {
 		storeConfig.TombstoneTTL = tombstoneTTL
@@ -103,7 +103,9 @@ func New(cfg Config) (*Node, error) {
 		n.complete[p].Store(true)
 		n.owned[p].Store(true)
 	}
-	n.placement.Store(alonePlacement())
+	alone := alonePlacement()
+	alone.minority = cfg.MinMembers > 1
+	n.placement.Store(alone)
 	for _, loop := range cfg.Loops {
 		w := newWorker(n, loop)
 		n.workers = append(n.workers, w)
@@ -199,7 +201,9 @@ func (n *Node) follow(_, view *cluster.View) {
 	old := n.view
 	n.view = view
 	n.changed = time.Now()
-	pl := newPlacement(view, n.placement.Load())
+	before := n.placement.Load()
+	pl := newPlacement(view, before)
+	pl.minority = pl.members() < n.cfg.MinMembers
 	merged := !old.Has(view.Oldest())
 	if merged {
 		// Two parts of the cluster have met, and ours is not the one with the oldest member: what the others have counts as
@@ -212,6 +216,9 @@ func (n *Node) follow(_, view *cluster.View) {
 	}
 	clear(n.grants[:])
 	for p := range ring.Partitions {
+		if n.lacksSingles(pl, before, p) {
+			n.complete[p].Store(false)
+		}
 		if pl.owner[p] == self && n.complete[p].Load() && pl.passedOn(p) {
 			n.owned[p].Store(true)
 		}

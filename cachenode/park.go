@@ -26,7 +26,7 @@ func (w *worker) park(c *call, out []byte) (reply []byte, done bool) {
 	case c.parked.IsZero():
 		c.parked = now
 	case now.Sub(c.parked) > parkFor:
-		return appendFailure(out, errUnreachable), true
+		return w.fail(c, out, errUnreachable), true
 	}
 	kept := *c
 	kept.raw = append([]byte(nil), c.raw...)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 )
@@ -31,24 +32,27 @@ type placement struct {
 	epoch  uint64
 	peers  []*remote // everyone else who is alive
 	active []bool    // beside peers: owns partitions, or would
-	owner  [ring.Partitions]int16
-	backup [ring.Partitions]int16
+	// minority: fewer members are in sight than writes need.
+	minority bool
+	owner    [store.Partitions]int16
+	backup   [store.Partitions]int16
 	// former are the places that the partition had before, where they are still alive: where to ask for keys that are not
 	// here yet.
-	former [2][ring.Partitions]int16
+	former [2][store.Partitions]int16
 }
 
 // alonePlacement is that of a node without others.
 func alonePlacement() *placement {
 	pl := &placement{}
-	for p := range ring.Partitions {
+	for p := range store.Partitions {
 		pl.owner[p], pl.backup[p] = self, nobody
 		pl.former[0][p], pl.former[1][p] = nobody, nobody
 	}
 	return pl
 }
 
-// newPlacement turns a view into places. Remotes of old that are still there stay the same.
+// newPlacement turns a view into places. Remotes of old that are still there stay the same. Partitions of keys that never
+// leave a node are always our own.
 func newPlacement(v *cluster.View, old *placement) *placement {
 	pl := alonePlacement()
 	pl.epoch = v.Epoch
@@ -94,6 +98,17 @@ func newPlacement(v *cluster.View, old *placement) *placement {
 		pl.former[0][p], pl.former[1][p] = now(former), now(old.backup[p])
 	}
 	return pl
+}
+
+// members counts those that own partitions, or would, this node included.
+func (pl *placement) members() int {
+	count := 1
+	for _, active := range pl.active {
+		if active {
+			count++
+		}
+	}
+	return count
 }
 
 func (pl *placement) find(name string) *remote {

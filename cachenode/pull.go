@@ -3,6 +3,7 @@ package cachenode
 import (
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
@@ -184,12 +185,18 @@ func (w *worker) answerHeld() {
 // answerPull sends what this node knows of a key.
 func (w *worker) answerPull(in *inbound, id uint64, key []byte) {
 	k := w.n.store.Key(key)
+	if store.IsLocal(k.Partition()) {
+		in.send(peer.Entries, 0, id, nil) // of another layout than ours, where the key is not local
+		return
+	}
 	flags := uint8(0)
 	// Asked before the store is read: a partition that arrives in between only makes the answer more modest.
 	if p := k.Partition(); w.n.complete[p].Load() && !w.n.assumed[p].Load() {
 		flags = peer.FlagComplete
 		if w.n.owned[p].Load() {
 			flags |= peer.FlagLastWord
+		} else if w.n.store.Single(key) {
+			flags = 0 // all but the single keys
 		}
 	}
 	w.scratch = w.scratch[:0]

@@ -7,7 +7,6 @@ import (
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
-	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
@@ -30,15 +29,15 @@ type batchAsk struct {
 	partitions []uint16 // that the batch touched, in order, with doubles
 }
 
-// replicate queues the entries of the changed keys for the nodes that must have them too: the backup, and the owner
-// where this node has executed for it. It returns the write that its reply has to wait for, nil when there is no need.
+// replicate queues the entries of the changed keys for the nodes that must have them too: the backup, unless the key is
+// single, and the owner where this node has executed for it. It returns the write that its reply has to wait for, nil when there is no need.
 func (w *worker) replicate(pl *placement, changed []store.Key) (pending *write) {
 	for i := range changed {
 		if i > 0 && bytes.Equal(changed[i].Bytes, changed[i-1].Bytes) {
 			continue
 		}
 		p := changed[i].Partition()
-		for _, place := range [2]int16{pl.owner[p], pl.backup[p]} {
+		for _, place := range w.n.holders(pl, p, changed[i].Bytes) {
 			if place < 0 {
 				continue
 			}
@@ -133,7 +132,7 @@ func (w *worker) release(pending *write) {
 // serveWaiting serves clients that wait here for a key which another node, by an older ring, has written.
 func (w *worker) serveWaiting(key []byte) {
 	pl := w.n.placement.Load()
-	if pl.owner[ring.PartitionOf(key)] != self {
+	if pl.owner[w.n.store.PartitionOf(key)] != self {
 		return
 	}
 	x := &w.ctx
@@ -176,10 +175,10 @@ func (w *worker) replicated(in *inbound, f *peer.Frame) error {
 		if err != nil {
 			return err
 		}
-		p := ring.PartitionOf(w.incoming.Key)
+		p := w.n.store.PartitionOf(w.incoming.Key)
 		switch {
 		case f.Epoch != pl.epoch && f.Flags&peer.FlagPassedOn == 0:
-			pending = w.passOn(pl, in, f.ID, p, body[:len(body)-len(rest)], pending)
+			pending = w.passOn(pl, in, f.ID, w.n.holders(pl, p, w.incoming.Key), p, body[:len(body)-len(rest)], pending)
 		case !pl.holds(self, p):
 			w.n.stray[p].Store(true)
 		}
@@ -193,10 +192,10 @@ func (w *worker) replicated(in *inbound, f *peer.Frame) error {
 	return nil
 }
 
-// passOn sends an entry of partition p to those who hold it by our placement, but not back to where it came from. What
+// passOn sends an entry of partition p to those who hold it by our placement, places, but not back to where it came from. What
 // waits for their acknowledgement is pending, which is made when first needed, and for the call of release.
-func (w *worker) passOn(pl *placement, in *inbound, id uint64, p int, entry []byte, pending *write) *write {
-	for _, place := range [2]int16{pl.owner[p], pl.backup[p]} {
+func (w *worker) passOn(pl *placement, in *inbound, id uint64, places [2]int16, p int, entry []byte, pending *write) *write {
+	for _, place := range places {
 		if place < 0 {
 			continue
 		}

@@ -46,14 +46,19 @@ var (
 )
 
 // SaveSnapshot writes all this node holds to path, in place of what is there, and tells how many keys. It is called when
-// nothing changes the store any more. A node that has given everything away writes nothing, and neither does one whose
-// peers have it all.
+// nothing changes the store any more. Where there are peers, they have all but the keys that never leave the node.
 func (n *Node) SaveSnapshot(path string) (keys int, err error) {
+	first, total := 0, 0
 	if len(n.placement.Load().peers) > 0 {
-		n.cfg.Logger.Info("no snapshot is written: other nodes have what this one had")
-		return 0, nil
+		first = ring.Partitions
 	}
-	if total := n.Stats().Keys; total == 0 {
+	for p := first; p < store.Partitions; p++ {
+		total += n.store.CountPartition(p)
+	}
+	if total == 0 {
+		if first > 0 {
+			n.cfg.Logger.Info("no snapshot is written: other nodes have what this one had")
+		}
 		return 0, nil
 	}
 	begin := time.Now()
@@ -63,7 +68,7 @@ func (n *Node) SaveSnapshot(path string) (keys int, err error) {
 		return 0, fmt.Errorf("write cache snapshot: %w", err)
 	}
 	w := &snapshotWriter{w: bufio.NewWriterSize(f, 256<<10), log: n.cfg.Logger.With("path", path)}
-	err = w.write(n)
+	err = w.write(n, first)
 	if err == nil {
 		err = w.w.Flush()
 	}
@@ -107,12 +112,13 @@ type snapshotWriter struct {
 	reported time.Time
 }
 
-func (w *snapshotWriter) write(n *Node) error {
+// write writes the partitions from first on.
+func (w *snapshotWriter) write(n *Node, first int) error {
 	w.w.WriteString(snapshotMagic)
 	w.put(snapshotVersion)
 	w.reported = time.Now()
 	now := w.reported.UnixMilli()
-	for p := range ring.Partitions {
+	for p := first; p < store.Partitions; p++ {
 		for cursor := uint64(0); ; {
 			cursor = n.store.ScanPartition(p, cursor, handoffItems, now, w.add)
 			if len(w.frame) >= snapshotFrame {
@@ -126,7 +132,7 @@ func (w *snapshotWriter) write(n *Node) error {
 		}
 		if time.Since(w.reported) >= snapshotReport {
 			w.reported = time.Now()
-			w.log.Info("writing cache snapshot", "keys", w.keys, "bytes", w.bytes, "percent", 100*p/ring.Partitions)
+			w.log.Info("writing cache snapshot", "keys", w.keys, "bytes", w.bytes, "percent", 100*p/store.Partitions)
 		}
 	}
 	if err := w.flush(); err != nil {
@@ -188,7 +194,7 @@ func (n *Node) LoadSnapshot(path string) (keys int, err error) {
 	r := &snapshotReader{log: n.cfg.Logger.With("path", path), n: n}
 	keys, err = r.load(f)
 	if err != nil {
-		for p := range ring.Partitions {
+		for p := range store.Partitions {
 			n.store.DropPartition(p)
 		}
 		err = fmt.Errorf("read cache snapshot %s: %w", path, err)

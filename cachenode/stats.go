@@ -1,6 +1,10 @@
 package cachenode
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/outrigger-proxy/outrigger/cluster/ring"
+)
 
 // counters are the node's totals since New.
 type counters struct {
@@ -8,6 +12,7 @@ type counters struct {
 	replicated, degraded, timeouts      atomic.Uint64
 	pulls, moved, received, dropped     atomic.Uint64
 	abandoned, refused, published, busy atomic.Uint64
+	missed                              atomic.Uint64
 }
 
 // Stats are the numbers of a node: totals since New, and what it holds now.
@@ -18,6 +23,7 @@ type Stats struct {
 	Degraded   uint64 // entries that a backup has missed; it gets them with the next hand-over
 	Timeouts   uint64 // requests that a peer did not answer in time
 	Busy       uint64 // commands refused because too much was outstanding with a peer
+	Missed     uint64 // reads answered as misses because the owner could not be reached
 	Pulled     uint64 // keys asked for because their partition had not arrived
 	Moved      uint64 // partitions handed over
 	Received   uint64 // partitions that have arrived
@@ -47,6 +53,7 @@ func (n *Node) Stats() Stats {
 		Degraded:   n.stats.degraded.Load(),
 		Timeouts:   n.stats.timeouts.Load(),
 		Busy:       n.stats.busy.Load(),
+		Missed:     n.stats.missed.Load(),
 		Pulled:     n.stats.pulls.Load(),
 		Moved:      n.stats.moved.Load(),
 		Received:   n.stats.received.Load(),
@@ -67,7 +74,7 @@ func (n *Node) Stats() Stats {
 	for _, keys := range held.Keys {
 		s.Keys += keys
 	}
-	for p := range pl.owner {
+	for p := range ring.Partitions {
 		if pl.owner[p] == self {
 			s.Owned++
 		}

@@ -81,6 +81,9 @@ func (w *worker) applyNext(body []byte) (rest []byte, err error) {
 	if rest, err = w.wire.next(body, &w.incoming); err != nil {
 		return nil, err
 	}
+	if w.n.cfg.Layout != nil && store.IsLocal(w.n.store.PartitionOf(w.incoming.Key)) {
+		return rest, nil // of a node with another layout: ours is our own
+	}
 	if _, err := w.n.store.Apply(&w.incoming, w.now()); err != nil {
 		w.n.stats.refused.Add(1)
 	}

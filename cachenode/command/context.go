@@ -32,6 +32,8 @@ type Context struct {
 	Publish func(shard bool, channel, message []byte) (receivers int)
 	// Permit, unless nil, says what is wrong with a command that a script wants to run, "" for nothing.
 	Permit func(spec *Spec, args [][]byte) string
+	// Refuse, unless empty, is the error that Call replies to commands that write.
+	Refuse string
 	// Local tells which partitions Call may touch; nil: all.
 	Local func(partition int) bool
 

@@ -8,16 +8,18 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
-// A cursor of SCAN names the partition in its lower bits and the place in it above: inner<<10 | partition. So it means
-// the same on every node, and 0 is both the begin and the end.
-const partitionBits = 10
+// A cursor of SCAN names the partition in its lower bits and the place in it above. So it means the same on every node, and 0 is
+// both the begin and the end.
+const partitionBits = 15
+
+const _ = uint(1<<partitionBits - store.Partitions) // they fit
 
 // Cursor joins a partition and the inner cursor of ScanPartition.
 func Cursor(partition int, inner uint64) uint64 { return inner<<partitionBits | uint64(partition) }
 
 // SplitCursor undoes Cursor.
 func SplitCursor(cursor uint64) (partition int, inner uint64) {
-	return int(cursor & (store.Partitions - 1)), cursor >> partitionBits
+	return int(cursor&(1<<partitionBits-1)) % store.Partitions, cursor >> partitionBits
 }
 
 // ParseCursor reads a cursor as Redis's strtoul does: with a sign, up to the first zero byte, and nothing for 0.

@@ -105,6 +105,9 @@ func (s *Spec) AllKeys() bool {
 // Composite tells whether the command runs others.
 func (s *Spec) Composite() bool { return s.self != nil }
 
+// Internal tells whether only nodes send the command, to each other.
+func (s *Spec) Internal() bool { return s.Group == "" }
+
 // StoredKeys tells whether the command's keys are in stored form among its arguments.
 func (s *Spec) StoredKeys() bool { return s.Flags&storedKeys != 0 }
 
@@ -271,6 +274,10 @@ func (c *Context) Call(s *Spec, args [][]byte) bool {
 	}
 	if s.wide != nil && s.wide(c) && !c.tx.HoldsAll() {
 		return false
+	}
+	if c.Refuse != "" && s.Flags&Write != 0 {
+		c.fail(c.Refuse)
+		return true
 	}
 	if s.Flags&DenyOOM != 0 && !c.Store.Fits(c.growth()) {
 		c.fail(errOOM)

@@ -55,18 +55,38 @@ type Item struct {
 
 	kind  Kind
 	queue queueID
-	freq  uint8 // hits since it was queued, at most 3
-	bits  uint8 // partition in the shard (4 bits), level in the wheel (3 bits), raw (1 bit)
+	// bits are, from the lowest: the partition in the shard (9 bits), the level in the wheel (3), the hits since it was
+	// queued (2), raw, tagged.
+	bits uint16
 }
 
-const rawBit = 1 << 7
+const (
+	partMask   = 1<<9 - 1
+	levelShift = 9
+	levelMask  = 7 << levelShift
+	freqShift  = 12
+	freqOne    = 1 << freqShift
+	freqMask   = 3 << freqShift
+	rawBit     = 1 << 14
+	taggedBit  = 1 << 15
+)
+
+// A partition of a shard must fit into an item's bits.
+const _ = uint(partMask + 1 - partitionsPerShard)
 
 // part is the index of the item's partition in the shard.
-func (it *Item) part() int { return int(it.bits & (partitionsPerShard - 1)) }
+func (it *Item) part() int { return int(it.bits & partMask) }
 
-func (it *Item) wheelLevel() int { return int(it.bits >> 4 & 7) }
+func (it *Item) wheelLevel() int { return int(it.bits & levelMask >> levelShift) }
 
-func (it *Item) setWheelLevel(l int) { it.bits = it.bits&^(7<<4) | uint8(l)<<4 }
+func (it *Item) setWheelLevel(l int) { it.bits = it.bits&^levelMask | uint16(l)<<levelShift }
+
+// hit notes that the item was used.
+func (it *Item) hit() {
+	if it.bits&freqMask != freqMask {
+		it.bits += freqOne
+	}
+}
 
 func (it *Item) setRaw(raw bool) {
 	it.bits &^= rawBit
@@ -91,7 +111,7 @@ func (it *Item) ExpireAt() int64 { return it.expireAt }
 func (it *Item) Deleted() bool { return it.kind == kindTombstone }
 
 // Freq is the number of hits since the item was last queued, at most 3.
-func (it *Item) Freq() int { return int(it.freq) }
+func (it *Item) Freq() int { return int(it.bits & freqMask >> freqShift) }
 
 // Raw tells whether a string was edited in place: Redis never calls it int or embstr again.
 func (it *Item) Raw() bool { return it.bits&rawBit != 0 }

@@ -3,21 +3,21 @@ package store
 import "math/rand/v2"
 
 func (s *Store) partition(p int) (*shard, *partition) {
-	sh := &s.shards[p/partitionsPerShard]
-	return sh, &sh.parts[p%partitionsPerShard]
+	sh := &s.shards[p%shardCount]
+	return sh, &sh.parts[p/shardCount]
 }
 
 // enter locks the shard of partition p unless the Tx holds it. A Tx that holds some shards, but not this one, must not come
 // here: it might wait for one that waits for it.
 func (tx *Tx) enter(p int) {
 	if tx.held == 0 {
-		tx.store.shards[p/partitionsPerShard].mu.Lock()
+		tx.store.shards[p%shardCount].mu.Lock()
 	}
 }
 
 func (tx *Tx) leave(p int) {
 	if tx.held == 0 {
-		tx.store.shards[p/partitionsPerShard].mu.Unlock()
+		tx.store.shards[p%shardCount].mu.Unlock()
 	}
 }
 
@@ -118,7 +118,7 @@ func (s *Store) Sizes(sizes *[Partitions]int32) {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		for j := range sh.parts {
-			sizes[i*partitionsPerShard+j] = int32(sh.parts[j].items)
+			sizes[j*shardCount+i] = int32(sh.parts[j].items)
 		}
 		sh.mu.Unlock()
 	}
@@ -143,8 +143,16 @@ func (s *Store) DropPartition(p int) (keys int) {
 	sh, part := s.partition(p)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.voidAll(p%partitionsPerShard, -1)
+	sh.voidAll(p/shardCount, -1)
 	return sh.clear(part, -1)
+}
+
+// DropSingles forgets the single keys of partition p, which another node owns: what is here of them may be old.
+func (s *Store) DropSingles(p int) (keys int) {
+	sh, part := s.partition(p)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.clearIf(part, func(it *Item) bool { return sh.rules.of(it.Key()).single })
 }
 
 // FlushPartition deletes the keys of one database in partition p, all databases for -1, and refuses what was written
@@ -164,17 +172,28 @@ func (s *Store) flushPartition(p, db int, now int64) (keys int) {
 			part.floor[i] = version
 		}
 	}
-	sh.voidAll(p%partitionsPerShard, db)
+	sh.voidAll(p/shardCount, db)
 	return sh.clear(part, db)
 }
 
 // clear drops the items of one database, of all for -1.
 func (sh *shard) clear(part *partition, db int) (keys int) {
+	return sh.clearIf(part, func(it *Item) bool {
+		if db < 0 {
+			return true
+		}
+		of, _ := SplitKey(it.Key())
+		return of == db
+	})
+}
+
+// clearIf drops the items that goes accepts.
+func (sh *shard) clearIf(part *partition, goes func(*Item) bool) (keys int) {
 	for b := range part.buckets() {
 		for i := *part.heads.at(b); i != 0; {
 			it := sh.slab.at(i)
 			i = it.next
-			if of, _ := SplitKey(it.Key()); db >= 0 && of != db {
+			if !goes(it) {
 				continue
 			}
 			if !it.hidden() {

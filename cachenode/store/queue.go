@@ -50,8 +50,6 @@ func (q *queue) remove(s *slab, it *Item, cost int) {
 }
 
 const (
-	maxFreq = 3
-
 	// promoteFreq is the number of hits in the small queue that lets an item into the main one (Yang et al., "FIFO
 	// queues are all you need for cache eviction", SOSP 2023, section 4).
 	promoteFreq = 2
@@ -74,8 +72,8 @@ func (sh *shard) victim() *Item {
 	for moved := 0; ; moved++ {
 		if small.tail != 0 && (main.tail == 0 || small.bytes*smallShare >= small.bytes+main.bytes) {
 			it := sh.slab.at(small.tail)
-			if it.freq >= promoteFreq && moved < maxReinsert {
-				it.freq = 0
+			if it.Freq() >= promoteFreq && moved < maxReinsert {
+				it.bits &^= freqMask
 				sh.move(it, queueMain)
 				continue
 			}
@@ -90,10 +88,10 @@ func (sh *shard) victim() *Item {
 			return nil
 		}
 		it := sh.slab.at(main.tail)
-		if it.freq == 0 || moved >= maxReinsert {
+		if it.bits&freqMask == 0 || moved >= maxReinsert {
 			return it
 		}
-		it.freq--
+		it.bits -= freqOne
 		sh.move(it, queueMain)
 	}
 }

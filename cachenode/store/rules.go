@@ -18,6 +18,13 @@ type Rule struct {
 	RefreshAhead time.Duration
 	// Lease is how long who was sent has to set the key, before another is; 0 is DefaultLease.
 	Lease time.Duration
+
+	// Single keys have no copy at a backup.
+	Single bool
+	// Strong keys are read where they are owned, whatever a nearer node remembers of them.
+	Strong bool
+	// Miss says that a read finds nothing where the owner of the key cannot be reached, in place of an error.
+	Miss bool
 }
 
 // DefaultLease is the time that makes most values.
@@ -27,12 +34,16 @@ const DefaultLease = 5 * time.Second
 type rules struct {
 	list  []rule // the longest prefixes first
 	ahead int64  // the longest of the list: who is further from its end need not be looked up
+
+	single, strong, miss bool // of any of the list
 }
 
 // rule is a Rule in milliseconds.
 type rule struct {
 	prefix              []byte
 	stale, ahead, lease int64
+
+	single, strong, miss bool
 }
 
 // SetRules replaces the rules. What is stale already stays as long as the rule of before has said, and is given to nobody
@@ -46,12 +57,18 @@ func (s *Store) SetRules(list []Rule) {
 		if r.Lease == 0 {
 			r.Lease = DefaultLease
 		}
-		all.list = append(all.list, rule{[]byte(r.Prefix), r.Stale.Milliseconds(), r.RefreshAhead.Milliseconds(), r.Lease.Milliseconds()})
+		all.list = append(all.list, rule{
+			prefix: []byte(r.Prefix),
+			stale:  r.Stale.Milliseconds(), ahead: r.RefreshAhead.Milliseconds(), lease: r.Lease.Milliseconds(),
+			single: r.Single, strong: r.Strong, miss: r.Miss,
+		})
 		all.ahead = max(all.ahead, r.RefreshAhead.Milliseconds())
+		all.single, all.strong, all.miss = all.single || r.Single, all.strong || r.Strong, all.miss || r.Miss
 	}
 	if all != nil {
 		slices.SortStableFunc(all.list, func(a, b rule) int { return len(b.prefix) - len(a.prefix) })
 	}
+	s.rules.Store(all)
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
@@ -72,6 +89,36 @@ func (r *rules) of(stored []byte) rule {
 		}
 	}
 	return rule{}
+}
+
+// HasSingles tells whether any rule says that keys are single.
+func (s *Store) HasSingles() bool {
+	r := s.rules.Load()
+	return r != nil && r.single
+}
+
+// Single tells whether a stored key has no copy at a backup. It may be asked with shards held, as may Strong and Miss.
+func (s *Store) Single(stored []byte) bool {
+	r := s.rules.Load()
+	return r != nil && r.single && r.of(stored).single
+}
+
+// Strong tells whether a stored key is to be read where it is owned.
+func (s *Store) Strong(stored []byte) bool {
+	r := s.rules.Load()
+	return r != nil && r.strong && r.of(stored).strong
+}
+
+// HasMisses tells whether any rule says that reads of keys whose owner cannot be reached find nothing.
+func (s *Store) HasMisses() bool {
+	r := s.rules.Load()
+	return r != nil && r.miss
+}
+
+// Miss tells whether a read of a stored key finds nothing when its owner cannot be reached.
+func (s *Store) Miss(stored []byte) bool {
+	r := s.rules.Load()
+	return r != nil && r.miss && r.of(stored).miss
 }
 
 // aging tells whether a live item is so near to its end that it should be made anew, and by when.

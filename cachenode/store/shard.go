@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	shardCount         = 64 // a Tx names the shards it holds in the bits of a word
-	partitionsPerShard = Partitions / shardCount
+	shardCount         = 64                      // a Tx names the shards it holds in the bits of a word
+	partitionsPerShard = Partitions / shardCount // the p with the same p%shardCount
 )
 
 // shard is a lock and all that it guards: whole partitions, their items, who is evicted and who expires.
@@ -156,7 +156,7 @@ func (sh *shard) removing(it *Item, why Removal) {
 // newString makes a string item with uninitialised content of valLen bytes.
 func (sh *shard) newString(k *Key, kind Kind, valLen int) *Item {
 	it := sh.slab.alloc()
-	it.hash, it.bits, it.kind = k.hash, uint8(k.local()), kind
+	it.hash, it.bits, it.kind = k.hash, uint16(k.local()), kind
 	it.keyLen, it.valLen = uint32(len(k.Bytes)), uint32(valLen)
 	it.ptr = newBytes(it.capacity())
 	copy(it.Key(), k.Bytes)
@@ -166,7 +166,7 @@ func (sh *shard) newString(k *Key, kind Kind, valLen int) *Item {
 
 func (sh *shard) newObject(k *Key, kind Kind) *Item {
 	it := sh.slab.alloc()
-	it.hash, it.bits, it.kind = k.hash, uint8(k.local()), kind
+	it.hash, it.bits, it.kind = k.hash, uint16(k.local()), kind
 	it.ptr = unsafe.Pointer(sh.store.newObject(k.Bytes, kind))
 	sh.link(it)
 	return it
@@ -252,7 +252,7 @@ func (sh *shard) countExpiry(it *Item, by int32) {
 // enqueue puts a new item where its past says: seen not long ago, into the main queue. One so large that the small queue
 // would be emptied for it goes there as well.
 func (sh *shard) enqueue(it *Item) {
-	it.freq = 0
+	it.bits &^= freqMask
 	it.queue = sh.policy.queueOf(it)
 	cost := it.cost()
 	switch it.queue {
@@ -356,7 +356,7 @@ func (sh *shard) bury(it *Item, version uint64, now int64) {
 		sh.drop(it)
 		return
 	}
-	key := Key{Bytes: append([]byte(nil), it.Key()...), hash: it.hash, part: uint16(it.part())}
+	key := Key{Bytes: append([]byte(nil), it.Key()...), hash: it.hash, part: uint16(it.part() * shardCount)}
 	sh.drop(it)
 	sh.entomb(&key, version, now)
 }

@@ -55,9 +55,7 @@ func (sh *shard) seen(it *Item) {
 		return
 	}
 	sh.stats.Hits++
-	if it.freq < maxFreq {
-		it.freq++
-	}
+	it.hit()
 }
 
 // stale returns the stale item of a key that is not live, nil if there is none, or none that may be given to anybody.

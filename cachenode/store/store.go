@@ -10,8 +10,8 @@ import (
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 )
 
-// Partitions is the number of partitions, the ring's.
-const Partitions = ring.Partitions
+// Partitions is the number of partitions: the ring's, and behind them one in each shard for keys that never leave the node.
+const Partitions = ring.Partitions + shardCount
 
 // ErrNoRoom says that the budget is used up and the policy does not allow to make room.
 var ErrNoRoom = errors.New("out of memory: the cache's budget is used up")
@@ -25,6 +25,9 @@ type Config struct {
 	TombstoneTTL time.Duration
 	// MaxTombstones bounds them (default 65,536).
 	MaxTombstones int
+
+	// Layout says which keys do not live where their own hash says; nil: none.
+	Layout *Layout
 }
 
 // Store is the cache of one node. It is safe for use by many goroutines.
@@ -35,8 +38,10 @@ type Store struct {
 	maxTombstones int   // per shard
 	shards        []shard
 	leaseNonce    uint64 // tells this store's leases from those of others
+	layout        *Layout
 
 	// Atomic.
+	rules     atomic.Pointer[rules] // as the shards have them; nil: none
 	onRemoval atomic.Pointer[func(stored []byte, why Removal)]
 	policy    atomic.Uint32 // Policy
 	maxBytes  atomic.Int64
@@ -60,6 +65,7 @@ func New(cfg Config) *Store {
 		maxTombstones: max(1, cfg.MaxTombstones/shardCount),
 		shards:        make([]shard, shardCount),
 		leaseNonce:    rand.Uint64(),
+		layout:        cfg.Layout,
 	}
 	s.maxBytes.Store(cfg.MaxBytes)
 	s.policy.Store(uint32(cfg.Policy))
@@ -71,7 +77,7 @@ func New(cfg Config) *Store {
 
 // Key locates a stored key.
 func (s *Store) Key(stored []byte) Key {
-	return Key{Bytes: stored, hash: uint32(maphash.Bytes(s.seed, stored)), part: uint16(ring.PartitionOf(stored))}
+	return Key{Bytes: stored, hash: uint32(maphash.Bytes(s.seed, stored)), part: uint16(s.layout.Partition(stored))}
 }
 
 // Removal says why a key, or a part of it, is gone.

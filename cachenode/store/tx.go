@@ -14,8 +14,8 @@ type Key struct {
 // Partition is the key's partition, as the ring numbers them.
 func (k Key) Partition() int { return int(k.part) }
 
-func (k Key) shard() int { return int(k.part) / partitionsPerShard }
-func (k Key) local() int { return int(k.part) % partitionsPerShard }
+func (k Key) shard() int { return int(k.part) % shardCount }
+func (k Key) local() int { return int(k.part) / shardCount }
 
 // Tx is a command at work: the shards of its keys are held from Begin to End, so what it does is atomic. The zero Tx is
 // ready; one Tx serves many commands, one after the other. Items, and slices of their bytes, are valid until End.
@@ -159,9 +159,7 @@ func (tx *Tx) stringItem(k *Key, n int) *Item {
 	sh := tx.shard(k)
 	it := sh.find(k)
 	if it != nil && it.kind == KindString && !it.expired(tx.now) {
-		if it.freq < maxFreq {
-			it.freq++
-		}
+		it.hit()
 		sh.resize(it, n)
 		return it
 	}
