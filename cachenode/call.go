@@ -93,7 +93,13 @@ func (w *worker) execute(c *call, out []byte) (reply []byte, done bool) {
 		return resp.AppendError(out, noReplicas), true
 	}
 	if len(pl.peers) == 0 {
-		return w.run(pl, c, out)
+		if !w.n.searched() {
+			return w.park(c, out)
+		}
+		// Whom we have found meanwhile is in the placement of now.
+		if pl = w.n.placement.Load(); len(pl.peers) == 0 {
+			return w.run(pl, c, out)
+		}
 	}
 	if c.permit != nil {
 		return resp.AppendError(out, "NOPERM in a cluster scripts are only for users who may do everything: "+
@@ -376,6 +382,8 @@ func appendFailure(out []byte, err error) []byte {
 		return resp.AppendError(out, "BUSY too much is outstanding with the node that holds this key, try again later")
 	case errTimeout:
 		return resp.AppendError(out, "TRYAGAIN the node that holds this key did not answer in time, try again")
+	case errSearching:
+		return resp.AppendError(out, "LOADING this node has just started and looks for the others of its cluster, try again")
 	case errStopped:
 		return resp.AppendError(out, "CLUSTERDOWN this node is stopping, use another one")
 	}

@@ -10,13 +10,14 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
-// Why a request to a peer came to nothing. errBusy and errUnreachable mean that it was never sent.
+// Why a request to a peer came to nothing. errBusy, errUnreachable and errSearching mean that it was never sent.
 var (
 	errBusy        = errors.New("too much is outstanding with the peer")
 	errUnreachable = errors.New("the peer cannot be reached")
 	errLost        = errors.New("the connection to the peer broke")
 	errTimeout     = errors.New("the peer did not answer in time")
 	errStopped     = errors.New("this node is stopping")
+	errSearching   = errors.New("this node looks for the others")
 )
 
 const (

@@ -31,6 +31,7 @@ type Node struct {
 	byLoop   map[*netloop.Loop]*worker
 	greeting peer.Greeting
 	audience respserver.Audience
+	made     time.Time
 	wake     chan struct{} // holds one token while the mover has news
 
 	// Constant once Run was called.
@@ -55,6 +56,7 @@ type Node struct {
 	stale [store.Partitions]atomic.Bool
 	// stray marks partitions whose content the other holders may lack: what a node wrote before it met the others.
 	stray    [ring.Partitions]atomic.Bool
+	found    atomic.Bool // the others, if there are any: what searched answers for good
 	accepted atomic.Uint32
 	classes  atomic.Uint32 // command.Event: what clients have asked to be told of
 	notify   atomic.Uint32 // what of it anybody can hear
@@ -81,15 +83,16 @@ type Node struct {
 	stopped  bool
 }
 
-// New makes a node that serves at once, alone; Run connects it with the others. It does no I/O. The loops must not run
-// yet.
+// New makes a node, which Run connects with the others; until it has looked for them, commands wait. It does no I/O. The
+// loops must not run yet.
 func New(cfg Config) (*Node, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	storeConfig := store.Config{MaxBytes: cfg.MaxBytes, Policy: cfg.Policy, Layout: cfg.Layout}
-	n := &Node{cfg: cfg, byLoop: map[*netloop.Loop]*worker{}, responders: map[peer.Type]Responder{}, wake: make(chan struct{}, 1), followed: make(chan struct{})}
+	n := &Node{cfg: cfg, made: time.Now(), byLoop: map[*netloop.Loop]*worker{}, responders: map[peer.Type]Responder{},
+		wake: make(chan struct{}, 1), followed: make(chan struct{})}
 	if cfg.Cluster != nil {
 		storeConfig.TombstoneTTL = tombstoneTTL
 		n.view = cfg.Cluster.View()
@@ -298,6 +301,20 @@ func (n *Node) Ready() error {
 		return fmt.Errorf("cache node waits for %d partitions", missing)
 	}
 	return nil
+}
+
+// searched tells whether this node may take itself for the only one: it has looked for the others, or has done so for long
+// enough. One that has just started again and answered at once would say that there is nothing, and what it is told then
+// would be newer than all that the others have.
+func (n *Node) searched() bool {
+	if n.found.Load() {
+		return true
+	}
+	over := n.cfg.Cluster == nil || n.cfg.Cluster.Joined() || time.Since(n.made) > n.cfg.BackFillTimeout
+	if over {
+		n.found.Store(true)
+	}
+	return over
 }
 
 // missing counts the partitions that this node should hold and does not have whole.

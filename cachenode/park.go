@@ -7,7 +7,8 @@ import (
 )
 
 // A command whose owner cannot be reached was not executed, so it may be tried again: mostly the owner has just died, and
-// the others need a moment to see it. It waits, is sent when there is a new owner, and fails only after parkFor.
+// the others need a moment to see it. It waits, is sent when there is a new owner, and fails only after parkFor. So does what
+// a node is asked that has just started and not yet found the others.
 
 const (
 	// parkRetry is how often waiting commands are tried again.
@@ -25,6 +26,8 @@ func (w *worker) park(c *call, out []byte) (reply []byte, done bool) {
 		return appendFailure(out, errBusy), true
 	case c.parked.IsZero():
 		c.parked = now
+	case now.Sub(c.parked) > parkFor && !w.n.searched():
+		return appendFailure(out, errSearching), true
 	case now.Sub(c.parked) > parkFor:
 		return w.fail(c, out, errUnreachable), true
 	}

@@ -31,9 +31,10 @@ type Cluster struct {
 	subscribers []func(old, new *View)
 	gossip      *memberlist.Memberlist
 
-	leaving atomic.Bool
-	joined  atomic.Bool
-	view    atomic.Pointer[View]
+	leaving  atomic.Bool
+	searched atomic.Bool // for others, to a first end
+	joined   atomic.Bool // so, and the subscribers know who was found
+	view     atomic.Pointer[View]
 
 	mu      sync.Mutex
 	members map[string]Member
@@ -89,7 +90,7 @@ func (c *Cluster) Name() string { return c.cfg.ClusterName }
 func (c *Cluster) View() *View { return c.view.Load() }
 
 // Joined tells whether the search for others has come to a first end: one was found, or the names to join lead to nobody
-// but us, or there are none.
+// but us, or there are none. Subscribers have seen by then who was found.
 func (c *Cluster) Joined() bool { return c.joined.Load() }
 
 // Subscribe has fn called after each change of the view, in order, one call at a time, until Run returns. It must be
@@ -183,6 +184,7 @@ func (c *Cluster) publishViews(ctx context.Context) {
 		case <-c.changed:
 		}
 		old := c.View()
+		searched := c.searched.Load() // before the members are read: whom the search has found is one of them
 		c.mu.Lock()
 		wait := c.joining && len(old.Members) == 1
 		members := slices.Collect(maps.Values(c.members))
@@ -191,17 +193,21 @@ func (c *Cluster) publishViews(ctx context.Context) {
 			continue // the end of the join is a change as well
 		}
 		view := NewView(members, c.cfg.Name, old)
-		if slices.Equal(view.Members, old.Members) {
-			continue
+		if !slices.Equal(view.Members, old.Members) {
+			c.publish(ctx, old, view)
 		}
-		c.view.Store(view)
-		if len(view.Members) > 1 {
+		if searched || len(view.Members) > 1 {
 			c.joined.Store(true)
 		}
-		c.cfg.Logger.InfoContext(ctx, "members changed", "members", len(view.Members), "active", len(view.Active),
-			"epoch", fmt.Sprintf("%016x", view.Epoch))
-		for _, fn := range c.subscribers {
-			fn(old, view)
-		}
+	}
+}
+
+// publish makes view the present one.
+func (c *Cluster) publish(ctx context.Context, old, view *View) {
+	c.view.Store(view)
+	c.cfg.Logger.InfoContext(ctx, "members changed", "members", len(view.Members), "active", len(view.Active),
+		"epoch", fmt.Sprintf("%016x", view.Epoch))
+	for _, fn := range c.subscribers {
+		fn(old, view)
 	}
 }

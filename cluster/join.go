@@ -12,7 +12,7 @@ import (
 // resolve late, and two members that both started alone must still merge.
 func (c *Cluster) joinForever(ctx context.Context) {
 	if len(c.cfg.Join) == 0 {
-		c.joined.Store(true)
+		c.endSearch()
 		return
 	}
 	lastError := ""
@@ -65,10 +65,17 @@ func (c *Cluster) joinOnce(ctx context.Context) error {
 		}
 	}
 	if worked {
-		c.joined.Store(true)
+		c.endSearch()
 		return nil
 	}
 	return failure
+}
+
+// endSearch notes that whom the first search could find has been found.
+func (c *Cluster) endSearch() {
+	if !c.searched.Swap(true) {
+		c.markChanged()
+	}
 }
 
 // joinAt joins the member at an address.
