@@ -27,7 +27,8 @@ var leftOut = map[string]string{
 	"hexpiretime": newer, "hpexpiretime": newer, "hpersist": newer, "hgetdel": newer, "hgetex": newer, "hsetex": newer, "client|no-touch": newer, "client|setinfo": newer,
 	"x.getlease": ours, "x.setlease": ours, "readonly": differs, "readwrite": differs, "lolwut": differs, "role": differs, "script|debug": differs, "config|rewrite": differs,
 	"acl": "users are this node's own: see respserver", "command": "tells of the commands that there are", "client": "tells of this connection: see respserver", "latency": "tells of times",
-	"memory": "tells of this node's memory", "slowlog": "tells of times", "object|help": helps, "pubsub|help": helps, "config|help": helps, "script|help": helps, "info": "tells of this node",
+	"cluster": "tells of the nodes: see respserver",
+	"memory":  "tells of this node's memory", "slowlog": "tells of times", "object|help": helps, "pubsub|help": helps, "config|help": helps, "script|help": helps, "info": "tells of this node",
 }
 
 const (

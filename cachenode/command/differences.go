@@ -94,6 +94,7 @@ var differences = map[string]string{
 	"role":       "Always a master without replicas.",
 	"debug":      "Only what test suites need, behind the setting `cache_debug`. SLEEP makes one session wait.",
 	"ssubscribe": "Shard channels are one name space on all nodes.", "sunsubscribe": "As SSUBSCRIBE.", "spublish": "As SSUBSCRIBE.",
+	"cluster":  "Slots are for cluster-aware clients alone: every node answers for every key, so that nothing is redirected. They are spread over the nodes that others reach (cache_listen not on loopback), without replicas. Keys are not counted by slot; what would change slots is unknown.",
 	"readonly": "Accepted without effect: every node answers for every key.", "readwrite": "Accepted without effect: every node answers for every key.",
 }
 
@@ -102,7 +103,6 @@ var absent = map[string]string{
 	"bgrewriteaof": "Nothing is written to disk while it runs: see `cache_snapshot`.",
 	"bgsave":       "As BGREWRITEAOF.", "save": "As BGREWRITEAOF.", "lastsave": "As BGREWRITEAOF.",
 	"asking":   "There are no slots: every node answers for every key.",
-	"cluster":  "The cluster is not a Redis Cluster: every node answers for every key, and clients need not know of the others.",
 	"failover": "A crashed node's partitions have a backup that takes over by itself.", "replicaof": "As FAILOVER.", "slaveof": "As FAILOVER.",
 	"replconf": "Between Redis servers only.", "psync": "As REPLCONF.", "sync": "As REPLCONF.", "restore-asking": "As REPLCONF.",
 	"fcall": "No functions: use EVAL.", "fcall_ro": "As FCALL.", "function": "As FCALL.",

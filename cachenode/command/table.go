@@ -247,6 +247,8 @@ func basicSpecs() []Spec {
 			Help: "Returns information and statistics about the server"},
 		{Name: "config", Arity: -2, Flags: Admin, Scope: InSession, Group: "server", Since: "2.0.0",
 			Help: "A container for server configuration commands"},
+		{Name: "cluster", Arity: -2, Scope: InSession, Group: "cluster", Since: "3.0.0",
+			Help: "A container for Redis Cluster commands"},
 		{Name: "readonly", Arity: 1, Flags: Fast, Scope: InSession, Group: "cluster", Since: "3.0.0",
 			Help: "Accepted without effect: every node answers for every key"},
 		{Name: "readwrite", Arity: 1, Flags: Fast, Scope: InSession, Group: "cluster", Since: "3.0.0",

@@ -44,6 +44,8 @@ func (s *session) connectionCommand(spec *command.Spec, args [][]byte) (done boo
 		s.ending = true
 	case "reset":
 		s.reset()
+	case "cluster":
+		s.clusterCommand(sub, args)
 	case "client":
 		s.last.Store(spec) // it may tell of itself
 		return s.clientCommand(sub, args)

@@ -11,6 +11,7 @@
 //	housekeep.go   clients that are idle for too long
 //	connection.go  HELLO, AUTH, PING, SELECT, RESET …
 //	client.go      CLIENT
+//	clustercmd.go  CLUSTER
 //	multi.go       MULTI, EXEC, WATCH
 //	introspect.go  COMMAND
 //	info.go        INFO

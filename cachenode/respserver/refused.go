@@ -37,8 +37,6 @@ const (
 	noFunctions = "functions are not stored here: use EVAL and EVALSHA"
 	noFiles     = "this cache writes no RDB or AOF files"
 	noSlots     = "any node answers for every key, so that nothing is redirected"
-
-	noCluster = "ERR This instance has cluster support disabled"
 )
 
 // modulePrefixes begin the commands of Redis's own modules.
@@ -50,12 +48,7 @@ func (s *session) refuse(args [][]byte) bool {
 		return false
 	}
 	name := strings.ToLower(string(args[0]))
-	switch name {
-	case "cluster":
-		// As Redis without its cluster mode: any node answers for every key.
-		s.fail(noCluster)
-		return true
-	case "function":
+	if name == "function" {
 		s.functions(args)
 		return true
 	}

@@ -46,6 +46,8 @@ type Config struct {
 		TimeLimit() time.Duration
 		SetTimeLimit(time.Duration)
 	}
+	// Topology tells CLUSTER who else answers clients; nil: nobody. Loops call it.
+	Topology func() Topology
 	// Port, TLSPort and Socket are where clients connect, to be told to those who ask; 0 and empty for nowhere.
 	Port, TLSPort int
 	Socket        string
