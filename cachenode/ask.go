@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
@@ -37,7 +36,7 @@ func (n *Node) Answer(t peer.Type, r Responder) { n.responders[t] = r }
 type Line struct {
 	n    *Node
 	to   *remote
-	nc   net.Conn // nil: none yet
+	nc   *greeted // nil: none yet
 	id   uint64
 	sent []byte
 }
@@ -56,6 +55,9 @@ func (l *Line) Alive() bool { return l.n.placement.Load().alive(l.to) }
 // Ask sends a question, of 1 MiB at most, and waits for the answer, which is the caller's. After an error the next question
 // dials again.
 func (l *Line) Ask(ctx context.Context, t peer.Type, question []byte) (answer []byte, err error) {
+	if t.Since() > l.to.version {
+		return nil, fmt.Errorf("ask %s: %w", l.to.name, errOlder)
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if l.nc == nil {

@@ -20,66 +20,75 @@ const (
 	meetTimeout = dialTimeout * 3 / 4
 )
 
+// greeted is a connection whose two sides have greeted each other.
+type greeted struct {
+	net.Conn
+	from    peer.Greeting // the other side's
+	version int           // of the peer protocol, which both use
+}
+
 // dial connects to another node and checks that it is the one meant.
-func (n *Node) dial(ctx context.Context, to *remote) (net.Conn, error) {
+func (n *Node) dial(ctx context.Context, to *remote) (*greeted, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	nc, err := n.cfg.Dial(ctx, to.addr)
 	if err != nil {
 		return nil, fmt.Errorf("dial peer %s: %w", to.name, err)
 	}
-	if err := n.greet(nc, to); err != nil {
+	g, err := n.greet(nc, to)
+	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("greet peer %s at %s: %w", to.name, to.addr, err)
 	}
-	return nc, nil
+	return g, nil
 }
 
 // greet sends our Hello and judges the answer.
-func (n *Node) greet(nc net.Conn, to *remote) error {
+func (n *Node) greet(nc net.Conn, to *remote) (*greeted, error) {
 	if err := nc.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return err
+		return nil, err
 	}
 	if err := n.sendHello(nc); err != nil {
-		return err
+		return nil, err
 	}
 	f, err := readFrame(nc, nil, maxGreeting)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if f.Type == peer.Refuse {
-		return fmt.Errorf("refused: %s", f.Body)
+		return nil, fmt.Errorf("refused: %s", f.Body)
 	}
-	g, err := n.checkHello(&f)
+	g, version, err := n.checkHello(&f)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if g.Node != to.name || g.Instance != to.instance {
-		return fmt.Errorf("it is another node, %s/%d", g.Node, g.Instance)
+		return nil, fmt.Errorf("it is another node, %s/%d", g.Node, g.Instance)
 	}
-	return nc.SetDeadline(time.Time{})
+	return &greeted{nc, g, version}, nc.SetDeadline(time.Time{})
 }
 
 // welcome judges the Hello of a node that has dialled us, and answers it once we have met that node.
-func (n *Node) welcome(ctx context.Context, nc net.Conn) (from peer.Greeting, err error) {
+func (n *Node) welcome(ctx context.Context, nc net.Conn) (*greeted, error) {
 	if err := nc.SetDeadline(time.Now().Add(2 * dialTimeout)); err != nil {
-		return from, err
+		return nil, err
 	}
 	f, err := readFrame(nc, nil, maxGreeting)
 	if err != nil {
-		return from, err
+		return nil, err
 	}
-	if from, err = n.checkHello(&f); err == nil {
+	from, version, err := n.checkHello(&f)
+	if err == nil {
 		err = n.meet(ctx, from)
 	}
 	if err != nil {
 		nc.Write(peer.Append(nil, peer.Frame{Type: peer.Refuse, Body: []byte(err.Error())}))
-		return from, err
+		return nil, err
 	}
 	if err := n.sendHello(nc); err != nil {
-		return from, err
+		return nil, err
 	}
-	return from, nc.SetDeadline(time.Time{})
+	return &greeted{nc, from, version}, nc.SetDeadline(time.Time{})
 }
 
 // meet waits until the node that has greeted us is in our placement. Gossip may have told it of us first. It then sends
@@ -114,21 +123,21 @@ func (n *Node) sendHello(nc net.Conn) error {
 	return err
 }
 
-// checkHello says why a frame is not the Hello of a node that we can work with.
-func (n *Node) checkHello(f *peer.Frame) (g peer.Greeting, err error) {
+// checkHello says why a frame is not the Hello of a node that we can work with, or by which version of the protocol we can.
+func (n *Node) checkHello(f *peer.Frame) (g peer.Greeting, version int, err error) {
 	if f.Type != peer.Hello {
-		return g, fmt.Errorf("frame of type %d instead of a greeting", f.Type)
+		return g, 0, fmt.Errorf("frame of type %d instead of a greeting", f.Type)
 	}
 	if g, err = peer.ParseGreeting(f.Body); err != nil {
-		return g, err
+		return g, 0, err
 	}
-	switch {
-	case g.Cluster != n.greeting.Cluster:
-		return g, fmt.Errorf("cluster %q is not %q", g.Cluster, n.greeting.Cluster)
-	case g.Version != peer.Version:
-		return g, fmt.Errorf("peer protocol version %d is not %d", g.Version, peer.Version)
+	if g.Cluster != n.greeting.Cluster {
+		return g, 0, fmt.Errorf("cluster %q is not %q", g.Cluster, n.greeting.Cluster)
 	}
-	return g, nil
+	if version, err = g.Agree(); err != nil {
+		return g, 0, fmt.Errorf("node %s %w", g.Node, err)
+	}
+	return g, version, nil
 }
 
 // readFrame reads exactly one frame, whose body is at most limit bytes, into buf if that is large enough.

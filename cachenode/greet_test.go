@@ -41,7 +41,7 @@ func TestPeersOfOtherKindsAreRefused(t *testing.T) {
 		{"stranger", hello(func(g *peer.Greeting) { g.Node = "nobody" }), "no member that we know of"},
 		{"another instance", hello(func(g *peer.Greeting) { g.Instance++ }), "no member that we know of"},
 		{"cluster", hello(func(g *peer.Greeting) { g.Cluster = "other" }), `cluster "other" is not`},
-		{"version", hello(func(g *peer.Greeting) { g.Version++ }), "version 2 is not 1"},
+		{"version", hello(func(g *peer.Greeting) { g.VersionMin = 9; g.VersionMax = 10 }), "versions 9 to 10"},
 		{"not a greeting", peer.Append(nil, peer.Frame{Type: peer.Pull}), "instead of a greeting"},
 		{"malformed greeting", peer.Append(nil, peer.Frame{Type: peer.Hello, Body: []byte{0xc1}}), "decode greeting"},
 		{"huge greeting", peer.Append(nil, peer.Frame{Type: peer.Hello, Body: make([]byte, maxGreeting+1)}), "closed"},

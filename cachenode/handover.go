@@ -3,7 +3,6 @@ package cachenode
 import (
 	"context"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
@@ -32,7 +31,7 @@ type handover struct {
 
 	err error
 
-	nc       net.Conn
+	nc       *greeted
 	id       uint64
 	frame    []byte // being written
 	in       []byte // being read

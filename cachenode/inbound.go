@@ -14,19 +14,20 @@ import (
 
 // inbound is a connection that a peer has made: it asks, we answer. Owned by its loop.
 type inbound struct {
-	w      *worker
-	conn   *netloop.Conn
-	from   peer.Greeting // who asks
-	closed bool
-	silent bool  // it is a pass of the peer's mover, or a Line: it carries no news
-	offers []int // partitions that its Offer names, in the making
+	w       *worker
+	conn    *netloop.Conn
+	from    peer.Greeting // who asks
+	version int           // of the peer protocol, which both sides use
+	closed  bool
+	silent  bool  // it is a pass of the peer's mover, or a Line: it carries no news
+	offers  []int // partitions that its Offer names, in the making
 	// owned tells of each partition granted to the peer whether it was the owner. Under Node.mu.
 	owned map[int]bool
 }
 
 // accept greets a peer and hands its connection to one of the loops.
 func (n *Node) accept(ctx context.Context, nc net.Conn) {
-	from, err := n.welcome(ctx, nc)
+	g, err := n.welcome(ctx, nc)
 	if err != nil {
 		n.cfg.Logger.Info("refused peer connection", "address", nc.RemoteAddr().String(), "error", err)
 		nc.Close()
@@ -34,11 +35,11 @@ func (n *Node) accept(ctx context.Context, nc net.Conn) {
 	}
 	w := n.workers[int(n.accepted.Add(1))%len(n.workers)]
 	// An error means that the loop has stopped; the connection is closed then.
-	w.loop.Adopt(nc, func(c *netloop.Conn) netloop.Handler {
+	w.loop.Adopt(g.Conn, func(c *netloop.Conn) netloop.Handler {
 		if w.stopped {
 			return nil
 		}
-		in := &inbound{w: w, conn: c, from: from, owned: map[int]bool{}}
+		in := &inbound{w: w, conn: c, from: g.from, version: g.version, owned: map[int]bool{}}
 		w.inbounds[in] = struct{}{}
 		return in
 	})

@@ -10,8 +10,9 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
-// Why a request to a peer came to nothing. errBusy, errUnreachable and errSearching mean that it was never sent.
+// Why a request to a peer came to nothing. errOlder, errBusy, errUnreachable and errSearching mean that it was never sent.
 var (
+	errOlder       = errors.New("the peer is of an older version, which does not know this request")
 	errBusy        = errors.New("too much is outstanding with the peer")
 	errUnreachable = errors.New("the peer cannot be reached")
 	errLost        = errors.New("the connection to the peer broke")
@@ -38,6 +39,7 @@ type link struct {
 	to *remote
 
 	conn    *netloop.Conn // nil while there is none
+	version int           // of the peer protocol, which both sides use: until there was a connection, what gossip tells
 	dialing bool
 	queue   []byte    // frames that wait for the connection
 	redial  time.Time // no dial before
@@ -63,13 +65,16 @@ type waiting struct {
 }
 
 func newLink(w *worker, to *remote) *link {
-	l := &link{w: w, to: to}
+	l := &link{w: w, to: to, version: to.version}
 	l.timer = w.loop.NewTimer(l.expire)
 	return l
 }
 
 // ask sends a request whose answer who waits for. body is copied. On an error nothing was sent and who is not called.
 func (l *link) ask(t peer.Type, flags uint8, epoch uint64, body []byte, who asker) error {
+	if t.Since() > l.version {
+		return errOlder
+	}
 	if err := l.admit(len(body)); err != nil {
 		return err
 	}
@@ -120,8 +125,8 @@ func (l *link) admit(size int) error {
 }
 
 // adopted takes over the connection that was dialled.
-func (l *link) adopted(c *netloop.Conn) netloop.Handler {
-	l.dialing = false
+func (l *link) adopted(c *netloop.Conn, version int) netloop.Handler {
+	l.dialing, l.version = false, version
 	if l.closed {
 		return nil
 	}
@@ -258,10 +263,10 @@ func (l *link) close() {
 // dialFor connects l in a goroutine of the node.
 func (n *Node) dialFor(l *link) {
 	started := n.spawn(func() {
-		nc, err := n.dial(n.lifetime, l.to)
+		g, err := n.dial(n.lifetime, l.to)
 		if err == nil {
 			// An error means that the loop has stopped, and with it everyone who could care.
-			l.w.loop.Adopt(nc, l.adopted)
+			l.w.loop.Adopt(g.Conn, func(c *netloop.Conn) netloop.Handler { return l.adopted(c, g.version) })
 			return
 		}
 		n.cfg.Logger.Debug("cannot reach peer", "peer", l.to.name, "error", err)

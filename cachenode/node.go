@@ -97,7 +97,10 @@ func New(cfg Config) (*Node, error) {
 		storeConfig.TombstoneTTL = tombstoneTTL
 		n.view = cfg.Cluster.View()
 		me := n.view.Me()
-		n.greeting = peer.Greeting{Version: peer.Version, Cluster: cfg.Cluster.Name(), Node: me.Name, Instance: me.Instance}
+		n.greeting = peer.Greeting{
+			Version: peer.VersionMin, VersionMin: peer.VersionMin, VersionMax: peer.VersionMax,
+			Cluster: cfg.Cluster.Name(), Node: me.Name, Instance: me.Instance,
+		}
 		cfg.Cluster.Subscribe(n.follow)
 	}
 	n.store, n.table = store.New(storeConfig), command.NewTable()

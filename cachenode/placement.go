@@ -1,12 +1,14 @@
 package cachenode
 
 import (
+	"cmp"
 	"slices"
 	"sync/atomic"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
 // remote is another node: one instance of it, so a restart is another remote. Compared by pointer.
@@ -15,6 +17,7 @@ type remote struct {
 	name     string
 	addr     string // of its peer listener
 	instance uint64
+	version  int // of the peer protocol: the highest that both know, as gossip tells it
 
 	// Atomic: of the ring that it had when it last said something.
 	epoch atomic.Uint64
@@ -65,7 +68,7 @@ func newPlacement(v *cluster.View, old *placement) *placement {
 		}
 		r := old.find(m.Name)
 		if r == nil || r.instance != m.Instance || r.addr != m.PeerAddr {
-			r = &remote{name: m.Name, addr: m.PeerAddr, instance: m.Instance}
+			r = &remote{name: m.Name, addr: m.PeerAddr, instance: m.Instance, version: cmp.Or(m.Version, peer.VersionMax)}
 		}
 		places[m.Name] = int16(len(pl.peers))
 		pl.peers = append(pl.peers, r)

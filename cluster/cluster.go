@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
 // leaveTimeout bounds how long leaving waits for the others to be told.
@@ -55,14 +56,17 @@ func New(cfg Config) (*Cluster, error) {
 		members: map[string]Member{},
 	}
 	meta := metadata{
-		VersionMin: versionMin,
-		VersionMax: versionMax,
-		Cluster:    cfg.ClusterName,
-		PeerAddr:   cfg.PeerAddr,
-		Zone:       cfg.Zone,
-		State:      Active,
-		Instance:   uint64(time.Now().UnixNano()),
-		Ring:       ring.Algorithm,
+		basics: basics{
+			VersionMin: peer.VersionMin,
+			VersionMax: peer.VersionMax,
+			Cluster:    cfg.ClusterName,
+			PeerAddr:   cfg.PeerAddr,
+			Zone:       cfg.Zone,
+			State:      Active,
+			Instance:   uint64(time.Now().UnixNano()),
+			Ring:       ring.Algorithm,
+		},
+		Details: cfg.Details,
 	}
 	if c.activeMeta, err = meta.encode(); err != nil {
 		return nil, err
@@ -77,6 +81,8 @@ func New(cfg Config) (*Cluster, error) {
 		PeerAddr:   cfg.PeerAddr,
 		Zone:       cfg.Zone,
 		Instance:   meta.Instance,
+		Version:    meta.version(),
+		Details:    cfg.Details,
 	}
 	c.members[me.Name] = me
 	c.view.Store(NewView([]Member{me}, me.Name, nil))

@@ -320,7 +320,7 @@ func TestConfigErrors(t *testing.T) {
 }
 
 func TestMetadataRefusals(t *testing.T) {
-	good := metadata{VersionMin: 1, VersionMax: 1, Cluster: "c", Ring: decodeGood(t).Ring}
+	good := metadata{basics: basics{VersionMin: 1, VersionMax: 1, Cluster: "c", Ring: decodeGood(t).Ring}}
 	tests := []struct {
 		name   string
 		change func(*metadata)
@@ -329,7 +329,7 @@ func TestMetadataRefusals(t *testing.T) {
 		{"same", func(*metadata) {}, ""},
 		{"newer but compatible", func(m *metadata) { m.VersionMax = 9 }, ""},
 		{"cluster", func(m *metadata) { m.Cluster = "d" }, "cluster"},
-		{"too new", func(m *metadata) { m.VersionMin, m.VersionMax = 2, 3 }, "versions"},
+		{"too new", func(m *metadata) { m.VersionMin, m.VersionMax = 8, 9 }, "versions"},
 		{"ring", func(m *metadata) { m.Ring = "other" }, "ring"},
 	}
 	for _, tt := range tests {

@@ -25,6 +25,7 @@ type Config struct {
 	// use the address that they gossip with.
 	PeerAddr string
 	Zone     string // availability zone, told to the others
+	Details         // told to the others as well; of addresses without a host they use the one that they gossip with
 
 	// Join lists "host" or "host:port" of members to find. Names are resolved again at every try, and tries never end, so
 	// members that started apart find each other later.

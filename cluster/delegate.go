@@ -59,6 +59,8 @@ func (d *delegate) put(n *memberlist.Node) {
 	if err != nil {
 		return // NotifyAlive has let it pass, so this cannot happen
 	}
+	details := m.Details
+	details.RESPAddr = reachable(details.RESPAddr, n.Addr)
 	d.c.put(Member{
 		Name:       n.Name,
 		GossipAddr: n.Address(),
@@ -66,6 +68,8 @@ func (d *delegate) put(n *memberlist.Node) {
 		Zone:       m.Zone,
 		State:      m.State,
 		Instance:   m.Instance,
+		Version:    m.version(),
+		Details:    details,
 	})
 }
 

@@ -15,6 +15,8 @@ type Member struct {
 	Zone       string
 	State      State
 	Instance   uint64 // when it started, in Unix nanoseconds: a restart is another instance, which holds no data
+	Version    int    // of the peer protocol: the highest that it and this build both know; 0 is this build's
+	Details
 }
 
 // View is one state of the cluster as this member sees it. It is immutable.

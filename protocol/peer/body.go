@@ -13,10 +13,24 @@ var ErrBody = errors.New("malformed body of peer frame")
 
 // Greeting is the body of Hello, a msgpack map so that fields can be added.
 type Greeting struct {
-	Version  int    `msgpack:"version"`
-	Cluster  string `msgpack:"cluster"`
-	Node     string `msgpack:"node"`
-	Instance uint64 `msgpack:"instance"` // tells restarts of a node apart
+	Version    int    `msgpack:"version"` // all that version 1 looks at: it must be 1 for that
+	VersionMin int    `msgpack:"version_min,omitempty"`
+	VersionMax int    `msgpack:"version_max,omitempty"`
+	Cluster    string `msgpack:"cluster"`
+	Node       string `msgpack:"node"`
+	Instance   uint64 `msgpack:"instance"` // tells restarts of a node apart
+}
+
+// Agree returns the version that a node of this build and the one that greets with g use.
+func (g *Greeting) Agree() (version int, err error) {
+	low, high := g.VersionMin, g.VersionMax
+	if high == 0 { // version 1 says only this
+		low, high = g.Version, g.Version
+	}
+	if version = min(high, VersionMax); version < max(low, VersionMin) {
+		return 0, fmt.Errorf("speaks versions %d to %d of the peer protocol, not %d to %d: upgrade one release at a time", low, high, VersionMin, VersionMax)
+	}
+	return version, nil
 }
 
 // AppendGreeting appends g.

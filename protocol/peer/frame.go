@@ -7,8 +7,11 @@ import (
 	"errors"
 )
 
-// Version is the version of this protocol. Both sides of a connection must have the same.
-const Version = 1
+// The versions of this protocol that this build speaks. Two nodes use the highest that both do.
+const (
+	VersionMin = 1
+	VersionMax = 2
+)
 
 // Type says what a frame is. Values are part of the protocol: they are only ever added.
 type Type uint8
@@ -34,6 +37,14 @@ const (
 
 	lastType = Answer
 )
+
+// Since is the version of the protocol that t came with. Who speaks an older one closes the connection on it.
+func (t Type) Since() int {
+	if t <= Publish {
+		return 1
+	}
+	return 2
+}
 
 // Flags of frames. Their meaning depends on the type.
 const (

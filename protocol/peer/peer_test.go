@@ -170,7 +170,7 @@ func TestEntryErrors(t *testing.T) {
 }
 
 func TestBodies(t *testing.T) {
-	g := Greeting{Version: Version, Cluster: "c", Node: "n", Instance: 1 << 63}
+	g := Greeting{Version: 1, VersionMin: 1, VersionMax: 9, Cluster: "c", Node: "n", Instance: 1 << 63}
 	body, err := AppendGreeting(nil, g)
 	if err != nil {
 		t.Fatal(err)
@@ -180,6 +180,26 @@ func TestBodies(t *testing.T) {
 	}
 	if _, err := ParseGreeting([]byte{0xc1}); err == nil {
 		t.Error("a malformed greeting is accepted")
+	}
+
+	for _, tt := range []struct {
+		g    Greeting
+		want int // 0 for none
+	}{
+		{Greeting{Version: 1}, 1},
+		{Greeting{Version: 0}, 0},
+		{Greeting{Version: VersionMax + 1}, 0},
+		{Greeting{Version: 1, VersionMin: 1, VersionMax: VersionMax}, VersionMax},
+		{Greeting{Version: 1, VersionMin: 1, VersionMax: VersionMax + 7}, VersionMax},
+		{Greeting{Version: 2, VersionMin: 2, VersionMax: VersionMax + 7}, VersionMax},
+		{Greeting{Version: VersionMax + 1, VersionMin: VersionMax + 1, VersionMax: VersionMax + 7}, 0},
+	} {
+		if version, err := tt.g.Agree(); version != tt.want || (err == nil) != (tt.want > 0) {
+			t.Errorf("%+v: version %d, %v; want %d", tt.g, version, err, tt.want)
+		}
+	}
+	if Publish.Since() != 1 || (Publish+1).Since() != 2 {
+		t.Error("the last frame of version 1 is not Publish")
 	}
 
 	want := []int{0, 3, 1023}
