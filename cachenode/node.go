@@ -186,19 +186,34 @@ func (n *Node) onLoops(ctx context.Context, fn func(*worker)) {
 	}
 }
 
-// housekeep reclaims expired entries.
+// housekeep reclaims expired entries, and once a minute tells of clocks that disagree.
 func (n *Node) housekeep(ctx context.Context) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
+	var told time.Time
+	var ahead uint64
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
+			if n.cfg.Cluster != nil && now.Sub(told) >= time.Minute {
+				told, ahead = now, n.warnOfClocks(ahead)
+			}
 			for n.store.Expire(now.UnixMilli(), 1000) == 1000 && ctx.Err() == nil {
 			}
 		}
 	}
+}
+
+// warnOfClocks logs that entries have come from the future, if any have since there were known, and tells how many there are.
+func (n *Node) warnOfClocks(known uint64) (ahead uint64) {
+	s := n.store.Stats()
+	if s.Ahead > known {
+		n.cfg.Logger.Warn("entries of other nodes come from the future: synchronise the clocks of this machine and theirs",
+			"entries", s.Ahead-known, "ahead_by", time.Duration(s.AheadBy)*time.Millisecond)
+	}
+	return s.Ahead
 }
 
 // follow takes over a change of the cluster. It is a subscriber: called in order, on one goroutine.

@@ -34,6 +34,8 @@ type Stats struct {
 
 	Hits, Misses, Evicted, Expired uint64
 	Stale, Leases                  uint64 // values given after their end, and leases given
+	ClockAhead                     uint64 // entries of peers from the future: their clocks, or ours, are wrong
+	ClockAheadBy                   int64  // the farthest of them, in milliseconds
 	Keys                           int    // backup copies included
 	Bytes                          int64  // of memory charged to the budget
 
@@ -67,9 +69,13 @@ func (n *Node) Stats() Stats {
 		Expired:    held.Expired,
 		Stale:      held.Stale,
 		Leases:     held.Leases,
-		Bytes:      held.Bytes,
-		Peers:      len(pl.peers),
-		Missing:    n.missing(pl),
+
+		ClockAhead:   held.Ahead,
+		ClockAheadBy: held.AheadBy,
+
+		Bytes:   held.Bytes,
+		Peers:   len(pl.peers),
+		Missing: n.missing(pl),
 	}
 	for _, keys := range held.Keys {
 		s.Keys += keys

@@ -32,6 +32,7 @@
 //	stale.go      items that are kept beyond it
 //	lease.go      who has promised to set a key
 //	wheel.go      the timing wheel that finds expired items
+//	clock.go      versions
 //	partition.go  whole partitions: scan, count, drop, flush
 //	entry.go      Entry: one key with all it holds, as nodes exchange it; Apply takes the newer one
 //	dbkey.go      how the 16 databases share one flat key space
@@ -47,9 +48,11 @@
 // # Versions
 //
 // Every entry carries a version from a hybrid logical clock: milliseconds in the upper 48 bits, a counter in the lower
-// 16. A shard's clock never goes back and moves past every version it sees from other nodes, so a write is always newer
-// than what its node knew before. A deletion leaves a tombstone (bounded in time and number), a flush leaves a floor
-// per partition and database: older entries that arrive late are refused by both.
+// 16. A shard's clock never goes back and moves past the versions it sees from other nodes, as long as they are at most 10 s
+// ahead of its own time; and a write is newer than what it replaces in any case. So it is newer than what its node knew before
+// of the key, however wrong the clocks are, and a node whose clock is wrong does not drag the others with it. A deletion
+// leaves a tombstone (bounded in time and number), a flush leaves a floor per partition and database: older entries that
+// arrive late are refused by both.
 //
 // # Memory
 //

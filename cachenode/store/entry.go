@@ -76,7 +76,7 @@ func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
 	sh := &s.shards[k.shard()]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.clock = max(sh.clock, e.Version)
+	sh.saw(e.Version, now)
 	db, _ := SplitKey(e.Key)
 	if e.Version <= sh.parts[k.local()].floor[db] {
 		return false, nil

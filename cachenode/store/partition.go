@@ -166,14 +166,19 @@ func (s *Store) FlushPartition(p, db int, now int64) (keys int) {
 
 func (s *Store) flushPartition(p, db int, now int64) (keys int) {
 	sh, part := s.partition(p)
-	version := sh.nextVersion(now)
+	version := sh.nextVersion(now, 0)
+	ahead, versions := sh.future(part, db, version)
 	for i := range part.floor {
 		if db < 0 || db == i {
 			part.floor[i] = version
 		}
 	}
 	sh.voidAll(p/shardCount, db)
-	return sh.clear(part, db)
+	keys = sh.clear(part, db)
+	for i := range ahead {
+		sh.entomb(&ahead[i], versions[i], now)
+	}
+	return keys
 }
 
 // clear drops the items of one database, of all for -1.

@@ -30,7 +30,7 @@ type shard struct {
 	timed  timed
 	ghost  ghost
 	wheel  wheel
-	clock  uint64 // the last version given or seen
+	clock  uint64 // the last version given, or seen of others (clock.go)
 	bytes  int    // charged: items, tables and leases
 	stats  Stats
 	rules  *rules // nil: none
@@ -64,12 +64,6 @@ func (sh *shard) charge(delta int) {
 		sh.bytes += delta
 		sh.store.used.Add(int64(delta))
 	}
-}
-
-// nextVersion is newer than every version the shard has given or seen.
-func (sh *shard) nextVersion(now int64) uint64 {
-	sh.clock = max(sh.clock+1, uint64(now)<<16)
-	return sh.clock
 }
 
 // find returns the item of key, tombstones included, live or expired.
@@ -109,7 +103,6 @@ func (sh *shard) expireFields(it *Item, now int64, limit int) bool {
 	}
 	if o.Len() < before {
 		it.version++ // who watches the key sees a change
-		sh.clock = max(sh.clock, it.version)
 		sh.removing(it, FieldsExpired)
 	}
 	was := o.charged
@@ -356,9 +349,14 @@ func (sh *shard) bury(it *Item, version uint64, now int64) {
 		sh.drop(it)
 		return
 	}
-	key := Key{Bytes: append([]byte(nil), it.Key()...), hash: it.hash, part: uint16(it.part() * shardCount)}
+	key := it.copyKey()
 	sh.drop(it)
 	sh.entomb(&key, version, now)
+}
+
+// copyKey is the item's key for when the item is gone, good within its shard only.
+func (it *Item) copyKey() Key {
+	return Key{Bytes: append([]byte(nil), it.Key()...), hash: it.hash, part: uint16(it.part() * shardCount)}
 }
 
 // entomb records that a key without an item was deleted. The oldest tombstone makes room when there are too many.

@@ -95,7 +95,7 @@ func (tx *Tx) disown(sh *shard, k *Key) {
 		return
 	}
 	if it := sh.find(k); it != nil && it.kind == kindStale {
-		sh.bury(it, sh.nextVersion(tx.now), tx.now)
+		sh.bury(it, sh.nextVersion(tx.now, it.version), tx.now)
 		tx.changed(k)
 	}
 }

@@ -162,6 +162,8 @@ func (sh *shard) reclaim(now int64, limit int) (reclaimed int, more bool) {
 type Stats struct {
 	Hits, Misses, Evicted, Expired uint64
 	Stale, Leases                  uint64 // values given after their end, and leases given
+	Ahead                          uint64 // entries whose version is too far ahead of our time to be right
+	AheadBy                        int64  // the farthest of them, in milliseconds
 	Tombstones                     int
 	Keys, Expires                  [Databases]int // Expires counts keys with a time to live
 	Bytes                          int64          // charged
@@ -179,6 +181,8 @@ func (s *Store) Stats() Stats {
 		sum.Expired += sh.stats.Expired
 		sum.Stale += sh.stats.Stale
 		sum.Leases += sh.stats.Leases
+		sum.Ahead += sh.stats.Ahead
+		sum.AheadBy = max(sum.AheadBy, sh.stats.AheadBy)
 		sum.Tombstones += sh.queues[queueTombs].items
 		sum.Bytes += int64(sh.bytes)
 		for p := range sh.parts {

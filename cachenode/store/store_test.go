@@ -448,7 +448,7 @@ func TestApplyTakesOnlyNewer(t *testing.T) {
 	apply(&e, false)
 	// The tombstone goes with its time.
 	apply(&Entry{Key: []byte("gone"), Deleted: true, Version: v}, true)
-	if n := s.Stats().Tombstones; n != 1 {
+	if n := s.Stats().Tombstones; n != 2 { // one for what the flush could not refuse by its time
 		t.Fatalf("%d tombstones", n)
 	}
 	s.Expire(t0+61_000, 100)

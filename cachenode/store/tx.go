@@ -163,19 +163,23 @@ func (tx *Tx) stringItem(k *Key, n int) *Item {
 		sh.resize(it, n)
 		return it
 	}
-	tx.replace(sh, k, it)
-	return sh.newString(k, KindString, n)
+	was := tx.replace(sh, k, it)
+	it = sh.newString(k, KindString, n)
+	it.version = was
+	return it
 }
 
 // Create makes k an empty collection, whatever was there. The caller fills it and calls Update.
 func (tx *Tx) Create(k *Key, kind Kind) *Item {
 	sh := tx.shard(k)
-	tx.replace(sh, k, sh.find(k))
-	return sh.newObject(k, kind)
+	was := tx.replace(sh, k, sh.find(k))
+	it := sh.newObject(k, kind)
+	it.version = was
+	return it
 }
 
-// replace removes what is there of k, before it is made anew.
-func (tx *Tx) replace(sh *shard, k *Key, it *Item) {
+// replace removes what is there of k, before it is made anew, and returns its version.
+func (tx *Tx) replace(sh *shard, k *Key, it *Item) (version uint64) {
 	if tx.Created != nil && (it == nil || it.hidden() || it.expired(tx.now)) {
 		tx.Created(k)
 	}
@@ -183,8 +187,10 @@ func (tx *Tx) replace(sh *shard, k *Key, it *Item) {
 		if !it.hidden() && it.expired(tx.now) {
 			sh.lapsed(it)
 		}
+		version = it.version
 		sh.drop(it)
 	}
+	return version
 }
 
 // Update books that the collection of it has changed. One that has become empty is deleted, as in Redis, but for streams.
@@ -228,7 +234,7 @@ func (tx *Tx) Delete(k *Key) bool {
 	if it.kind == KindStream {
 		tx.ready(sh, k) // groups of consumers go with it
 	}
-	sh.bury(it, sh.nextVersion(tx.now), tx.now)
+	sh.bury(it, sh.nextVersion(tx.now, it.version), tx.now)
 	tx.changed(k)
 	return true
 }
@@ -256,7 +262,7 @@ func (tx *Tx) Rename(from, to *Key) {
 func (tx *Tx) written(k *Key, it *Item) {
 	sh := tx.shard(k)
 	sh.void(k)
-	it.version = sh.nextVersion(tx.now)
+	it.version = sh.nextVersion(tx.now, it.version)
 	tx.wrote = true
 	tx.changed(k)
 	tx.ready(sh, k)
