@@ -375,17 +375,19 @@ func (w *worker) command(in *inbound, f *peer.Frame) error {
 	return nil
 }
 
+const hintUnreachable = "HINT: try again; cache_prefixes with unreachable: miss has reads find nothing instead"
+
 // appendFailure appends what a client is told when a peer has failed.
 func appendFailure(out []byte, err error) []byte {
 	switch err {
 	case errBusy:
 		return resp.AppendError(out, "BUSY too much is outstanding with the node that holds this key, try again later")
 	case errTimeout:
-		return resp.AppendError(out, "TRYAGAIN the node that holds this key did not answer in time, try again")
+		return resp.AppendError(out, "TRYAGAIN the node that holds this key did not answer in time. "+hintUnreachable)
 	case errSearching:
 		return resp.AppendError(out, "LOADING this node has just started and looks for the others of its cluster, try again")
 	case errStopped:
-		return resp.AppendError(out, "CLUSTERDOWN this node is stopping, use another one")
+		return resp.AppendError(out, "CLUSTERDOWN this node is stopping. HINT: use another one")
 	}
-	return resp.AppendError(out, "TRYAGAIN the node that holds this key is gone, another takes its place within seconds, try again")
+	return resp.AppendError(out, "TRYAGAIN the node that holds this key is gone, another takes its place within seconds. "+hintUnreachable)
 }

@@ -53,7 +53,7 @@ func (w *worker) pullFirst(pl *placement, c *call) {
 			continue
 		}
 		kp := &keyPull{job: j, key: append([]byte(nil), k.Bytes...), partition: p, ours: pl.owner[p] == self}
-		kp.complete = w.n.complete[p].Load()
+		kp.complete = w.n.complete[p].Load() && (kp.ours || !w.n.store.Single(k.Bytes)) // a backup has no single keys
 		kp.must = !kp.ours || !pl.passedOn(p)
 		kp.searching = kp.ours && pl.former[0][p] < 0 && w.n.young[p].Load()
 		kp.sources = pl.sources(nil, p)

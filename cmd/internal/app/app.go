@@ -298,6 +298,9 @@ func (a *App) tryReload(given []config.Given) (changed []config.Setting, err err
 		return nil, config.Problems{{Where: next.Origin("primary_url"), Setting: "primary_url",
 			Message: "the first database cannot be added, nor the last removed, while the sidecar runs", Hint: "restart it"}}
 	}
+	if err := checkPrefixes(a.config, next); err != nil {
+		return nil, err
+	}
 	checked, err := New(Options{Config: next, LogTo: io.Discard, previous: a.clients})
 	if err != nil {
 		return nil, err

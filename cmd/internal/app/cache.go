@@ -81,7 +81,11 @@ func (a *App) buildCache(sources *ops.Sources) error {
 		Loops:    a.loops,
 		MaxBytes: a.config.MaxMemory,
 		Policy:   plan.policy,
-		Logger:   a.log,
+		Layout:   prefixLayout(a.config),
+
+		MinMembers: a.config.MinMembers,
+
+		Logger: a.log,
 
 		ScriptTimeLimit: a.config.CacheScriptTimeLimit,
 	})

@@ -79,6 +79,7 @@ type Config struct {
 	AdvertiseAddr  string // host that other members reach us at; empty: derived from the listen address
 	ClusterName    string
 	ClusterKeyFile string
+	MinMembers     int    // that a node must see to write; 0: any
 	NodeName       string // never empty after Load
 	Zone           string
 

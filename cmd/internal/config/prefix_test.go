@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,18 +13,19 @@ func TestPrefixes(t *testing.T) {
   "page:": {stale: 30s}
   "api:*": {stale: 1m, lease: 500ms, refresh_ahead: 10}
   "*": {refresh_ahead: 5s}
+  "bull:": {colocate: true, copies: single, strong: on, unreachable: miss, tags: ["a", "b:{1}"]}
 `
 	for source, give := range map[string]func() (*Config, error){
 		"file": func() (*Config, error) { return load(t, file, nil) },
 		"environment": func() (*Config, error) {
-			return load(t, "", []string{`OUTRIGGER_CACHE_PREFIXES={"page:": {stale: 30s}, "api:*": {stale: 1m, lease: 500ms, refresh_ahead: 10}, "*": {refresh_ahead: 5s}}`})
+			return load(t, "", []string{`OUTRIGGER_CACHE_PREFIXES={"page:": {stale: 30s}, "api:*": {stale: 1m, lease: 500ms, refresh_ahead: 10}, "*": {refresh_ahead: 5s}, "bull:": {colocate: true, copies: single, strong: on, unreachable: miss, tags: [a, "b:{1}"]}}`})
 		},
 	} {
 		c, err := give()
 		if err != nil {
 			t.Fatalf("%s: %v", source, err)
 		}
-		if got := strings.Join(c.Prefixes(), " "); got != "* api:* page:" {
+		if got := strings.Join(c.Prefixes(), " "); got != "* api:* bull: page:" {
 			t.Errorf("%s: %s", source, got)
 		}
 		for name, want := range map[string]Prefix{
@@ -35,6 +37,12 @@ func TestPrefixes(t *testing.T) {
 			if p.Stale != want.Stale || p.RefreshAhead != want.RefreshAhead || p.Lease != want.Lease {
 				t.Errorf("%s: %s is %+v, want %+v", source, name, p, want)
 			}
+		}
+		if p := c.CachePrefixes["bull:"]; !p.Colocate || p.Copies != "single" || !p.Strong || p.Unreachable != "miss" || !slices.Equal(p.Tags, []string{"a", "b:{1}"}) {
+			t.Errorf("%s: bull: is %+v", source, p)
+		}
+		if p := c.CachePrefixes["page:"]; p.Colocate || p.Copies != "replicated" || p.Strong || p.Unreachable != "error" || p.Tags != nil {
+			t.Errorf("%s: page: is %+v", source, p)
 		}
 		again, err := load(t, c.YAML(), nil)
 		if err != nil || len(Changed(c, again)) > 0 {
@@ -56,7 +64,12 @@ func TestWrongPrefixes(t *testing.T) {
 		{`{"page:": {stall: 30s}}`, "did you mean stale?"},
 		{`{"page:": {stale: 30s, lease: 0}}`, "must be more than 0"},
 		{`{"page:": {stale: 1us}}`, "milliseconds"},
-		{`{"page:": {lease: 5s}}`, "says nothing"},
+		{`{"page:": {lease: 5s}}`, "nothing that gives it"},
+		{`{"page:": {copies: two}}`, "one of replicated, single, local"},
+		{`{"page:": {copies: singel}}`, "did you mean single?"},
+		{`{"page:": {unreachable: nil}}`, "one of error, miss"},
+		{`{"page:": {colocate: 1s}}`, "on or off"},
+		{`{"page:": {colocate: on, copies: local}}`, "drop colocate"},
 		{`{"page:": {}}`, "says nothing"},
 		{`{"page:": {stale: 30s}, "page:*": {stale: 30s}}`, "is the same prefix as page:"},
 		{`page`, "is not a map"},
