@@ -89,17 +89,17 @@ func (w *worker) execute(c *call, out []byte) (reply []byte, done bool) {
 		return appendFailure(out, errStopped), true
 	}
 	pl := w.n.placement.Load()
-	if pl.refuses(c) {
-		return resp.AppendError(out, noReplicas), true
-	}
 	if len(pl.peers) == 0 {
 		if !w.n.searched() {
 			return w.park(c, out)
 		}
-		// Whom we have found meanwhile is in the placement of now.
-		if pl = w.n.placement.Load(); len(pl.peers) == 0 {
-			return w.run(pl, c, out)
-		}
+		pl = w.n.placement.Load() // whom we have found meanwhile is in it
+	}
+	if pl.refuses(c) {
+		return resp.AppendError(out, noReplicas), true
+	}
+	if len(pl.peers) == 0 {
+		return w.run(pl, c, out)
 	}
 	if c.permit != nil {
 		return resp.AppendError(out, "NOPERM in a cluster scripts are only for users who may do everything: "+

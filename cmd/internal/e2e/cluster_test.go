@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -196,9 +197,17 @@ func settled(httpURL string, members int) error {
 	return err
 }
 
+// dialer connects to an address, from wherever it is.
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // get asks an HTTP address.
 func get(url string) (code int, body string, err error) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	return getBy(new(net.Dialer).DialContext, url)
+}
+
+// getBy asks an HTTP address over a dialer's connection.
+func getBy(dial dialer, url string) (code int, body string, err error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}, Timeout: 5 * time.Second}
 	resp, err := client.Get(url)
 	if err != nil {
 		return 0, "", err

@@ -19,6 +19,10 @@
 //	pgx_test.go        pgx: the same, batches, and reads after writes
 //	redis_test.go      redis-cli and go-redis against every node
 //	node_test.go       the packages of npm; ioredis by its script in testdata/node; left out by -short
+//	network_linux_test.go  hosts: network namespaces with a wire between them that the test holds, to cut, lose and delay
+//	fleet_test.go      sidecars of one cluster that end and start again
+//	promise_test.go    clients that remember what was acknowledged, and judge what they read
+//	restart_test.go    a rolling restart, kill -9, both under load
 //	outlive_test.go    a node is killed, a node leaves, a node joins, under load
 //	lifecycle_test.go  `outrigger dev` removes everything; wrong settings
 //	proc_test.go       what Linux's /proc says of processes and sockets

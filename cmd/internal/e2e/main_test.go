@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,9 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 )
+
+// soak has the tests that break things do so longer and more often.
+var soak = flag.Bool("soak", false, "break things longer and more often")
 
 var (
 	program string       // path of the binary under test
