@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
-	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
@@ -34,6 +33,11 @@ type call struct {
 	to      replyTo                                        // of a part, or of any call once it waits
 	permit  func(spec *command.Spec, args [][]byte) string // for scripts
 	parked  time.Time                                      // since when it waits for an owner that can be reached
+
+	// Of a command that may wait for its keys: see wait.go.
+	guest  bool          // a peer's client waits for it
+	try    bool          // look, and do not wait
+	waited time.Duration // elsewhere, before
 }
 
 // author names the session whose command it is, 0 where that is not known any more.
@@ -54,12 +58,6 @@ func (c *call) later() replyTo {
 		c.to = &peerReply{c.from, c.id}
 	}
 	return c.to
-}
-
-// ofSession tells whether the reply goes to a session of this node, which can wait for it as long as it takes.
-func (c *call) ofSession() bool {
-	_, slot := c.to.(*respserver.Slot)
-	return slot || c.request != nil
 }
 
 // peerReply is the place of a reply to a peer.
@@ -173,6 +171,10 @@ func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply
 		l.admit(0)
 		return w.park(c, out)
 	}
+	if c.spec.Flags&command.Blocking != 0 && l.version >= peer.Wait.Since() && c.mayWait() && !c.guest {
+		w.waitThere(pl, l, c)
+		return out, false
+	}
 	f := w.newForward()
 	f.missing = w.keepForMiss(c)
 	flags := peer.CommandFlags(c.proto, c.db, c.part, c.from != nil)
@@ -250,7 +252,7 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	x.Track = clustered || w.n.reports()
 	x.Notify = command.Event(w.n.notify.Load())
 	x.HoldServed = clustered
-	x.MayBlock = c.ofSession()
+	x.MayBlock, x.Try = c.mayWait(), c.try
 	x.Peers = clustered
 	x.Owns, x.Local, x.Permit, x.Refuse = nil, nil, c.permit, ""
 	if pl.minority {
@@ -266,7 +268,7 @@ func (w *worker) run(pl *placement, c *call, out []byte) (reply []byte, done boo
 	c.spec.Exec(x)
 	out, x.Out, x.Args = x.Out, nil, nil
 	if x.Waiter != nil {
-		c.later().(*respserver.Slot).Block(x.Waiter)
+		w.wait(c, x.Waiter)
 		return out, false
 	}
 	if len(x.Events) > 0 || x.Track {

@@ -10,6 +10,7 @@
 //   - gather.go, everywhere.go: commands that several nodes have parts of
 //   - pull.go: keys fetched before a command, while their partition is on its way
 //   - park.go: commands whose owner has just died
+//   - wait.go, guest.go: commands that wait for their keys, at the client's node and at the owner
 //   - replicate.go: changes to the backup
 //   - move.go, handover.go, receive.go: partitions to their new holders
 //   - placement.go: which node holds which partition

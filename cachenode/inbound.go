@@ -23,6 +23,8 @@ type inbound struct {
 	offers  []int // partitions that its Offer names, in the making
 	// owned tells of each partition granted to the peer whether it was the owner. Under Node.mu.
 	owned map[int]bool
+	// guests are commands of the peer's clients that wait here, by their requests.
+	guests map[uint64]*guest
 }
 
 // accept greets a peer and hands its connection to one of the loops.
@@ -39,7 +41,7 @@ func (n *Node) accept(ctx context.Context, nc net.Conn) {
 		if w.stopped {
 			return nil
 		}
-		in := &inbound{w: w, conn: c, from: g.from, version: g.version, owned: map[int]bool{}}
+		in := &inbound{w: w, conn: c, from: g.from, version: g.version, owned: map[int]bool{}, guests: map[uint64]*guest{}}
 		w.inbounds[in] = struct{}{}
 		return in
 	})
@@ -78,6 +80,10 @@ func (in *inbound) handle(f *peer.Frame) error {
 	switch f.Type {
 	case peer.Command:
 		return w.command(in, f)
+	case peer.Wait:
+		return w.waited(in, f)
+	case peer.Waited:
+		in.concluded(f)
 	case peer.Replicate:
 		return w.replicated(in, f)
 	case peer.Pull:
@@ -128,6 +134,7 @@ func (in *inbound) Closed(*netloop.Conn, error) {
 	in.closed = true
 	delete(in.w.inbounds, in)
 	in.w.n.release(in)
+	in.dismissAll()
 	if !in.silent {
 		in.w.mistrust() // news may have been on their way
 	}

@@ -52,6 +52,8 @@ type link struct {
 	next    uint64
 	timer   *netloop.Timer
 
+	waits map[uint64]*leg // commands that wait at the peer, by their requests
+
 	// batch holds the entries that the tick has changed, see replicate.go.
 	batch      []byte
 	asking     *batchAsk
@@ -65,7 +67,7 @@ type waiting struct {
 }
 
 func newLink(w *worker, to *remote) *link {
-	l := &link{w: w, to: to, version: to.version}
+	l := &link{w: w, to: to, waits: map[uint64]*leg{}, version: to.version}
 	l.timer = w.loop.NewTimer(l.expire)
 	return l
 }
@@ -169,7 +171,16 @@ func (l *link) Data(c *netloop.Conn, b []byte) int {
 		l.to.epoch.Store(f.Epoch)
 		if who := l.take(f.ID); who != nil {
 			who.answered(l.w, f, nil)
+		} else if f.Type == peer.Served || f.Type == peer.Waiting {
+			l.served(f)
 		}
+	}
+}
+
+// tell sends what is not answered, about request id.
+func (l *link) tell(t peer.Type, flags uint8, id uint64) {
+	if l.conn != nil {
+		l.conn.SetBuffer(peer.AppendHeader(l.conn.Buffer(peer.HeaderSize), t, flags, id, l.w.n.placement.Load().epoch, 0))
 	}
 }
 
@@ -243,6 +254,7 @@ func (l *link) lost(err error) {
 			who.answered(l.w, nil, err)
 		}
 	}
+	l.waitsAgain()
 }
 
 // close ends the link for good.

@@ -15,6 +15,8 @@ type line struct {
 	t  *testing.T
 	nc net.Conn
 	r  *bufio.Reader
+
+	number string // CLIENT ID
 }
 
 func (n *testNode) line(t *testing.T) *line {
@@ -25,7 +27,7 @@ func (n *testNode) line(t *testing.T) *line {
 	}
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
-	return &line{t, nc, bufio.NewReader(nc)}
+	return &line{t: t, nc: nc, r: bufio.NewReader(nc)}
 }
 
 func (l *line) send(format string, args ...any) { fmt.Fprintf(l.nc, format+"\r\n", args...) }

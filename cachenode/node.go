@@ -17,7 +17,6 @@ import (
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
-	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
 // Node is one node of the cache: its store, and its dealings with the other nodes. It is the respserver.Backend.
@@ -282,10 +281,10 @@ func (n *Node) fence(pl *placement) {
 	}
 }
 
-// endWaiting ends the commands that wait for keys which another node owns by now: nobody would serve them here.
+// endWaiting ends the waits for keys which another node owns by now: nobody would serve them here. They go on there.
 func (n *Node) endWaiting(pl *placement) {
 	n.store.Waiters(func(p int) bool { return pl.owner[p] != self }, func(w *store.Waiter) {
-		w.For.(*command.Waiter).End(resp.AppendError(nil, "UNBLOCKED the key has moved to another node, try again"))
+		w.For.(*command.Waiter).Move()
 	})
 }
 

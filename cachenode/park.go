@@ -47,6 +47,9 @@ func (w *worker) unpark() {
 	waiting := w.parked
 	w.parked = nil
 	for _, c := range waiting {
+		if l, ok := c.to.(*leg); ok && l.of.over {
+			continue
+		}
 		w.again(c, func(c *call) ([]byte, bool) { return w.execute(c, nil) })
 	}
 }

@@ -110,6 +110,7 @@ func (w *worker) follow() {
 		}
 	}
 	w.endPulls(pl)
+	w.dismissStrangers(pl)
 	w.unpark()
 }
 

@@ -29,9 +29,16 @@ type Waiter struct {
 	mu    sync.Mutex
 	over  bool
 	known bool // the reply may be fetched
+	moved bool
 	reply []byte
 	wake  func()
+
+	leave func() // of a front
 }
+
+// NewFront makes a waiter that stands in no queue, for a command that waits elsewhere: whoever knows what becomes of it
+// calls End. Leave calls leave.
+func NewFront(proto int, leave func()) *Waiter { return &Waiter{proto: proto, leave: leave} }
 
 // OnReply has wake called once, by any goroutine, when Reply is there; at once if it is.
 func (w *Waiter) OnReply(wake func()) {
@@ -63,8 +70,34 @@ func (w *Waiter) End(reply []byte) bool {
 // TimeOut is End with the reply for having waited in vain.
 func (w *Waiter) TimeOut() bool { return w.End(resp.AppendNullArray(nil, w.proto)) }
 
+// Move ends it without a reply, because its keys are another node's by now: there the command has to wait on, with Args. It
+// reports false when it has ended before.
+func (w *Waiter) Move() bool {
+	w.mu.Lock()
+	if w.over {
+		w.mu.Unlock()
+		return false
+	}
+	w.over, w.moved = true, true
+	w.mu.Unlock()
+	w.tell()
+	return true
+}
+
+// Moved tells, once OnReply has told so, that it was ended by Move.
+func (w *Waiter) Moved() bool { return w.moved }
+
+// Args are the command's, which may have changed when it began to wait: $ of XREAD is the last ID of then.
+func (w *Waiter) Args() [][]byte { return w.args }
+
 // Leave gives up the places in the queues. Whoever owns w calls it once, after it has ended.
-func (w *Waiter) Leave() { w.at.Leave() }
+func (w *Waiter) Leave() {
+	if w.leave != nil {
+		w.leave()
+		return
+	}
+	w.at.Leave()
+}
 
 func (w *Waiter) tell() {
 	w.mu.Lock()
@@ -146,7 +179,7 @@ func (c *Context) block(kind store.Kind, until int64, first, last int) {
 	case c.serving:
 		c.unserved = true
 		return
-	case c.together:
+	case c.together, c.Try:
 		c.Out = resp.AppendNullArray(c.Out, c.Proto)
 		return
 	case !c.MayBlock:

@@ -97,6 +97,8 @@ func spread(s *Spec) string {
 		return "goes from node to node"
 	case s.Scope == Anywhere:
 		return "any node"
+	case s.PopsFirst():
+		return "waited for at each node"
 	case s.Merge == SameOwner && s.HasKeys() && (s.FirstKey != s.LastKey || s.keys != nil) && !slices.Contains(oneKey, s.Name):
 		return "must live together"
 	case s.Merge == SameOwner:

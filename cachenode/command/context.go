@@ -51,6 +51,8 @@ type Context struct {
 	// MayBlock says that the caller can wait: then Exec sets Waiter, and appends no reply, when the command has to.
 	MayBlock bool
 	Waiter   *Waiter
+	// Try says that a command that would have to wait replies with a null array.
+	Try bool
 	// Served are the waiters that the last Exec or Together has served. It tells them, unless HoldServed is set: then the
 	// caller does, by Deliver.
 	Served     []*Waiter

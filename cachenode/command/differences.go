@@ -76,7 +76,7 @@ var differences = map[string]string{
 	"xadd":       "MAXLEN ~ and MINID ~ cut between blocks of a hundred entries or 4 KiB, whose limits are our own where entries are large.",
 	"xtrim":      "As XADD for ~.",
 	"xinfo":      "radix-tree-keys is the number of blocks, radix-tree-nodes one more.",
-	"xread":      "Waits only where all keys belong to the node that the client is connected to.",
+	"xread":      "Streams of different owners are refused.",
 	"xreadgroup": "As XREAD. A consumer that waits is told that its group was destroyed, or the stream deleted, but not that it has expired or was evicted.",
 	"command":    "DOCS has summary, group, version, and of arguments whether they are keys and how many there may be. There are no tips, and key specifications only where keys are a range. GETKEYS may find other keys, or none, in what the command itself refuses.",
 	"config":     "Only parameters that exist are known; thresholds of encodings are accepted without effect. notify-keyspace-events is set on all nodes, others on one. The class normal of client-output-buffer-limit has limits by default, MONITOR belongs to the class pubsub, and less than 16 KiB is no limit. lua-time-limit ends a script. proto-max-bulk-len may be up to 512mb, and bounds arguments only. REWRITE is refused.",
@@ -112,7 +112,7 @@ var absent = map[string]string{
 }
 
 // waitsAtOwner holds for all that wait for keys.
-const waitsAtOwner = "Waits only on the node that owns the keys; elsewhere it is an error where there is nothing yet. A timeout beyond the end of time is refused, as from Redis 7.2 on."
+const waitsAtOwner = "A timeout beyond the end of time is refused, as from Redis 7.2 on."
 
 // Differs says in what the command is unlike the one of Redis, empty where it is not.
 func (s *Spec) Differs() string { return differences[s.Name] }

@@ -74,6 +74,22 @@ func ParsePartitions(list []int, body []byte, limit int) ([]int, error) {
 	return list, nil
 }
 
+// AppendWait appends the body of Wait and Waiting: milliseconds, then a command.
+func AppendWait(b []byte, ms int64, command []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(b, uint64(ms)), command...)
+}
+
+// ParseWait reads the body of Wait and Waiting.
+func ParseWait(body []byte) (ms int64, command []byte, err error) {
+	if len(body) < 8 {
+		return 0, nil, ErrBody
+	}
+	if ms = int64(binary.BigEndian.Uint64(body)); ms < 0 {
+		return 0, nil, ErrBody
+	}
+	return ms, body[8:], nil
+}
+
 // AppendMessage appends the body of Publish: the channel behind its length, then the payload.
 func AppendMessage(b, channel, payload []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(channel)))

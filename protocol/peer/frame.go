@@ -31,6 +31,12 @@ const (
 	Done      Type = 12 // partitions of which everything has been handed over; answered by Ack
 	Publish   Type = 13 // a message for local subscribers; answered by Reply, the number of receivers
 
+	// Version 2.
+	Wait    Type = 28 // a Command that may wait for its keys, behind the milliseconds it has waited elsewhere (FlagTry); answered by Reply, Waiting or Served
+	Waiting Type = 29 // the Wait waits, for so many milliseconds (0: no end), as this command
+	Served  Type = 30 // what became of one that waited, as RESP, or the command that has to wait elsewhere (FlagMoved); answered by Waited
+	Waited  Type = 31 // what was served has arrived, or nobody waits for it any more (FlagGivenUp); not answered
+
 	// Questions of other parts of the process, each answered by Answer.
 	Cancel Type = 32 // a cancel request for a client of the receiver's pooler: process id u32, secret
 	Answer Type = 35 // what the question says (FlagUnanswered)
@@ -53,6 +59,15 @@ const (
 	FlagLocalOnly = 1 << 1 // the receiver's part of a command that runs on all nodes
 	FlagLastHop   = 1 << 2 // a node that is not the owner passes it on: execute it in any case
 	databaseShift = 4      // the upper half holds the database, 0 to 15
+
+	// Wait has the flags of Command, but for
+	FlagTry = 1 << 1 // do not wait: answer null
+
+	// Served
+	FlagMoved = 1 << 0 // the keys are another node's
+
+	// Waited
+	FlagGivenUp = 1 << 0
 
 	// Replicate
 	FlagPassedOn = 1 << 0 // by a node that got it from one with another ring: it goes no further
