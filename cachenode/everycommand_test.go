@@ -43,6 +43,12 @@ const (
 // in transactions and by scripts. Replies are the same, byte for byte, and so is what is then stored.
 func TestEveryCommandAgainstRedis(t *testing.T) {
 	n := startTuned(t, "alone", 1, func(cfg *Config, _ *cluster.Config) { cfg.Peers = nil })
+	compareWithRedis(t, n.addr, 30, false)
+}
+
+// compareWithRedis sends rounds of generated commands, in each way, to ours and to a real server. apart tells that other
+// nodes own the keys.
+func compareWithRedis(t *testing.T, ours string, rounds int, apart bool) {
 	forms, allowed := readForms(t), allowances(t)
 	addr := redistest.Start(t)
 	for _, proto := range []string{"2", "3"} {
@@ -53,10 +59,10 @@ func TestEveryCommandAgainstRedis(t *testing.T) {
 					seed = rand.Uint64()
 				}
 				t.Logf("to repeat: -seed %d", seed)
-				p := &twins{t: t, real: redistest.Dial(t, addr), ours: redistest.Dial(t, n.addr), proto: proto, way: way, allowed: allowed}
+				p := &twins{t: t, real: redistest.Dial(t, addr), ours: redistest.Dial(t, ours), proto: proto, way: way, apart: apart, allowed: allowed}
 				p.grammar = grammar{forms: forms, rnd: rand.New(rand.NewPCG(seed, 0))}
 				p.both([][]string{{"HELLO", proto}, {"SELECT", "0"}, {"FLUSHALL"}, {"SCRIPT", "FLUSH"}})
-				for range 30 {
+				for range rounds {
 					p.round(100)
 					p.state()
 				}
@@ -65,11 +71,15 @@ func TestEveryCommandAgainstRedis(t *testing.T) {
 	}
 }
 
+// everyKey is each key there is, but for those that commands make up.
+var everyKey = slices.Concat(anyKey, keysOf["KLEX"], keysOf["KG"])
+
 // twins are a node and a real server that are to be the same.
 type twins struct {
 	t          *testing.T
 	real, ours *redistest.Client
 	proto, way string
+	apart      bool
 	grammar    grammar
 	allowed    []allowance
 	history    [][]string
@@ -86,7 +96,7 @@ func (p *twins) both(commands [][]string) (real, ours [][]byte) {
 func (p *twins) round(count int) {
 	var commands, sent [][]string
 	for len(commands) < count {
-		if args := p.grammar.command(p.way != "plain"); !unpredictable(args) {
+		if args := p.grammar.command(p.way != "plain"); !unpredictable(args) && (!p.apart || !p.alone(args)) {
 			commands = append(commands, args)
 		}
 	}
@@ -112,7 +122,11 @@ func (p *twins) scripted(args []string) []string {
 	if p.grammar.rnd.IntN(3) == 0 {
 		call = "redis.pcall"
 	}
-	return append([]string{"EVAL", "redis.setresp(" + p.proto + ") return " + call + "(unpack(ARGV))", "0"}, args...)
+	keys := []string{"0"}
+	if p.apart { // where they are its keys have to be named
+		keys = append([]string{strconv.Itoa(len(everyKey))}, everyKey...)
+	}
+	return slices.Concat([]string{"EVAL", "redis.setresp(" + p.proto + ") return " + call + "(unpack(ARGV))"}, keys, args)
 }
 
 // transactions sends the commands in groups that succeed or fail as one.
@@ -166,7 +180,7 @@ func elements(reply []byte) (parts []string) {
 
 // state compares what is stored, by the reads of each type.
 func (p *twins) state() {
-	keys := slices.Concat(anyKey, keysOf["KLEX"], keysOf["KG"])
+	keys := everyKey
 	var types, reads [][]string
 	for _, key := range keys {
 		types = append(types, []string{"TYPE", key})

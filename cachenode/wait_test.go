@@ -135,8 +135,6 @@ func written(name string, args []string) string {
 	return fmt.Sprint(":", len(args)-2)
 }
 
-func bulk(s string) string { return string(resp.AppendBulkString(nil, s)) }
-
 // Who has come first is served first, whichever node he has come through.
 func TestWaitersOfAllNodesStandInOneQueue(t *testing.T) {
 	nodes := startCluster(t, 3, 2)
