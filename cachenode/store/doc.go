@@ -1,4 +1,4 @@
-// Package store is the memory of one cache node: 1024 partitions, each a hash table of its own, grouped into shards that
+// Package store is the memory of one cache node: 4096 partitions, each a hash table of its own, grouped into shards that
 // share a lock, an eviction policy and an expiry wheel.
 //
 //	store.go      Store: configuration, statistics, expiry across shards

@@ -10,7 +10,7 @@ import (
 
 // Partitions is the number of slices that the key space is cut into. All nodes of a cluster must agree on it: it is part
 // of the ring's Algorithm.
-const Partitions = 1024
+const Partitions = 4096
 
 // PartitionOf tells which partition key belongs to, 0 to Partitions-1. When the key holds a hash tag as Redis Cluster
 // defines it ("user:{42}:name" has the tag "42"), only the tag counts, so an application can place keys together.

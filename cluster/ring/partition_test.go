@@ -34,8 +34,8 @@ func TestPartitionOfIsStable(t *testing.T) {
 		key  string
 		want int
 	}{
-		{"", 409},
-		{"a", 603},
+		{"", 2457},
+		{"a", 3675},
 		{"user:1", 243},
 		{"session:{42}", 697},
 	}
