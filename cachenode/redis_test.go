@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/outrigger-proxy/outrigger/cluster"
+	"github.com/outrigger-proxy/outrigger/cluster/ring"
 )
 
 // client connects go-redis to a node.
@@ -181,7 +182,7 @@ func TestNodeAlone(t *testing.T) {
 	if err := n.Ready(); err != nil {
 		t.Errorf("not ready: %v", err)
 	}
-	if s := n.Stats(); s.Keys != 100 || s.Owned != 1024 || s.Replicated != 0 || s.Forwarded != 0 {
+	if s := n.Stats(); s.Keys != 100 || s.Owned != ring.Partitions || s.Replicated != 0 || s.Forwarded != 0 {
 		t.Errorf("stats %+v", s)
 	}
 	if err := n.Leave(t.Context()); err != nil {
