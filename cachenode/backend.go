@@ -32,8 +32,10 @@ func (n *Node) Info(b []byte) []byte {
 	return fmt.Appendf(b, "# Outrigger\r\noutrigger_peers:%d\r\noutrigger_owned_partitions:%d\r\noutrigger_missing_partitions:%d\r\n"+
 		"outrigger_forwarded:%d\r\noutrigger_executed_for_peers:%d\r\noutrigger_replicated:%d\r\noutrigger_degraded:%d\r\n"+
 		"outrigger_pulled:%d\r\noutrigger_moved:%d\r\noutrigger_stale_replies:%d\r\noutrigger_leases:%d\r\n"+
-		"outrigger_clock_ahead:%d\r\noutrigger_clock_ahead_ms:%d\r\n",
-		s.Peers, s.Owned, s.Missing, s.Forwarded, s.ForPeers, s.Replicated, s.Degraded, s.Pulled, s.Moved, s.Stale, s.Leases, s.ClockAhead, s.ClockAheadBy)
+		"outrigger_clock_ahead:%d\r\noutrigger_clock_ahead_ms:%d\r\n"+
+		"outrigger_unreachable_misses:%d\r\noutrigger_misplaced_peers:%d\r\n",
+		s.Peers, s.Owned, s.Missing, s.Forwarded, s.ForPeers, s.Replicated, s.Degraded, s.Pulled, s.Moved, s.Stale, s.Leases, s.ClockAhead, s.ClockAheadBy,
+		s.Missed, s.Misplaced)
 }
 
 // Store is the node's own part of the cache, for a respserver.Config.

@@ -14,6 +14,8 @@
 //   - replicate.go: changes to the backup
 //   - move.go, handover.go, receive.go: partitions to their new holders
 //   - placement.go: which node holds which partition
+//   - policy.go: what rules by prefix say of that
+//   - misplaced.go: nodes that disagree about where keys live
 //   - worker.go: what belongs to one loop
 //   - link.go, inbound.go, greet.go, wireentry.go: connections between nodes
 //   - ask.go: questions of other parts of the process to their like in other nodes

@@ -224,6 +224,8 @@ func (n *Node) follow(_, view *cluster.View) {
 	before := n.placement.Load()
 	pl := newPlacement(view, before)
 	pl.minority = pl.members() < n.cfg.MinMembers
+	pl.misplaced = n.misplaced(view)
+	n.tellMisplaced(before, pl)
 	merged := !old.Has(view.Oldest())
 	if merged {
 		// Two parts of the cluster have met, and ours is not the one with the oldest member: what the others have counts as

@@ -35,6 +35,8 @@ type placement struct {
 	epoch  uint64
 	peers  []*remote // everyone else who is alive
 	active []bool    // beside peers: owns partitions, or would
+	// misplaced names the peers that have another layout: they look for some keys elsewhere than we do.
+	misplaced []string
 	// minority: fewer members are in sight than writes need.
 	minority bool
 	owner    [store.Partitions]int16

@@ -391,3 +391,72 @@ func TestMinMembers(t *testing.T) {
 		t.Errorf("with a member back: %v", err)
 	}
 }
+
+// A cluster that is restarted node by node with a new prefix that is colocated, while the keys are written, ends with all of
+// them where the new rule says, each with the newest value.
+func TestLayoutChangesNodeByNode(t *testing.T) {
+	layout := store.NewLayout(map[string]store.Home{"bull:": store.Together})
+	with := func(l *store.Layout) func(*Config, *cluster.Config) {
+		return func(cfg *Config, c *cluster.Config) {
+			quick(cfg, c)
+			cfg.Layout, c.Rules = l, l.Hash()
+		}
+	}
+	nodes := startTunedCluster(t, 3, 1, with(nil))
+	const keys = 200
+	written := make([]int, keys) // the number that was written last
+	write := func() {
+		for i := range written {
+			n := nodes[i%3]
+			if got := n.do("SET", fmt.Sprintf("bull:%d", i), fmt.Sprint(written[i]+1)); got != "+OK\r\n" {
+				t.Fatalf("SET through %s: %q", n.name, got)
+			}
+			written[i]++
+		}
+	}
+	write()
+	for i, n := range nodes {
+		if err := n.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		n.stop()
+		nodes[i] = startTuned(t, n.name, 1, with(layout), nodes[(i+1)%3])
+		want := 2 - i
+		waitFor(t, "the nodes to see each other", func() bool {
+			for _, n := range nodes {
+				if len(n.placement.Load().peers) != 2 {
+					return false
+				}
+			}
+			return nodes[i].Stats().Misplaced == want && nodes[i].missing(nodes[i].placement.Load()) == 0
+		})
+		if i < 2 {
+			write()
+		}
+	}
+	waitFor(t, "all keys to be where the new layout has them", func() bool {
+		for i, want := range written {
+			if copies(nodes, fmt.Sprintf("bull:%d", i), fmt.Sprint(want)) != 2 {
+				return false
+			}
+		}
+		return true
+	})
+	waitSettled(t, nodes...)
+	args := []string{"EVAL", "return redis.call('mget', unpack(KEYS))", fmt.Sprint(keys)}
+	for i := range written {
+		args = append(args, fmt.Sprintf("bull:%d", i))
+	}
+	for _, n := range nodes {
+		var want strings.Builder
+		for _, v := range written {
+			want.WriteString(bulk(fmt.Sprint(v)))
+		}
+		if got := n.do(args...); got != fmt.Sprintf("*%d\r\n%s", keys, want.String()) {
+			t.Errorf("through %s: %.200q", n.name, got)
+		}
+		if got := n.do("DBSIZE"); got != fmt.Sprintf(":%d\r\n", keys) {
+			t.Errorf("%s counts %q keys", n.name, got)
+		}
+	}
+}

@@ -181,6 +181,8 @@ func (w *worker) replicated(in *inbound, f *peer.Frame) error {
 			pending = w.passOn(pl, in, f.ID, w.n.holders(pl, p, w.incoming.Key), p, body[:len(body)-len(rest)], pending)
 		case !pl.holds(self, p):
 			w.n.stray[p].Store(true)
+		default:
+			w.refile(pl, in, p)
 		}
 		body = rest
 	}

@@ -39,9 +39,10 @@ type Stats struct {
 	Keys                           int    // backup copies included
 	Bytes                          int64  // of memory charged to the budget
 
-	Peers   int // other nodes that are alive
-	Owned   int // partitions
-	Missing int // partitions that have not arrived
+	Peers     int // other nodes that are alive
+	Misplaced int // those of them that place keys by other rules
+	Owned     int // partitions
+	Missing   int // partitions that have not arrived
 }
 
 // Stats returns the current numbers. Any goroutine may ask.
@@ -73,9 +74,10 @@ func (n *Node) Stats() Stats {
 		ClockAhead:   held.Ahead,
 		ClockAheadBy: held.AheadBy,
 
-		Bytes:   held.Bytes,
-		Peers:   len(pl.peers),
-		Missing: n.missing(pl),
+		Bytes:     held.Bytes,
+		Peers:     len(pl.peers),
+		Misplaced: len(pl.misplaced),
+		Missing:   n.missing(pl),
 	}
 	for _, keys := range held.Keys {
 		s.Keys += keys

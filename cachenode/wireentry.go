@@ -76,15 +76,17 @@ func (w *worker) apply(body []byte) error {
 	return nil
 }
 
-// applyNext gives the entry at the front of body to the store, leaves it in w.incoming and returns what follows.
+// applyNext gives the entry at the front of body to the store, leaves it in w.incoming, and in w.applied whether it was news,
+// and returns what follows.
 func (w *worker) applyNext(body []byte) (rest []byte, err error) {
 	if rest, err = w.wire.next(body, &w.incoming); err != nil {
 		return nil, err
 	}
+	w.applied = false
 	if w.n.cfg.Layout != nil && store.IsLocal(w.n.store.PartitionOf(w.incoming.Key)) {
 		return rest, nil // of a node with another layout: ours is our own
 	}
-	if _, err := w.n.store.Apply(&w.incoming, w.now()); err != nil {
+	if w.applied, err = w.n.store.Apply(&w.incoming, w.now()); err != nil {
 		w.n.stats.refused.Add(1)
 	}
 	if w.n.store.Awaited(w.incoming.Key) {

@@ -38,6 +38,7 @@ type worker struct {
 	ctx      command.Context
 	outgoing store.Entry
 	incoming store.Entry
+	applied  bool // incoming was newer than what was here
 	wire     wireEntry
 	keys     []store.Key
 	keyBytes []byte

@@ -38,6 +38,7 @@ func planCache(cfg *config.Config) (plan cachePlan, problems config.Problems) {
 		PeerAddr:      net.JoinHostPort(peerHost, strconv.Itoa(peerPort)),
 		Zone:          cfg.Zone,
 		Join:          cfg.Join,
+		Details:       cluster.Details{Rules: prefixLayout(cfg).Hash()},
 	}}
 	var err error
 	plan.policy, err = store.ParsePolicy(cfg.MaxMemoryPolicy)
