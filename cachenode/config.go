@@ -100,6 +100,3 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.Logger = cfg.Logger.With("component", "cachenode")
 	return cfg, nil
 }
-
-// tombstoneTTL is how long a deletion is remembered: longer than a hand-off can take to bring an older value.
-const tombstoneTTL = 2 * time.Minute

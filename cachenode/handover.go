@@ -29,6 +29,9 @@ type handover struct {
 	whole  []int // held whole
 	asked  []int // held whole, but left to the node that owned them, for a while
 
+	news    bool  // the peer has to hear that it, or this node, was away
+	forgone int64 // what it has heard, see mover.told; -1 for nothing
+
 	err error
 
 	nc       *greeted
@@ -50,6 +53,7 @@ func (h *handover) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { h.nc.Close() })
 	defer stop()
 	for _, step := range []func() error{
+		h.tellNews,
 		h.giveStrays,
 		func() error { return h.give(h.forced, peer.FlagForce) },
 		func() error { return h.give(h.owned, peer.FlagOwned) },
@@ -60,6 +64,36 @@ func (h *handover) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// tellNews tells the peer that it was away, and that this node lacks what it had confirmed.
+func (h *handover) tellNews() error {
+	if !h.news || h.nc.version < peer.Away.Since() {
+		return nil
+	}
+	forgone := h.n.forgone.Load()
+	_, told := h.m.told[h.to]
+	if !told && !h.to.lost.IsZero() {
+		if err := h.tell(peer.Away, peer.AppendDuration(nil, time.Since(h.to.lost))); err != nil {
+			return err
+		}
+	}
+	if forgone > 0 {
+		if err := h.tell(peer.Lack, nil); err != nil {
+			return err
+		}
+	}
+	h.forgone = forgone
+	return nil
+}
+
+// tell sends a request whose answer says no more than that it was understood.
+func (h *handover) tell(t peer.Type, body []byte) error {
+	answer, err := h.ask(t, 0, body)
+	if err == nil && answer.Type != peer.Ack {
+		err = fmt.Errorf("tell %s: answered by a frame of type %d", h.to.name, answer.Type)
+	}
+	return err
 }
 
 // giveStrays sends entries that the peer may lack, whoever hands the partition over as a whole.

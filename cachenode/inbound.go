@@ -97,6 +97,9 @@ func (in *inbound) handle(f *peer.Frame) error {
 		return w.handed(in, f)
 	case peer.Done:
 		return w.handedOver(in, f)
+	case peer.Away, peer.Lack:
+		in.silent = true
+		return w.toldNews(in, f)
 	case peer.Cancel:
 		return w.asked(in, f)
 	default:
@@ -152,6 +155,25 @@ func (w *worker) offered(in *inbound, f *peer.Frame) (err error) {
 		return nil
 	}
 	in.send(peer.Accept, 0, f.ID, w.scratch)
+	return nil
+}
+
+// toldNews takes in that this node was away, or that the peer was and lacks what it had confirmed.
+func (w *worker) toldNews(in *inbound, f *peer.Frame) error {
+	if f.Type == peer.Lack {
+		if r := w.n.placement.Load().find(in.from.Node); r != nil && r.instance == in.from.Instance {
+			r.lacks.Store(true)
+			w.n.wakeMover()
+		}
+		in.send(peer.Ack, 0, f.ID, nil)
+		return nil
+	}
+	ago, err := peer.ParseDuration(f.Body)
+	if err != nil {
+		return err
+	}
+	w.n.toldAway(in.from.Node, in.from.Instance, ago)
+	in.send(peer.Ack, 0, f.ID, nil)
 	return nil
 }
 

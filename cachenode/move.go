@@ -3,11 +3,13 @@ package cachenode
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
+	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
 // Partitions move by offers. After each change of the ring every node offers what it holds whole to the nodes that should
@@ -39,6 +41,9 @@ type mover struct {
 	// strays are what this pass gives in part, and who has got it.
 	strays []stray
 	sizes  [store.Partitions]int32 // of partitions, in items
+
+	// told are the peers that know how often this node has forgone what it had, and that they were away.
+	told map[*remote]int64
 }
 
 // stray is a partition that is given in part.
@@ -53,6 +58,15 @@ func (m *mover) confirmed(place int16, p int) *bool {
 		return &m.atOwner[p]
 	}
 	return &m.atBackup[p]
+}
+
+// unconfirm forgets what the peer at place has confirmed.
+func (m *mover) unconfirm(place int16) {
+	for p := range ring.Partitions {
+		if m.pl.holds(place, p) {
+			*m.confirmed(place, p) = false
+		}
+	}
 }
 
 // run hands partitions over until ctx ends.
@@ -83,11 +97,15 @@ func (m *mover) pass(ctx context.Context) (settled bool) {
 		m.pl = pl
 		clear(m.atOwner[:])
 		clear(m.atBackup[:])
+		maps.DeleteFunc(m.told, func(r *remote, _ int64) bool { return !pl.alive(r) })
 		// Commands that still run by an older placement must have changed the store before it is read, for from now on whoever
 		// executes a write tells the new holders himself.
 		n.onLoops(ctx, func(*worker) {})
 	}
 	n.giveUpWaiting(m.pl)
+	n.mu.Lock()
+	n.keepDeletions()
+	n.mu.Unlock()
 	plan := m.plan()
 	var handovers sync.WaitGroup
 	for _, h := range plan {
@@ -99,6 +117,9 @@ func (m *mover) pass(ctx context.Context) (settled bool) {
 
 	settled = true
 	for _, h := range plan {
+		if h != nil && h.news && h.forgone >= 0 {
+			m.told[h.to] = h.forgone
+		}
 		if h != nil && h.err != nil {
 			settled = false
 			n.cfg.Logger.Debug("hand-over not finished", "peer", h.to.name, "error", h.err)
@@ -118,9 +139,18 @@ func (m *mover) plan() []*handover {
 	plan := make([]*handover, len(pl.peers))
 	to := func(place int16) *handover {
 		if plan[place] == nil {
-			plan[place] = &handover{n: n, m: m, place: place, to: pl.peers[place]}
+			plan[place] = &handover{n: n, m: m, place: place, to: pl.peers[place], forgone: -1}
 		}
 		return plan[place]
+	}
+	for i, r := range pl.peers {
+		lost := !r.lost.IsZero()
+		if known, asked := m.told[r]; r.version >= peer.Away.Since() && (!asked && lost || known != n.forgone.Load()) {
+			to(int16(i)).news = true
+		}
+		if r.lacks.Swap(false) {
+			m.unconfirm(int16(i))
+		}
 	}
 	for p := range ring.Partitions {
 		whole, mine := n.complete[p].Load(), pl.holds(self, p)

@@ -65,6 +65,7 @@ type Node struct {
 	removals respserver.Removals
 	lastCall atomic.Int64 // Unix milliseconds of the last command that a peer has sent
 	asked    atomic.Int32 // questions of peers that are being answered
+	forgone  atomic.Int64 // how often this node has taken nothing for whole any more that it had
 	stats    counters
 
 	// Constant once Run was called.
@@ -78,6 +79,9 @@ type Node struct {
 	changed  time.Time                 // when the placement last changed
 	followed chan struct{}             // closed, and made anew, when it changes
 	grants   [ring.Partitions]*inbound // who hands the partition over to us
+	absent   map[string]absence        // members that have gone without a word, by name
+	doubted  time.Time                 // when this node has last learnt that it was away
+	restored bool                      // what a snapshot had is here
 	running  sync.WaitGroup            // Add under mu, while not stopped
 	stopped  bool
 }
@@ -90,7 +94,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	storeConfig := store.Config{MaxBytes: cfg.MaxBytes, Policy: cfg.Policy, Layout: cfg.Layout}
-	n := &Node{cfg: cfg, made: time.Now(), byLoop: map[*netloop.Loop]*worker{}, responders: map[peer.Type]Responder{},
+	n := &Node{cfg: cfg, made: time.Now(), byLoop: map[*netloop.Loop]*worker{}, responders: map[peer.Type]Responder{}, absent: map[string]absence{},
 		wake: make(chan struct{}, 1), followed: make(chan struct{})}
 	if cfg.Cluster != nil {
 		storeConfig.TombstoneTTL = tombstoneTTL
@@ -140,7 +144,7 @@ func (n *Node) Run(ctx context.Context) error {
 				cancel()
 			}
 		})
-		mover := &mover{n: n}
+		mover := &mover{n: n, told: map[*remote]int64{}}
 		n.spawn(func() { mover.run(ctx) })
 	}
 	<-ctx.Done()
@@ -230,12 +234,12 @@ func (n *Node) follow(_, view *cluster.View) {
 	if merged {
 		// Two parts of the cluster have met, and ours is not the one with the oldest member: what the others have counts as
 		// whole, what we have is added to it. Usually we have just started and have nothing.
-		for p := range ring.Partitions {
-			n.complete[p].Store(false)
-			n.assumed[p].Store(false)
-			n.owned[p].Store(false)
+		n.forgo()
+		if len(before.peers) > 0 || len(n.absent) > 0 {
+			n.forgone.Add(1) // who has seen us all the time does not know
 		}
 	}
+	n.watchAbsences(old, view, before, pl, merged)
 	clear(n.grants[:])
 	for p := range ring.Partitions {
 		if n.lacksSingles(pl, before, p) {

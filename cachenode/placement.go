@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
@@ -19,8 +20,12 @@ type remote struct {
 	instance uint64
 	version  int // of the peer protocol: the highest that both know, as gossip tells it
 
-	// Atomic: of the ring that it had when it last said something.
-	epoch atomic.Uint64
+	met  time.Time // when this node has seen it come
+	lost time.Time // since when it was away before that, zero if it was not: as this node has seen it
+
+	// Atomic.
+	epoch atomic.Uint64 // of the ring that it had when it last said something
+	lacks atomic.Bool   // it has said that it lacks partitions that it may have confirmed
 }
 
 // Places of a partition: an index into placement.peers, or one of these.
@@ -70,7 +75,7 @@ func newPlacement(v *cluster.View, old *placement) *placement {
 		}
 		r := old.find(m.Name)
 		if r == nil || r.instance != m.Instance || r.addr != m.PeerAddr {
-			r = &remote{name: m.Name, addr: m.PeerAddr, instance: m.Instance, version: cmp.Or(m.Version, peer.VersionMax)}
+			r = &remote{name: m.Name, addr: m.PeerAddr, instance: m.Instance, version: cmp.Or(m.Version, peer.VersionMax), met: time.Now()}
 		}
 		places[m.Name] = int16(len(pl.peers))
 		pl.peers = append(pl.peers, r)
@@ -123,6 +128,16 @@ func (pl *placement) find(name string) *remote {
 		}
 	}
 	return nil
+}
+
+// placeOf is the place of the peer of that name, nobody if there is none.
+func (pl *placement) placeOf(name string) int16 {
+	for i, r := range pl.peers {
+		if r.name == name {
+			return int16(i)
+		}
+	}
+	return nobody
 }
 
 // alive tells whether r is among the peers.

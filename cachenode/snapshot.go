@@ -203,6 +203,9 @@ func (n *Node) LoadSnapshot(path string) (keys int, err error) {
 		}
 		return 0, fmt.Errorf("%w; it was renamed to %s", err, path+".bad")
 	}
+	n.mu.Lock()
+	n.restored = keys > 0
+	n.mu.Unlock()
 	if err := os.Remove(path); err != nil {
 		return keys, fmt.Errorf("remove cache snapshot that was read: %w", err)
 	}

@@ -11,6 +11,7 @@ type counters struct {
 	forwarded, executedForPeers         atomic.Uint64
 	replicated, degraded, timeouts      atomic.Uint64
 	pulls, moved, received, dropped     atomic.Uint64
+	outdated                            atomic.Uint64
 	abandoned, refused, published, busy atomic.Uint64
 	missed                              atomic.Uint64
 }
@@ -29,6 +30,7 @@ type Stats struct {
 	Received   uint64 // partitions that have arrived
 	Abandoned  uint64 // partitions that nobody has handed over in time
 	Dropped    uint64 // keys forgotten after their partition had moved
+	Outdated   uint64 // keys forgotten because this node was away while others had them
 	Refused    uint64 // entries of peers for which there was no room
 	Published  uint64 // messages sent to peers
 
@@ -62,6 +64,7 @@ func (n *Node) Stats() Stats {
 		Received:   n.stats.received.Load(),
 		Abandoned:  n.stats.abandoned.Load(),
 		Dropped:    n.stats.dropped.Load(),
+		Outdated:   n.stats.outdated.Load(),
 		Refused:    n.stats.refused.Load(),
 		Published:  n.stats.published.Load(),
 		Hits:       held.Hits,

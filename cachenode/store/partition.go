@@ -155,6 +155,14 @@ func (s *Store) DropSingles(p int) (keys int) {
 	return sh.clearIf(part, func(it *Item) bool { return sh.rules.of(it.Key()).single })
 }
 
+// DropOlder forgets what was last written at version or before, in partition p, and returns the number of keys.
+func (s *Store) DropOlder(p int, version uint64) (keys int) {
+	sh, part := s.partition(p)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.clearIf(part, func(it *Item) bool { return it.version <= version && it.kind != kindTombstone })
+}
+
 // FlushPartition deletes the keys of one database in partition p, all databases for -1, and refuses what was written
 // before now from then on.
 func (s *Store) FlushPartition(p, db int, now int64) (keys int) {

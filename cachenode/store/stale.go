@@ -91,11 +91,18 @@ func (sh *shard) keepStale(it *Item, now int64) bool {
 // disown takes back what readers of a key that is not live may still be given, or have promised to make: it was deleted.
 func (tx *Tx) disown(sh *shard, k *Key) {
 	sh.void(k)
-	if sh.stales == 0 {
+	// What is not here others may have: the backup, what this node has evicted; and who is away, what it alone had.
+	elsewhere := sh.store.tombstoneTTL > 0 && (sh.stats.Evicted > 0 || sh.store.keepTombs.Load())
+	if sh.stales == 0 && !elsewhere {
 		return
 	}
-	if it := sh.find(k); it != nil && it.kind == kindStale {
+	switch it := sh.find(k); {
+	case it != nil && it.kind == kindStale:
 		sh.bury(it, sh.nextVersion(tx.now, it.version), tx.now)
+		tx.changed(k)
+	case it == nil && elsewhere:
+		sh.entomb(k, sh.nextVersion(tx.now, 0), tx.now)
+		tx.wrote = true // so that room is made for it
 		tx.changed(k)
 	}
 }

@@ -43,6 +43,7 @@ type Store struct {
 	// Atomic.
 	rules     atomic.Pointer[rules] // as the shards have them; nil: none
 	onRemoval atomic.Pointer[func(stored []byte, why Removal)]
+	keepTombs atomic.Bool
 	policy    atomic.Uint32 // Policy
 	maxBytes  atomic.Int64
 	ceiling   atomic.Int64
@@ -123,6 +124,9 @@ func (s *Store) Expire(now int64, limit int) (reclaimed int) {
 	return reclaimed
 }
 
+// KeepTombstones has deletions remembered beyond their time, or not any more. Their number is bounded in any case.
+func (s *Store) KeepTombstones(keep bool) { s.keepTombs.Store(keep) }
+
 // reclaimSteps is how many items of the wheel are looked at while a shard is held.
 const reclaimSteps = 500
 
@@ -144,7 +148,11 @@ func (sh *shard) reclaim(now int64, limit int) (reclaimed int, more bool) {
 			continue
 		}
 		if it.kind == kindTombstone {
-			sh.drop(it)
+			if sh.store.keepTombs.Load() {
+				sh.setExpiry(it, now+sh.store.tombstoneTTL, now)
+			} else {
+				sh.drop(it)
+			}
 			continue
 		}
 		reclaimed++

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -88,6 +89,24 @@ func ParseWait(body []byte) (ms int64, command []byte, err error) {
 		return 0, nil, ErrBody
 	}
 	return ms, body[8:], nil
+}
+
+// AppendDuration appends the body of Away: milliseconds.
+func AppendDuration(b []byte, d time.Duration) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(max(0, d.Milliseconds())))
+}
+
+// ParseDuration reads the body of Away.
+func ParseDuration(body []byte) (time.Duration, error) {
+	const longest = uint64(1<<63-1) / uint64(time.Millisecond)
+	if len(body) != 8 {
+		return 0, ErrBody
+	}
+	milli := binary.BigEndian.Uint64(body)
+	if milli > longest {
+		return 0, ErrBody
+	}
+	return time.Duration(milli) * time.Millisecond, nil
 }
 
 // AppendMessage appends the body of Publish: the channel behind its length, then the payload.

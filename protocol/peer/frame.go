@@ -36,6 +36,8 @@ const (
 	Waiting Type = 29 // the Wait waits, for so many milliseconds (0: no end), as this command
 	Served  Type = 30 // what became of one that waited, as RESP, or the command that has to wait elsewhere (FlagMoved); answered by Waited
 	Waited  Type = 31 // what was served has arrived, or nobody waits for it any more (FlagGivenUp); not answered
+	Away    Type = 24 // the sender had lost the receiver, so many milliseconds ago, and sees it again; answered by Ack
+	Lack    Type = 25 // the sender does not have what it has confirmed to hold: offer it again; answered by Ack
 
 	// Questions of other parts of the process, each answered by Answer.
 	Cancel Type = 32 // a cancel request for a client of the receiver's pooler: process id u32, secret
