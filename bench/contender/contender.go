@@ -29,6 +29,7 @@ const (
 	Redis     = "redis-server"
 	Memcached = "memcached"
 	HAProxy   = "haproxy"
+	Olric     = "olric-server"
 	Direct    = "direct"
 	Pgpool    = "pgpool"
 
@@ -67,6 +68,11 @@ type Options struct {
 	// Of caches.
 	Loops  int   // Outrigger's; 0: one
 	Memory int64 // bytes that may be used; 0: as many as the program takes by itself
+
+	// Of a node among others.
+	Node   string   // Outrigger's name of it
+	Join   []string // gossip addresses of those that run already
+	Copies int      // of everything, Olric's; 0: one
 }
 
 // poolSize is how many servers it may use.

@@ -104,6 +104,12 @@ func StartOutriggerCache(ctx context.Context, program, version, dir string, o Op
 	if o.Memory > 0 {
 		settings = append(settings, fmt.Sprintf("OUTRIGGER_MAX_MEMORY=%d", o.Memory))
 	}
+	if o.Node != "" {
+		settings = append(settings, "OUTRIGGER_NODE_NAME="+o.Node)
+	}
+	if len(o.Join) > 0 {
+		settings = append(settings, "OUTRIGGER_JOIN="+strings.Join(o.Join, ","))
+	}
 	p, addrs, err := recipe{
 		name:  Outrigger,
 		log:   filepath.Join(dir, "outrigger.log"),
@@ -126,7 +132,7 @@ func StartOutriggerCache(ctx context.Context, program, version, dir string, o Op
 		return nil, err
 	}
 	return &Contender{Name: cmp.Or(o.Name, Outrigger), Version: version, process: p, ready: p.ready, Settings: "one node without Postgres, " + strings.Join(settings, " "), Loops: max(o.Loops, 1),
-		addrs: map[load.Service]string{load.Cache: addrs[cache]}}, nil
+		addrs: map[load.Service]string{load.Cache: addrs[cache], load.Gossip: addrs[gossip]}}, nil
 }
 
 // Heeds tells whether a program knows a setting, given as a variable NAME=value: then its check prints it with the value.

@@ -20,6 +20,7 @@ type CacheLoop struct {
 	Sets     int           // of a hundred commands, how many write
 	Keys     int           // of 20 bytes each, drawn at random
 	Size     int           // bytes of a value
+	Tags     []string      // of four bytes each, hash tags that are given to the keys in turn; none
 	Vary     int           // and up to so many more when it is written again: then it needs another allocation
 	Duration time.Duration // in which requests are due
 	Warm     time.Duration // latencies of its first part are not counted
@@ -93,7 +94,7 @@ func (l CacheLoop) Fill(ctx context.Context, addr string) error {
 		out = out[:0]
 		owed := min(fillAtOnce, l.Keys-first)
 		for i := range owed {
-			out = lang.appendSet(out, first+i, content)
+			out = lang.appendSet(out, l.key(first+i), content)
 		}
 		if _, err := conn.Write(out); err != nil {
 			return fmt.Errorf("fill the cache: %w", errors.Join(err, context.Cause(ctx)))
@@ -114,6 +115,19 @@ func (l CacheLoop) Fill(ctx context.Context, addr string) error {
 }
 
 var errRefused = errors.New("the server refused a command")
+
+// key is the text of a key.
+func (l CacheLoop) key(n int) (k key) {
+	if len(l.Tags) > 0 {
+		copy(k[:], "{....}:")
+		copy(k[1:], l.Tags[n%len(l.Tags)])
+		digits(k[len("{....}:"):], n)
+		return k
+	}
+	copy(k[:], "key:")
+	digits(k[len("key:"):], n)
+	return k
+}
 
 // value is content of n bytes.
 func value(n int) []byte {
@@ -142,9 +156,9 @@ func (c *cacheCommands) next() []byte {
 			if c.loop.Vary > 0 {
 				size += c.random.IntN(c.loop.Vary)
 			}
-			c.text = c.language.appendSet(c.text, key, c.value[:size])
+			c.text = c.language.appendSet(c.text, c.loop.key(key), c.value[:size])
 		} else {
-			c.text = c.language.appendGet(c.text, key)
+			c.text = c.language.appendGet(c.text, c.loop.key(key))
 		}
 	}
 	return c.text
@@ -172,7 +186,22 @@ func languageOf(ctx context.Context, addr string) (language, error) {
 	case answer[0] == 'V':
 		return ascii{}, nil
 	case answer[0] == '-':
-		return redis{}, nil
+		return respOf(conn)
 	}
 	return nil, fmt.Errorf("%s speaks neither RESP nor memcached's ASCII: %q", addr, answer)
+}
+
+// respOf finds out which commands a server of RESP has: Olric has its own, and no GET.
+func respOf(conn net.Conn) (language, error) {
+	if _, err := io.WriteString(conn, "*2\r\n$3\r\nGET\r\n$0\r\n\r\n"); err != nil {
+		return nil, err
+	}
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("ask for a key: %w", err)
+	case answer[0] == '-':
+		return olric{}, nil
+	}
+	return redis{}, nil
 }

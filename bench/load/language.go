@@ -6,38 +6,36 @@ import (
 	"strconv"
 )
 
-// language is a protocol of caches, as far as strings need it. Keys are numbers, written with 20 bytes.
+// language is a protocol of caches, as far as strings need it. Keys have 20 bytes.
 type language interface {
-	appendGet(b []byte, key int) []byte
-	appendSet(b []byte, key int, value []byte) []byte
+	appendGet(b []byte, k key) []byte
+	appendSet(b []byte, k key, value []byte) []byte
 	// listener counts as one answer what answers so many commands.
 	listener(commands int) listener
 }
 
-const keyBytes = 20
+// key is the text of one.
+type key [20]byte
 
-func appendKey(b []byte, key int) []byte {
-	const digits = keyBytes - len("key:")
-	b = append(b, "key:"...)
-	var text [digits]byte
+// digits fills text with those of n.
+func digits(text []byte, n int) {
 	for i := range text {
-		text[digits-1-i] = byte('0' + key%10)
-		key /= 10
+		text[len(text)-1-i] = byte('0' + n%10)
+		n /= 10
 	}
-	return append(b, text[:]...)
 }
 
 // redis is RESP.
 type redis struct{}
 
-func (redis) appendGet(b []byte, key int) []byte {
+func (redis) appendGet(b []byte, k key) []byte {
 	b = append(b, "*2\r\n$3\r\nGET\r\n$20\r\n"...)
-	return append(appendKey(b, key), '\r', '\n')
+	return append(append(b, k[:]...), '\r', '\n')
 }
 
-func (redis) appendSet(b []byte, key int, value []byte) []byte {
+func (redis) appendSet(b []byte, k key, value []byte) []byte {
 	b = append(b, "*3\r\n$3\r\nSET\r\n$20\r\n"...)
-	b = append(appendKey(b, key), "\r\n$"...)
+	b = append(append(b, k[:]...), "\r\n$"...)
 	b = append(strconv.AppendInt(b, int64(len(value)), 10), '\r', '\n')
 	return append(append(b, value...), '\r', '\n')
 }
@@ -54,15 +52,30 @@ func (redis) listener(commands int) listener {
 	}}
 }
 
+// olric is RESP with Olric's own commands.
+type olric struct{ redis }
+
+func (olric) appendGet(b []byte, k key) []byte {
+	b = append(b, "*3\r\n$6\r\nDM.GET\r\n$5\r\nbench\r\n$20\r\n"...)
+	return append(append(b, k[:]...), '\r', '\n')
+}
+
+func (olric) appendSet(b []byte, k key, value []byte) []byte {
+	b = append(b, "*4\r\n$6\r\nDM.PUT\r\n$5\r\nbench\r\n$20\r\n"...)
+	b = append(append(b, k[:]...), "\r\n$"...)
+	b = append(strconv.AppendInt(b, int64(len(value)), 10), '\r', '\n')
+	return append(append(b, value...), '\r', '\n')
+}
+
 // ascii is memcached's older protocol.
 type ascii struct{}
 
-func (ascii) appendGet(b []byte, key int) []byte {
-	return append(appendKey(append(b, "get "...), key), '\r', '\n')
+func (ascii) appendGet(b []byte, k key) []byte {
+	return append(append(append(b, "get "...), k[:]...), '\r', '\n')
 }
 
-func (ascii) appendSet(b []byte, key int, value []byte) []byte {
-	b = append(appendKey(append(b, "set "...), key), " 0 0 "...)
+func (ascii) appendSet(b []byte, k key, value []byte) []byte {
+	b = append(append(append(b, "set "...), k[:]...), " 0 0 "...)
 	b = append(strconv.AppendInt(b, int64(len(value)), 10), '\r', '\n')
 	return append(append(b, value...), '\r', '\n')
 }

@@ -9,15 +9,17 @@ import (
 )
 
 func TestCommandsOfCaches(t *testing.T) {
-	const key = "key:0000000000000042"
-	if len(key) != keyBytes {
-		t.Fatal(key)
-	}
+	const key, tagged = "key:0000000000000042", "{b..b}:0000000000042"
+	plain, k := CacheLoop{}.key(42), CacheLoop{Tags: []string{"a..a", "b..b", "c..c"}[:2]}.key(43)
+	k[len(k)-1]-- // 42
 	for got, want := range map[string]string{
-		string(redis{}.appendGet(nil, 42)):              string(resp.AppendCommand(nil, [][]byte{[]byte("GET"), []byte(key)})),
-		string(redis{}.appendSet(nil, 42, []byte("v"))): string(resp.AppendCommand(nil, [][]byte{[]byte("SET"), []byte(key), []byte("v")})),
-		string(ascii{}.appendGet(nil, 42)):              "get " + key + "\r\n",
-		string(ascii{}.appendSet(nil, 42, []byte("v"))): "set " + key + " 0 0 1\r\nv\r\n",
+		string(redis{}.appendGet(nil, k)):                  string(resp.AppendCommand(nil, [][]byte{[]byte("GET"), []byte(tagged)})),
+		string(olric{}.appendGet(nil, plain)):              string(resp.AppendCommand(nil, [][]byte{[]byte("DM.GET"), []byte("bench"), []byte(key)})),
+		string(olric{}.appendSet(nil, plain, []byte("v"))): string(resp.AppendCommand(nil, [][]byte{[]byte("DM.PUT"), []byte("bench"), []byte(key), []byte("v")})),
+		string(redis{}.appendGet(nil, plain)):              string(resp.AppendCommand(nil, [][]byte{[]byte("GET"), []byte(key)})),
+		string(redis{}.appendSet(nil, plain, []byte("v"))): string(resp.AppendCommand(nil, [][]byte{[]byte("SET"), []byte(key), []byte("v")})),
+		string(ascii{}.appendGet(nil, plain)):              "get " + key + "\r\n",
+		string(ascii{}.appendSet(nil, plain, []byte("v"))): "set " + key + " 0 0 1\r\nv\r\n",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -22,6 +22,7 @@ const (
 	SmallPool Service = "pooler with 4 servers"
 	Logins    Service = "pooler that asks for SCRAM-SHA-256"
 	Cache     Service = "cache"
+	Gossip    Service = "gossip of a cache" // no load is put on it: other nodes join there
 )
 
 // Workload is one line of the tables: a load that every contender of its service gets in turn.

@@ -41,6 +41,7 @@ type bench struct {
 	table      []load.Workload // all that could run, chosen or not: some of them warm up
 	poolers    []scenario.Pooler
 	caches     []scenario.Pooler
+	clusters   []scenario.Pooler
 	scenarios  []scenario.Scenario
 	tools      []report.Fact // the load generators
 	loadBefore float64       // load average
@@ -153,6 +154,7 @@ func (b *bench) chooseWorkloads(ctx context.Context) error {
 			scenarios = []scenario.Scenario{scenario.Scaling(b.servers, g)}
 		} else {
 			scenarios = append(scenarios, scenario.Caches(p.sizes)...)
+			scenarios = append(scenarios, scenario.Clusters(p.sizes)...)
 		}
 		for _, s := range scenarios {
 			if b.opts.only.MatchString(s.Name) {
@@ -306,8 +308,14 @@ func (b *bench) runScenarios(ctx context.Context) error {
 				continue
 			}
 			who := b.poolers
-			if s.Cache {
+			switch {
+			case s.Cluster:
+				who = b.clusters
+			case s.Cache:
 				who = b.caches
+			}
+			if s.Ours {
+				who = slices.DeleteFunc(slices.Clone(who), func(p scenario.Pooler) bool { return p.Name != contender.Outrigger })
 			}
 			for _, p := range turn(who, round+1) {
 				readings, raw := s.Run(ctx, p, round+1)

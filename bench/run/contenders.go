@@ -110,6 +110,7 @@ func (b *bench) poolersAndCaches(ctx context.Context, program string) []start {
 			})
 		},
 		func() (*contender.Contender, error) {
+			b.clusters = append(b.clusters, pooler(contender.Outrigger, program, outriggerCache), b.olric())
 			return b.startCache(ctx, contender.Outrigger, program, outriggerCache)
 		},
 		func() (*contender.Contender, error) {
@@ -136,6 +137,21 @@ func (b *bench) startPooler(ctx context.Context, name, program string, start sta
 func (b *bench) startCache(ctx context.Context, name, program string, start starter) (*contender.Contender, error) {
 	b.caches = append(b.caches, pooler(name, program, start))
 	return start(ctx, contender.Options{})
+}
+
+// olric is built when it is first needed: most runs do without.
+func (b *bench) olric() scenario.Pooler {
+	var program string
+	return pooler(contender.Olric, "", func(ctx context.Context, o contender.Options) (*contender.Contender, error) {
+		if program == "" {
+			b.say("building %s", contender.Olric)
+			var err error
+			if program, err = contender.BuildOlric(ctx, b.tree.root, b.dir); err != nil {
+				return nil, err
+			}
+		}
+		return contender.StartOlric(ctx, program, b.dir, o)
+	})
 }
 
 type starter = func(context.Context, contender.Options) (*contender.Contender, error)

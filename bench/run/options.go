@@ -51,14 +51,14 @@ func (o options) plan() plan {
 	p := plan{limit: 43 * time.Minute, rounds: 10, workloads: everyWorkload, seconds: 2, clients: []int{1, 16, 64, 256, 1000, 5000}, direct: 64,
 		redisScale: 2, repetitions: 2, drawn: 1_000_000, accesses: 64 << 20,
 		sizes: scenario.Sizes{Few: 1000, Idle: 10_000, Held: 10_000, Settle: 15 * time.Second, Starts: 9, Logins: 2000, Calm: 4 * time.Second, Probe: 12,
-			Slow: 20 * time.Second, Waiting: 5 << 30, Copied: 1 << 30, Asking: 256, Open: 5 * time.Second, Requests: 5000, Sustained: time.Minute, Stored: 5_000_000, Heap: int64(o.heap) << 20, Collected: 20 * time.Second}}
+			Slow: 20 * time.Second, Waiting: 5 << 30, Copied: 1 << 30, Asking: 256, Open: 5 * time.Second, Requests: 5000, Sustained: time.Minute, Stored: 5_000_000, Heap: int64(o.heap) << 20, Collected: 20 * time.Second, Shared: 5 * time.Second, SharedKeys: 100_000}}
 	if o.quick {
 		p.limit, p.rounds, p.workloads, p.seconds, p.direct, p.redisScale, p.repetitions = 195*time.Second, 3, quickWorkloads, 1, 1, 1, 1
 		p.drawn, p.accesses = 200_000, 100_000
 		p.sizes.Few, p.sizes.Settle, p.sizes.Starts, p.sizes.Logins = 0, 5*time.Second, 3, 0 // no storm
 		p.sizes.Slow, p.sizes.Waiting, p.sizes.Copied = 2*time.Second, 256<<20, 128<<20
 		p.sizes.Open, p.sizes.Sustained = time.Second, 4*time.Second
-		p.sizes.Stored, p.sizes.Heap = 200_000, 0
+		p.sizes.Stored, p.sizes.Heap, p.sizes.Shared = 200_000, 0, time.Second
 	}
 	if o.limit > 0 {
 		p.limit = o.limit

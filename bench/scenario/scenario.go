@@ -8,6 +8,7 @@
 //	stream.go    a large result that is read slowly, a large COPY
 //	openloop.go  requests that come when they are due
 //	scaling.go   reads on a primary alone, and on its replicas too
+//	cluster.go   three nodes that share a cache
 //	cache.go     what a cache takes for each key, and how it reads while its heap is collected
 package scenario
 
@@ -45,9 +46,11 @@ type Sizes struct {
 	Rows      int // of pgbench_accounts
 
 	// Of caches.
-	Stored    int           // keys of 20 bytes with values of 100, whose memory is weighed
-	Heap      int64         // bytes of strings that are held while the heap is collected; 0: it is not tried
-	Collected time.Duration // for which they are read
+	Stored     int           // keys of 20 bytes with values of 100, whose memory is weighed
+	Heap       int64         // bytes of strings that are held while the heap is collected; 0: it is not tried
+	Collected  time.Duration // for which they are read
+	Shared     time.Duration // for which three nodes are read and written
+	SharedKeys int
 }
 
 // Pooler can be started any number of times.
@@ -61,6 +64,7 @@ type Pooler struct {
 type Process interface {
 	Addr(load.Service) string
 	Memory() (int64, error)
+	CPU() (time.Duration, error) // used so far
 	Ready() time.Duration
 	Log() string
 	Stop()
@@ -72,6 +76,8 @@ type Scenario struct {
 	Figures []report.Figure
 	Once    bool // long, and steady: not repeated
 	Cache   bool // of caches, and not of poolers
+	Cluster bool // of caches that several nodes share
+	Ours    bool // says nothing of rivals
 	run     func(context.Context, Pooler, *Values) error
 }
 

@@ -32,9 +32,12 @@ type fake struct {
 
 func (f *fake) Addr(load.Service) string { return f.addr }
 func (f *fake) Memory() (int64, error)   { return f.memory.Add(f.step), nil }
-func (f *fake) Ready() time.Duration     { return 7 * time.Millisecond }
-func (f *fake) Log() string              { return "fake log" }
-func (f *fake) Stop()                    { f.stopped.Add(1) }
+func (f *fake) CPU() (time.Duration, error) {
+	return time.Duration(f.memory.Add(f.step)) * time.Millisecond, nil
+}
+func (f *fake) Ready() time.Duration { return 7 * time.Millisecond }
+func (f *fake) Log() string          { return "fake log" }
+func (f *fake) Stop()                { f.stopped.Add(1) }
 
 func (f *fake) pooler(t *testing.T) Pooler {
 	program := filepath.Join(t.TempDir(), "program")
@@ -159,6 +162,36 @@ func TestCaches(t *testing.T) {
 		for _, r := range first(s.Run(t.Context(), gone.pooler(t), 1)) {
 			if !strings.Contains(r.Err, "refused") {
 				t.Errorf("%+v", r)
+			}
+		}
+	}
+}
+
+// A cluster of which all nodes are the same redis-server.
+func TestClusters(t *testing.T) {
+	f := &fake{addr: redistest.Start(t), step: 10}
+	for _, s := range Clusters(Sizes{Shared: 100 * time.Millisecond, SharedKeys: 1000}) {
+		stopped := f.stopped.Load()
+		readings, raw := s.Run(t.Context(), f.pooler(t), 1)
+		if len(readings) != len(s.Figures) || !s.Cluster {
+			t.Errorf("%s: %+v", s.Name, readings)
+		}
+		for _, r := range readings {
+			if r.Err != "" || r.Value <= 0 {
+				t.Errorf("%+v\n%s", r, raw)
+			}
+		}
+		if n := f.stopped.Load() - stopped; n != nodes && n != 2*nodes {
+			t.Errorf("%s: %d nodes were stopped", s.Name, n)
+		}
+	}
+}
+
+func TestTagsOf(t *testing.T) {
+	for _, tag := range tagsOf(1) {
+		for _, other := range tagsOf(2) {
+			if tag == other || len(tag) != 4 {
+				t.Fatalf("tag %q is owned by both nodes", tag)
 			}
 		}
 	}
