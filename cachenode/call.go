@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/near"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
@@ -26,6 +27,9 @@ type call struct {
 	// part: only what this node owns counts, for a command that asks several; of SCAN, only partitions below limit.
 	part  bool
 	limit int
+	fresh bool // what the owner says now is asked for, not a copy
+	keep  bool // a copy of the reply is to be kept; hash is the key's
+	hash  uint64
 
 	request *sessionRequest // of a session
 	from    *inbound        // of a peer
@@ -135,6 +139,11 @@ func (w *worker) route(pl *placement, c *call, out []byte) (reply []byte, done b
 	if place == self {
 		return w.runHere(pl, c, out)
 	}
+	if w.n.near != nil && c.spec == w.n.get {
+		if reply, done = w.fromNear(pl, pl.peers[place], c, out); done {
+			return reply, true
+		}
+	}
 	return w.forward(pl, place, c, out)
 }
 
@@ -163,7 +172,7 @@ func (w *worker) stored(db int, key []byte) []byte {
 	return stored
 }
 
-// forward sends a command to its owner.
+// forward sends a command to its owner. Its keys are in w.keys.
 func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply []byte, done bool) {
 	l := w.link(pl.peers[place])
 	if l.conn == nil && !l.closed && !c.part {
@@ -178,7 +187,11 @@ func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply
 	f := w.newForward()
 	f.missing = w.keepForMiss(c)
 	flags := peer.CommandFlags(c.proto, c.db, c.part, c.from != nil)
+	if w.n.near != nil {
+		flags |= w.attend(f, l.to, c)
+	}
 	if err := l.ask(peer.Command, flags, pl.epoch, c.raw, f); err != nil {
+		w.replied(f, nil)
 		w.freeForward(f)
 		switch {
 		case err == errUnreachable && !c.part:
@@ -197,15 +210,22 @@ func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply
 type forwarded struct {
 	to      replyTo
 	missing *call // what to answer as a miss when the owner does not; else nil
+
+	// What near.go has to do then.
+	keeps   bool
+	asked   near.Asked
+	writes  []uint64 // hashes of the keys
+	flushes *near.Source
 }
 
 func (f *forwarded) answered(w *worker, answer *peer.Frame, err error) {
 	if err == nil && answer.Type != peer.Reply {
-		err = errLost
+		answer, err = nil, errLost
 	}
+	reply := w.replied(f, answer)
 	switch {
 	case err == nil:
-		f.to.Resolve(answer.Body)
+		f.to.Resolve(reply)
 	case f.missing != nil:
 		f.missing.to = f.to
 		w.again(f.missing, func(c *call) ([]byte, bool) { return w.fail(c, nil, err), true })
@@ -226,7 +246,10 @@ func (w *worker) newForward() *forwarded {
 }
 
 func (w *worker) freeForward(f *forwarded) {
-	f.to, f.missing = nil, nil
+	*f = forwarded{asked: f.asked, writes: f.writes[:0]}
+	if cap(f.writes) > maxSpareWrites || f.asked.Size() > maxSpareKey {
+		return
+	}
 	if len(w.spareForwards) < 1024 {
 		w.spareForwards = append(w.spareForwards, f)
 	}
@@ -365,6 +388,8 @@ func (w *worker) command(in *inbound, f *peer.Frame) error {
 	switch last := f.Flags&peer.FlagLastHop != 0; {
 	case c.part || len(w.keys) == 0:
 		reply, done = w.runPart(pl, &c, w.scratch[:0])
+	case f.Flags&peer.FlagCopy != 0 && w.copied(pl, &c, in):
+		return nil
 	case !last && pl.owner[w.keys[0].Partition()] != self:
 		reply, done = w.forward(pl, pl.owner[w.keys[0].Partition()], &c, w.scratch[:0])
 	default:

@@ -46,6 +46,10 @@ type Config struct {
 	MinMembers int
 	// Layout says which keys live elsewhere than their hash says; nil: none. All nodes must have the same.
 	Layout *store.Layout
+	// NearBytes is how much of MaxBytes copies of other nodes' keys may take; 0 keeps none. NearStaleness is how old what is read
+	// from them may be; 500 ms.
+	NearBytes     int64
+	NearStaleness time.Duration
 
 	// ScriptTimeLimit ends a script that runs longer; 5 s.
 	ScriptTimeLimit time.Duration
@@ -76,7 +80,8 @@ func (cfg Config) withDefaults() (Config, error) {
 	if (cfg.Cluster == nil) != (cfg.Peers == nil) {
 		return cfg, errors.New("configure cache node: a cluster and a peer listener need each other")
 	}
-	if cfg.MaxBytes < 0 || cfg.MaxPeerRequests < 0 || cfg.MaxPeerBytes < 0 || cfg.PeerTimeout < 0 || cfg.BackFillTimeout < 0 || cfg.MinMembers < 0 {
+	if cfg.MaxBytes < 0 || cfg.MaxPeerRequests < 0 || cfg.MaxPeerBytes < 0 || cfg.PeerTimeout < 0 || cfg.BackFillTimeout < 0 ||
+		cfg.MinMembers < 0 || cfg.NearBytes < 0 || cfg.NearStaleness < 0 {
 		return cfg, fmt.Errorf("configure cache node: negative limit in %+v", cfg)
 	}
 	if cfg.Dial == nil {
@@ -93,6 +98,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.BackFillTimeout == 0 {
 		cfg.BackFillTimeout = 10 * time.Second
+	}
+	if cfg.NearStaleness == 0 {
+		cfg.NearStaleness = 500 * time.Millisecond
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -9,6 +9,7 @@
 //   - call.go: where a command runs
 //   - gather.go, everywhere.go: commands that several nodes have parts of
 //   - pull.go: keys fetched before a command, while their partition is on its way
+//   - near.go, changes.go: copies of other nodes' keys, at the reader and at the owner
 //   - park.go: commands whose owner has just died
 //   - wait.go, guest.go: commands that wait for their keys, at the client's node and at the owner
 //   - replicate.go: changes to the backup
@@ -22,6 +23,7 @@
 //   - ask.go: questions of other parts of the process to their like in other nodes
 //   - snapshot.go: what a node holds, as a file for its next start
 //   - stats.go: numbers
+//   - near: the copies
 //   - acl, store, command, pressure, respserver: the parts that know nothing of other nodes
 //
 // # Who may touch what

@@ -228,7 +228,7 @@ func (p *twins) compare(args []string, want, got string) {
 	if p.way == "script" && slices.Contains([]string{"xinfo", "lcs", "xread", "xreadgroup"}, strings.ToLower(args[0])) { // tables of Lua have no order
 		want, got = inOrder(want), inOrder(got)
 	}
-	if want, got = normal(lower(args), want), normal(lower(args), got); want == got || near(lower(args), want, got) {
+	if want, got = normal(lower(args), want), normal(lower(args), got); want == got || within(lower(args), want, got) {
 		return
 	}
 	p.t.Errorf("%.300q:\n redis %.1500q\n ours  %.1500q\nbefore: %s", args, want, got, p.before(args))
@@ -364,8 +364,8 @@ func withoutTimes(args []string, reply string) string {
 	return strings.Join(lines, "\r\n")
 }
 
-// near tells whether the replies are times that differ by no more than the two servers' turns may be apart.
-func near(args []string, want, got string) bool {
+// within tells whether the replies are times that differ by no more than the two servers' turns may be apart.
+func within(args []string, want, got string) bool {
 	switch args[0] {
 	case "ttl", "pttl", "expiretime", "pexpiretime":
 		a, err1 := strconv.ParseInt(strings.TrimSpace(strings.TrimPrefix(want, ":")), 10, 64)

@@ -91,6 +91,7 @@ func (w *worker) send(pl *placement, place int16, c *call, p *part, own bool) {
 	var done bool
 	switch {
 	case place != self:
+		w.locate(&sub)
 		reply, done = w.forward(pl, place, &sub, nil)
 	case own:
 		reply, done = w.runPart(pl, &sub, nil)

@@ -90,6 +90,8 @@ func (in *inbound) handle(f *peer.Frame) error {
 		w.pulled(in, f)
 	case peer.Publish:
 		return w.heard(in, f)
+	case peer.Poll:
+		return w.polled(in, f)
 	case peer.Offer:
 		in.silent = true
 		return w.offered(in, f)

@@ -2,6 +2,7 @@ package cachenode
 
 import (
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/near"
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
@@ -86,6 +87,13 @@ func (w *worker) heard(in *inbound, f *peer.Frame) error {
 			receivers = n.audience.Deliver(w.loop, kind, name, value)
 		}
 	case peer.NewsChanged:
+		switch { // whoever hears of it does not read what was before
+		case n.near == nil:
+		case len(value) > 0:
+			n.forgetCopies()
+		default:
+			n.near.Drop(near.Hash(name))
+		}
 		if n.audience != nil {
 			if len(value) > 0 {
 				name = nil

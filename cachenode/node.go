@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/near"
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/script"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
@@ -26,6 +27,8 @@ type Node struct {
 	store    *store.Store
 	table    *command.Table
 	scripts  *script.Engine
+	near     *near.Cache   // nil: no copies are kept
+	get      *command.Spec // of GET
 	workers  []*worker
 	byLoop   map[*netloop.Loop]*worker
 	greeting peer.Greeting
@@ -108,6 +111,13 @@ func New(cfg Config) (*Node, error) {
 	}
 	n.store, n.table = store.New(storeConfig), command.NewTable()
 	n.scripts = script.New(script.Config{Table: n.table, Charge: n.store.Charge, TimeLimit: cfg.ScriptTimeLimit, Logger: cfg.Logger})
+	n.get = n.table.Lookup([]byte("get"))
+	n.store.OnMarkedChange(n.wakePolls)
+	if cfg.Cluster != nil && cfg.NearBytes > 0 {
+		if n.near, err = near.New(near.Config{MaxBytes: cfg.NearBytes, Staleness: cfg.NearStaleness, Charge: n.store.Charge}); err != nil {
+			return nil, err
+		}
+	}
 	for p := range n.complete {
 		n.complete[p].Store(true)
 		n.owned[p].Store(true)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/near"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
@@ -26,6 +27,10 @@ type remote struct {
 	// Atomic.
 	epoch atomic.Uint64 // of the ring that it had when it last said something
 	lacks atomic.Bool   // it has said that it lacks partitions that it may have confirmed
+
+	copies near.Source // that this node has of its keys
+	polled atomic.Bool // a loop asks it what has changed
+	poll   *poll       // which one; its who has set polled
 }
 
 // Places of a partition: an index into placement.peers, or one of these.

@@ -13,7 +13,7 @@ type counters struct {
 	pulls, moved, received, dropped     atomic.Uint64
 	outdated                            atomic.Uint64
 	abandoned, refused, published, busy atomic.Uint64
-	missed                              atomic.Uint64
+	missed, nearLost                    atomic.Uint64
 }
 
 // Stats are the numbers of a node: totals since New, and what it holds now.
@@ -40,6 +40,12 @@ type Stats struct {
 	ClockAheadBy                   int64  // the farthest of them, in milliseconds
 	Keys                           int    // backup copies included
 	Bytes                          int64  // of memory charged to the budget
+
+	NearHits    uint64 // reads answered from a copy of another node's key
+	NearDropped uint64 // copies dropped because the key had changed
+	NearLost    uint64 // times that all copies of a node were, because not every change was known
+	NearCopies  int
+	NearBytes   int64 // of Bytes
 
 	Peers     int // other nodes that are alive
 	Misplaced int // those of them that place keys by other rules
@@ -81,6 +87,13 @@ func (n *Node) Stats() Stats {
 		Peers:     len(pl.peers),
 		Misplaced: len(pl.misplaced),
 		Missing:   n.missing(pl),
+	}
+	for _, w := range n.workers {
+		s.NearHits += w.nearHits.Load()
+	}
+	if n.near != nil {
+		copies := n.near.Stats()
+		s.NearDropped, s.NearLost, s.NearCopies, s.NearBytes = copies.Dropped, n.stats.nearLost.Load(), copies.Copies, copies.Bytes
 	}
 	for _, keys := range held.Keys {
 		s.Keys += keys

@@ -2,9 +2,11 @@ package cachenode
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
+	"github.com/outrigger-proxy/outrigger/cachenode/near"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
@@ -28,6 +30,16 @@ type worker struct {
 	pulling   map[*keyPull]struct{} // wait for an answer
 	held      []heldPull
 	heldTimer *netloop.Timer
+
+	heat     *near.Heat    // nil without a near-cache
+	nearHits atomic.Uint64 // read by others
+
+	polls     []heldPoll // wait for a change
+	pollTimer *netloop.Timer
+	awaiting  atomic.Bool // a change is to wake this loop
+	changed   func()      // answerPolls
+	vouched   []byte      // partitions, in the making
+	hashes    []uint64    // changes, in the making
 
 	spareAsks     []*batchAsk
 	spareForwards []*forwarded
@@ -61,6 +73,10 @@ func newWorker(n *Node, loop *netloop.Loop) *worker {
 	w.ctx.Table = n.table
 	w.parkTimer = loop.NewTimer(w.unpark)
 	w.heldTimer = loop.NewTimer(w.answerHeld)
+	w.pollTimer, w.changed = loop.NewTimer(w.answerOverdue), w.answerPolls
+	if n.near != nil {
+		w.heat = new(near.Heat)
+	}
 	w.owns = func(p int) bool { return p < w.limit && w.counting.owner[p] == self }
 	w.ctx.Scripts = n.scripts.NewRunner()
 	w.local = w.isLocal
@@ -99,6 +115,7 @@ func (w *worker) dispatch() {
 // follow takes note of a new placement: links to peers that are gone close, and commands that wait are tried again.
 func (w *worker) follow() {
 	w.answerHeld()
+	w.answerPolls()
 	if w.n.tracking.Load() {
 		w.tellInterest()
 		w.mistrust()

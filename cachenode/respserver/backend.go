@@ -64,6 +64,9 @@ type Request struct {
 	Raw   []byte   // the command as an array of bulk strings, whatever the client sent
 	Proto int      // 2 or 3
 	DB    int
+	// Fresh says that the session must not be given what was true a moment ago: it keeps what it reads until it hears of a change,
+	// or watches keys.
+	Fresh bool
 	// Permit, unless nil, says what is wrong with a command that this one wants to run, "" for nothing: a script's, when its
 	// user may not do everything. It may be called until the reply is there.
 	Permit func(spec *command.Spec, args [][]byte) string

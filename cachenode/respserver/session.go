@@ -325,7 +325,7 @@ func (s *session) forward(spec *command.Spec, args [][]byte) (done bool) {
 		st.busy = true // what it may have to tell comes behind the reply
 		s.remember(spec, args)
 	}
-	r.Permit = nil
+	r.Permit, r.Fresh = nil, s.tracking != nil || s.tx != nil
 	if spec.Composite() && s.scripts(spec) {
 		r.Permit = s.permit()
 	}

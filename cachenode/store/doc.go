@@ -12,6 +12,7 @@
 //	table.go      the hash table of a partition
 //	linear.go     the linear hash in it, and in large collections
 //	vector.go     a sequence that grows in pieces
+//	journal.go    changes of keys that other nodes have copies of
 //	warm.go       the processor's caches are filled for many keys at once
 //	prefetch_*    the instruction for it
 //	dict.go       Dict: the fields of a hash, the members of a set

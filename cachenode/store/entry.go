@@ -86,6 +86,9 @@ func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
 		return false, nil
 	}
 	sh.void(&k)
+	if sh.marks != nil {
+		sh.changing(k.hash, k.Bytes)
+	}
 	if it != nil {
 		sh.drop(it)
 	}

@@ -223,6 +223,9 @@ func (sh *shard) clearIf(part *partition, goes func(*Item) bool) (keys int) {
 
 // detach removes an item from all but the table, and marks it free.
 func (sh *shard) detach(it *Item) {
+	if sh.marks != nil {
+		sh.changing(it.hash, it.Key())
+	}
 	sh.removals[uint8(it.hash)]++
 	sh.dequeue(it)
 	sh.unschedule(it)

@@ -75,6 +75,7 @@ func (s *Store) SetRules(list []Rule) {
 		sh.rules = all
 		sh.mu.Unlock()
 	}
+	s.ForgetCopies()
 }
 
 // of is the rule for a stored key, one that says nothing if there is none.

@@ -35,7 +35,8 @@ type shard struct {
 	stats  Stats
 	rules  *rules // nil: none
 	leases leases
-	stales int // items
+	stales int    // items
+	marks  *marks // of keys that other nodes copy; nil: none ever was
 
 	// Who waits for keys, see wait.go. needs is the set of shards that have to be held with this one.
 	queued  map[string]*waitQueue
@@ -173,6 +174,9 @@ func (sh *shard) link(it *Item) {
 
 // drop removes an item wholly.
 func (sh *shard) drop(it *Item) {
+	if sh.marks != nil {
+		sh.changing(it.hash, it.Key())
+	}
 	sh.removals[uint8(it.hash)]++
 	sh.dequeue(it)
 	sh.unschedule(it)

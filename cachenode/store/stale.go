@@ -78,6 +78,9 @@ func (sh *shard) keepStale(it *Item, now int64) bool {
 	if until <= now {
 		return false
 	}
+	if sh.marks != nil {
+		sh.changing(it.hash, it.Key())
+	}
 	sh.removals[uint8(it.hash)]++
 	sh.count(it, -1)
 	sh.unschedule(it)

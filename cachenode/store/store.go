@@ -39,6 +39,7 @@ type Store struct {
 	shards        []shard
 	leaseNonce    uint64 // tells this store's leases from those of others
 	layout        *Layout
+	journal       journal
 
 	// Atomic.
 	rules     atomic.Pointer[rules] // as the shards have them; nil: none
@@ -68,6 +69,7 @@ func New(cfg Config) *Store {
 		leaseNonce:    rand.Uint64(),
 		layout:        cfg.Layout,
 	}
+	s.journal.last, s.journal.lost = 1, 1
 	s.maxBytes.Store(cfg.MaxBytes)
 	s.policy.Store(uint32(cfg.Policy))
 	for i := range s.shards {

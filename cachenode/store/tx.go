@@ -262,6 +262,9 @@ func (tx *Tx) Rename(from, to *Key) {
 func (tx *Tx) written(k *Key, it *Item) {
 	sh := tx.shard(k)
 	sh.void(k)
+	if sh.marks != nil {
+		sh.changing(k.hash, k.Bytes)
+	}
 	it.version = sh.nextVersion(tx.now, it.version)
 	tx.wrote = true
 	tx.changed(k)

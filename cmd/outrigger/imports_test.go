@@ -52,7 +52,7 @@ var bans = []ban{
 	{folder: "", except: []string{"bench"}, target: "github.com/jackc/pgx/v5", why: "a driver is for tests: what ships forwards bytes"},
 	{folder: "", target: "github.com/lib/pq", why: "a driver is for tests: what ships forwards bytes"},
 	{folder: "", except: []string{"bench"}, target: "github.com/redis/go-redis/v9", why: "a client is for tests"},
-	{folder: "", except: []string{"bench/hitratio"}, target: "github.com/maypok86/otter/v2", why: "a rival's policy is for comparing hit ratios"},
+	{folder: "", except: []string{"cachenode/near", "bench/hitratio"}, target: "github.com/maypok86/otter/v2", why: "copies are kept in one place; the cache itself has its own store"},
 	{folder: "", except: []string{"bench/hitratio"}, target: "github.com/dgraph-io/ristretto/v2", why: "a rival's policy is for comparing hit ratios"},
 	{folder: "", target: "github.com/hibiken/asynq", why: "what is built on a client is for tests"},
 	{folder: "", target: "github.com/bsm/redislock", why: "what is built on a client is for tests"},

@@ -32,6 +32,8 @@ const (
 	Publish   Type = 13 // a message for local subscribers; answered by Reply, the number of receivers
 
 	// Version 2.
+	Poll    Type = 16 // which copied keys of the receiver have changed; answered by Changes
+	Changes Type = 17 // those keys (FlagAllChanged, FlagNewSet)
 	Wait    Type = 28 // a Command that may wait for its keys, behind the milliseconds it has waited elsewhere (FlagTry); answered by Reply, Waiting or Served
 	Waiting Type = 29 // the Wait waits, for so many milliseconds (0: no end), as this command
 	Served  Type = 30 // what became of one that waited, as RESP, or the command that has to wait elsewhere (FlagMoved); answered by Waited
@@ -60,6 +62,7 @@ const (
 	FlagRESP3     = 1 << 0 // the client speaks RESP3
 	FlagLocalOnly = 1 << 1 // the receiver's part of a command that runs on all nodes
 	FlagLastHop   = 1 << 2 // a node that is not the owner passes it on: execute it in any case
+	FlagCopy      = 1 << 3 // a GET whose reply the sender would like to keep; of its Reply: it may, and for how long stands before it
 	databaseShift = 4      // the upper half holds the database, 0 to 15
 
 	// Wait has the flags of Command, but for
@@ -95,6 +98,10 @@ const (
 	FlagForce = 1 << 0 // the receiver has missed writes to these partitions, whatever it believes
 	FlagOwned = 1 << 1 // the sender was their owner: it has what nobody else may have seen yet
 	FlagAsk   = 1 << 2 // the sender would rather leave it to the owner: answer Busy instead of Want
+
+	// Changes
+	FlagAllChanged = 1 << 0 // any key may have changed
+	FlagNewSet     = 1 << 1 // the set of partitions that the sender has the last word on follows: the Poll had another one
 
 	// Answer
 	FlagUnanswered = 1 << 0 // nobody here answers such questions, or too many are asked at once
