@@ -22,8 +22,11 @@ const (
 	maxAnswer = 1 << 20
 )
 
-// errUnanswered means that the peer has nothing to say to a question, or no time for it.
-var errUnanswered = errors.New("the peer does not answer such questions now")
+// ErrNobodyAnswers means that a node has no part that such questions are for. errTooMany means that it has no time for one.
+var (
+	ErrNobodyAnswers = errors.New("nobody there answers such questions")
+	errTooMany       = errors.New("it answers too many other questions")
+)
 
 // Responder answers questions of one type. It may block until ctx ends; question is its own to keep. Its answer has at most
 // 1 MiB; nil is an answer too.
@@ -65,9 +68,12 @@ func (l *Line) Ask(ctx context.Context, t peer.Type, question []byte) (answer []
 			return nil, err
 		}
 	}
+	if l.nc.version < t.Since() {
+		return nil, fmt.Errorf("ask %s: %w", l.to.name, errOlder)
+	}
 	stop := context.AfterFunc(ctx, func() { l.nc.SetDeadline(time.Unix(1, 0)) })
 	answer, err = l.exchange(t, question)
-	if !stop() || err != nil && !errors.Is(err, errUnanswered) { // a deadline of the past may yet be set
+	if !stop() || err != nil && err != ErrNobodyAnswers && err != errTooMany { // a deadline of the past may yet be set
 		l.Close()
 	}
 	if err != nil {
@@ -88,8 +94,10 @@ func (l *Line) exchange(t peer.Type, question []byte) ([]byte, error) {
 		return nil, err
 	case f.ID != l.id || f.Type != peer.Answer:
 		return nil, fmt.Errorf("frame of type %d in answer to one of type %d", f.Type, t)
-	case f.Flags&peer.FlagUnanswered != 0:
-		return nil, errUnanswered
+	case f.Flags&peer.FlagNobody != 0:
+		return nil, ErrNobodyAnswers
+	case f.Flags&peer.FlagTooMany != 0:
+		return nil, errTooMany
 	}
 	return f.Body, nil
 }
@@ -110,12 +118,14 @@ func (w *worker) asked(in *inbound, f *peer.Frame) error {
 	if len(f.Body) > maxAnswer {
 		return peer.ErrBody
 	}
-	unanswered := func() { in.send(peer.Answer, peer.FlagUnanswered, f.ID, nil) }
-	if respond == nil || n.asked.Add(1) > maxAsked {
-		if respond != nil {
-			n.asked.Add(-1)
-		}
-		unanswered()
+	refuse := func(why uint8) { in.send(peer.Answer, why, f.ID, nil) }
+	if respond == nil {
+		refuse(peer.FlagNobody)
+		return nil
+	}
+	if n.asked.Add(1) > maxAsked {
+		n.asked.Add(-1)
+		refuse(peer.FlagTooMany)
 		return nil
 	}
 	id, question := f.ID, append([]byte(nil), f.Body...)
@@ -128,7 +138,7 @@ func (w *worker) asked(in *inbound, f *peer.Frame) error {
 	})
 	if !started {
 		n.asked.Add(-1)
-		unanswered()
+		refuse(peer.FlagTooMany)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func TestQuestionsAndAnswers(t *testing.T) {
 	}
 	back := lineTo(t, b, "asker") // which has no answer
 	for range 2 {
-		if _, err := back.Ask(t.Context(), peer.Cancel, nil); !errors.Is(err, errUnanswered) {
+		if _, err := back.Ask(t.Context(), peer.Cancel, nil); !errors.Is(err, ErrNobodyAnswers) {
 			t.Errorf("a node without an answer says %v", err)
 		}
 	}
@@ -95,7 +95,7 @@ func TestQuestionsAreBounded(t *testing.T) {
 		answered <- err
 	}()
 	waitFor(t, "the last place to be taken", func() bool { return running.Load() == 1 })
-	if _, err := lineTo(t, a, "responder").Ask(t.Context(), peer.Cancel, nil); !errors.Is(err, errUnanswered) {
+	if _, err := lineTo(t, a, "responder").Ask(t.Context(), peer.Cancel, nil); !errors.Is(err, errTooMany) {
 		t.Errorf("one question too many: %v", err)
 	}
 	close(release)

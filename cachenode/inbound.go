@@ -102,7 +102,7 @@ func (in *inbound) handle(f *peer.Frame) error {
 	case peer.Away, peer.Lack:
 		in.silent = true
 		return w.toldNews(in, f)
-	case peer.Cancel:
+	case peer.Cancel, peer.Floors:
 		return w.asked(in, f)
 	default:
 		return peer.ErrFrameType

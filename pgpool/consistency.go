@@ -51,8 +51,10 @@ type Position = health.Position
 // FloorSource knows what others have written who reach the same servers in other ways: consistency cluster.
 type FloorSource interface {
 	// Floor returns the point up to which reads of a database must see everything; the zero Position asks for nothing.
-	// Event loops call it for each read: it must not block or allocate.
-	Floor(database string) Position
+	// Event loops call it for each read: it must not block or allocate. roles are those of the database's servers.
+	Floor(database string, roles Roles) Position
+	// Wrote is told of each transaction that may have written in a database, when it has been committed. Event loops call it.
+	Wrote(database string, roles Roles)
 }
 
 // reading is what a client has come to see, and where.
@@ -104,10 +106,18 @@ func (c *client) raiseFloor() {
 func (c *client) answeredByPrimary(wrote bool) {
 	c.raiseFloor()
 	if wrote {
+		c.tellOthers()
 		c.asked = false
 		if at := c.w.clientsTime() + uint32(afterWrite/time.Millisecond); c.past(at, c.patient) {
 			c.patient = at
 		}
+	}
+}
+
+// tellOthers has siblings' reads see what was committed before now, where they ask for that.
+func (c *client) tellOthers() {
+	if floors := c.w.pooler.cfg.Floors; floors != nil {
+		floors.Wrote(c.group.shared.name, c.group.shared.up.roles)
 	}
 }
 
@@ -145,7 +155,7 @@ func (p *pool) shows(c *client) bool {
 		return true
 	case ConsistencyCluster:
 		if floors := p.w.pooler.cfg.Floors; floors != nil {
-			if at := floors.Floor(p.group.shared.name); at.LSN != 0 && !roles.ReachedPosition(p.index, at) {
+			if at := floors.Floor(p.group.shared.name, roles); at.LSN != 0 && !roles.ReachedPosition(p.index, at) {
 				return false
 			}
 		}

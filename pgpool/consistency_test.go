@@ -289,12 +289,14 @@ type floorSource struct {
 	at       atomic.Pointer[Position]
 }
 
-func (f *floorSource) Floor(database string) Position {
+func (f *floorSource) Floor(database string, _ Roles) Position {
 	if at := f.at.Load(); at != nil && database == f.database {
 		return *at
 	}
 	return Position{}
 }
+
+func (f *floorSource) Wrote(string, Roles) {}
 
 // cluster asks a source how far others have written.
 func TestClusterReadsWhatOthersHaveWritten(t *testing.T) {

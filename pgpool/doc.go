@@ -31,6 +31,7 @@
 //	route.go     the server for a unit
 //	balance.go   which replica
 //	consistency.go  what a read must see
+//	floors.go    what siblings have written
 //	places.go    where servers are whose hosts are names
 //	resolve.go   looking these up
 //	await.go     reads that wait for a replica

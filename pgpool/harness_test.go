@@ -76,6 +76,8 @@ func (alone) Reached(int, uint64) bool      { return false }
 func (alone) Life(int) uint32               { return 0 }
 func (alone) System() uint64                { return 0 }
 
+func (alone) Mark() uint64                       { return 0 }
+func (alone) Position(uint64) (Position, bool)   { return Position{}, false }
 func (alone) ReachedPosition(int, Position) bool { return false }
 func (alone) Confirm(context.Context, int) error { return nil }
 

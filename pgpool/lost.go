@@ -110,6 +110,7 @@ func (s *server) forsake(c *client, err error) {
 	}
 	if !s.readOnly {
 		c.raiseFloor() // what it sent may have been committed
+		c.tellOthers()
 	}
 	switch taken := s.takesAlong(c); {
 	case c.closing || errors.Is(err, netloop.ErrStopped):

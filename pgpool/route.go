@@ -27,6 +27,10 @@ type Roles interface {
 	Reached(i int, floor uint64) bool
 	// ReachedPosition tells the same of a position that may come from elsewhere.
 	ReachedPosition(i int, at Position) bool
+	// Mark returns a floor for Position: of what was committed before now, also where there are no replicas.
+	Mark() uint64
+	// Position returns the position of a floor, once it is known. It may take a lock.
+	Position(floor uint64) (at Position, known bool)
 	// Life changes when server i may have been started again, and what it has shown before may not be there yet.
 	Life(i int) uint32
 	// Confirm waits until what is known of server i is no older than the call.

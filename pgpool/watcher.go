@@ -111,6 +111,14 @@ func (u *Watcher) ReachedPosition(i int, at Position) bool {
 	return (at.System == 0 || at.System == s.SystemID) && at.Timeline <= s.Timeline && u.monitor.ReplicaHasReplayed(i, at.LSN)
 }
 
+// Mark implements Roles.
+func (u *Watcher) Mark() uint64 { return uint64(u.monitor.Floor()) }
+
+// Position implements Roles.
+func (u *Watcher) Position(floor uint64) (Position, bool) {
+	return u.monitor.Position(health.Floor(floor))
+}
+
 // System implements Roles.
 func (u *Watcher) System() uint64 {
 	snapshot := u.monitor.Snapshot()

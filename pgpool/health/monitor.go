@@ -174,6 +174,20 @@ func (m *Monitor) Accept() {
 	m.publishLocked()
 }
 
+// Position returns where in which log the primary's end was behind what was committed before floor was taken, once a sample
+// has told.
+func (m *Monitor) Position(floor Floor) (at Position, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.Snapshot()
+	i, ok := s.Primary()
+	lsn, sampled := m.positions.position(uint64(floor))
+	if !ok || !sampled || !m.positions.isOf(i) {
+		return Position{}, false
+	}
+	return Position{System: s.Servers[i].SystemID, Timeline: s.Servers[i].Timeline, LSN: lsn}, true
+}
+
 // ReplicaHasReached tells whether the server with this index has replayed what was committed before floor was taken.
 func (m *Monitor) ReplicaHasReached(server int, floor Floor) bool {
 	return m.positions.reached(server, uint64(floor))

@@ -61,6 +61,13 @@ func (p *positions) complete(n, lsn uint64, server int) {
 	p.done.Store(n)
 }
 
+// isOf tells whether server is the one whose samples there are.
+func (p *positions) isOf(server int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.primary == server
+}
+
 // above is the number, among those that are kept for longer, of the first sample from n on.
 func above(n uint64) uint64 { return (n + sparsely - 1) / sparsely }
 

@@ -43,7 +43,8 @@ const (
 
 	// Questions of other parts of the process, each answered by Answer.
 	Cancel Type = 32 // a cancel request for a client of the receiver's pooler: process id u32, secret
-	Answer Type = 35 // what the question says (FlagUnanswered)
+	Floors Type = 33 // how far databases have been written through the sender's pooler
+	Answer Type = 35 // what the question says (FlagNobody, FlagTooMany)
 
 	lastType = Answer
 )
@@ -104,7 +105,8 @@ const (
 	FlagNewSet     = 1 << 1 // the set of partitions that the sender has the last word on follows: the Poll had another one
 
 	// Answer
-	FlagUnanswered = 1 << 0 // nobody here answers such questions, or too many are asked at once
+	FlagNobody  = 1 << 0 // nobody here answers such questions
+	FlagTooMany = 1 << 1 // too many are asked at once
 )
 
 // What an Accept says of an offered partition.

@@ -13,6 +13,7 @@
 //	cache.go     the cache half and the membership from the configuration
 //	cacheclients.go: who may use the cache, by which doors, within which limits; what a reload changes of it
 //	siblings.go  what poolers of different sidecars say to each other
+//	floors.go    what they have written: consistency cluster
 //	tls.go       the two TLS sides from the configuration
 //	keyfile.go   files with secrets
 //	log.go       the logger from the configuration

@@ -271,6 +271,10 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 	}
 	if a.siblings != nil {
 		cfg.Siblings = a.siblings
+		floors := pgpool.NewFloors()
+		cfg.Floors = floors
+		exchange := a.siblings.exchange(floors)
+		a.parts = append(a.parts, &part{name: "floors", run: floors.Run}, &part{name: "floor exchange", run: exchange.run})
 	}
 	pooler, err := pgpool.New(cfg)
 	if err != nil {
