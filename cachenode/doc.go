@@ -11,6 +11,7 @@
 //   - pull.go: keys fetched before a command, while their partition is on its way
 //   - near.go, changes.go: copies of other nodes' keys, at the reader and at the owner
 //   - park.go: commands whose owner has just died
+//   - stall.go: a process that was stopped and goes on
 //   - wait.go, guest.go: commands that wait for their keys, at the client's node and at the owner
 //   - replicate.go: changes to the backup
 //   - move.go, handover.go, receive.go: partitions to their new holders
@@ -45,6 +46,9 @@
 // not change a key before the former one has told that it works by the new ring as well. These are bounded in time: a node
 // that does not hear of the ring for a second is not waited for, and then, as when the cluster was in two parts, the newer
 // version of a key wins.
+//
+// A process that was stopped for more than a second throws away what peers have sent it meanwhile: they have given up, and
+// may have asked others.
 //
 // A node takes a connection only from one that is in its own placement, however soon gossip has told the others of it. So
 // nothing is asked of a node that still takes itself for the only one, and nothing is answered from what it then lacks.

@@ -49,6 +49,9 @@ func (n *Node) accept(ctx context.Context, nc net.Conn) {
 
 // Data gets the requests.
 func (in *inbound) Data(c *netloop.Conn, b []byte) int {
+	if in.w.stalled() {
+		return len(b)
+	}
 	done := 0
 	for !in.closed {
 		if c.Congested() {

@@ -58,7 +58,9 @@ type Node struct {
 	stale [store.Partitions]atomic.Bool
 	// stray marks partitions whose content the other holders may lack: what a node wrote before it met the others.
 	stray    [ring.Partitions]atomic.Bool
-	found    atomic.Bool // the others, if there are any: what searched answers for good
+	found    atomic.Bool  // the others, if there are any: what searched answers for good
+	lastBeat atomic.Int64 // of pulse, in nanoseconds since made; 0 before the first
+	stalls   atomic.Uint64
 	accepted atomic.Uint32
 	classes  atomic.Uint32 // command.Event: what clients have asked to be told of
 	notify   atomic.Uint32 // what of it anybody can hear
@@ -146,6 +148,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 	var failure error
 	n.spawn(func() { n.housekeep(ctx) })
+	n.spawn(func() { n.pulse(ctx) })
 	n.spawn(func() { n.fence(n.placement.Load()) }) // the cluster may have changed before
 	if n.cfg.Cluster != nil {
 		listener := netloop.NewListener(n.cfg.Peers, n.cfg.Logger, n.accept)

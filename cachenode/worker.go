@@ -24,6 +24,7 @@ type worker struct {
 	inbounds map[*inbound]struct{}
 	batching []*link // have entries for the end of the tick
 	stopped  bool
+	stalls   uint64 // of the node, as of the last look
 
 	parked    []*call // wait for an owner that can be reached
 	parkTimer *netloop.Timer
