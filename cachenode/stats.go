@@ -45,7 +45,7 @@ type Stats struct {
 	NearDropped uint64 // copies dropped because the key had changed
 	NearLost    uint64 // times that all copies of a node were, because not every change was known
 	NearCopies  int
-	NearBytes   int64 // of Bytes
+	NearBytes   int64 // charged to the budget besides Bytes
 
 	Peers     int // other nodes that are alive
 	Misplaced int // those of them that place keys by other rules

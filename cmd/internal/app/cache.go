@@ -86,6 +86,9 @@ func (a *App) buildCache(sources *ops.Sources) error {
 
 		MinMembers: a.config.MinMembers,
 
+		NearBytes:     min(a.config.NearCacheMemory, a.config.MaxMemory/8),
+		NearStaleness: a.config.NearCacheMaxStaleness,
+
 		Logger: a.log,
 
 		ScriptTimeLimit: a.config.CacheScriptTimeLimit,
@@ -176,7 +179,14 @@ func (s cacheSource) CacheStats() ops.CacheStats {
 		Stale:     stats.Stale,
 		Leases:    stats.Leases,
 		Forwarded: stats.Forwarded,
-		Owned:     stats.Owned,
-		Missing:   stats.Missing,
+
+		NearHits:    stats.NearHits,
+		NearDropped: stats.NearDropped,
+		NearLost:    stats.NearLost,
+		NearCopies:  stats.NearCopies,
+		NearBytes:   stats.NearBytes,
+
+		Owned:   stats.Owned,
+		Missing: stats.Missing,
 	}
 }

@@ -71,6 +71,8 @@ type Config struct {
 	CachePrefixes           map[string]Prefix
 	MaxMemory               int64 // bytes; never 0 after Load
 	MaxMemoryPolicy         string
+	NearCacheMemory         int64 // bytes; 0: none
+	NearCacheMaxStaleness   time.Duration
 
 	// Cluster
 	Join           []string // host:port of any members

@@ -169,6 +169,8 @@ func Settings() []Setting {
 		{"cache_debug", cache, "off", "allow the part of DEBUG that test suites of Redis clients need", nil, 0, boolean, func(c *Config) any { return &c.CacheDebug }},
 		{"max_memory", cache, "", "bytes that this node's share of the cache may take, overhead included; default a quarter of the memory that the process may have, by its cgroup or the machine, at most 1GiB", nil, 0, optional(size(1<<20, 1<<62)), func(c *Config) any { return &c.MaxMemory }},
 		{"max_memory_policy", cache, "allkeys-s3fifo", "what goes when max_memory is reached: allkeys-s3fifo, the least useful of all keys; volatile-s3fifo, of those with a time to live; volatile-ttl, what expires next; noeviction, nothing: writes are refused. Redis's -lru, -lfu and -random mean -s3fifo", nil, 0, policies, func(c *Config) any { return &c.MaxMemoryPolicy }},
+		{"near_cache_memory", cache, "32MiB", "bytes of max_memory, at most an eighth of it, for copies of keys that other members own and clients here read often; 0 keeps none", nil, 0, size(0, 1<<62), func(c *Config) any { return &c.NearCacheMemory }},
+		{"near_cache_max_staleness", cache, "500ms", "how old what clients here read from such a copy may be; what they write through this node they see at once", nil, 0, positive(duration), func(c *Config) any { return &c.NearCacheMaxStaleness }},
 
 		{"join", cluster, "", "gossip addresses of any members of the cluster, host or host:port; none starts a new one", nil, 0, members, func(c *Config) any { return &c.Join }},
 		{"gossip_listen", cluster, "127.0.0.1:7946", "where members gossip, UDP and TCP", nil, 0, addr, func(c *Config) any { return &c.GossipListen }},

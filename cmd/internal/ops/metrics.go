@@ -107,6 +107,11 @@ func cacheMetrics() []metric[CacheStats] {
 		{"outrigger_cache_leases_total", counter, "Readers that were to make a value anew.", func(s CacheStats) float64 { return float64(s.Leases) }, ""},
 		{"outrigger_cache_commands_total", counter, "Commands from clients.", func(s CacheStats) float64 { return float64(s.Commands) }, ""},
 		{"outrigger_cache_forwarded_total", counter, "Commands that another member executed.", func(s CacheStats) float64 { return float64(s.Forwarded) }, ""},
+		{"outrigger_cache_near_hits_total", counter, "Reads of other members' keys that a copy here has answered.", func(s CacheStats) float64 { return float64(s.NearHits) }, ""},
+		{"outrigger_cache_near_copies", gauge, "Copies of other members' keys.", func(s CacheStats) float64 { return float64(s.NearCopies) }, ""},
+		{"outrigger_cache_near_bytes", gauge, "Memory that these copies take, within max_memory as the keys are.", func(s CacheStats) float64 { return float64(s.NearBytes) }, ""},
+		{"outrigger_cache_near_dropped_total", counter, "Copies dropped because their keys have changed.", func(s CacheStats) float64 { return float64(s.NearDropped) }, ""},
+		{"outrigger_cache_near_lost_total", counter, "Times that all copies of a member were dropped because not every change was known.", func(s CacheStats) float64 { return float64(s.NearLost) }, ""},
 	}
 }
 

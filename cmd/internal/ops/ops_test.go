@@ -80,7 +80,7 @@ func TestMetrics(t *testing.T) {
 			Routes:    []Route{{Database: "d", Side: "replica", Reason: "read", Decisions: 6}},
 			Batches:   []Batch{{Database: "d", What: "alone", Reason: "slow", Count: 8}},
 			Servers:   []Upstream{{Address: "s:1", Role: "primary", Up: true, LagBytes: -1, Breaker: "open", Opened: 2, Reads: 3}}},
-		cache:   CacheStats{Ready: true, Keys: 4, Hits: 8},
+		cache:   CacheStats{Ready: true, Keys: 4, Hits: 8, NearHits: 7, NearBytes: 6},
 		cluster: ClusterStats{Members: []string{"a", "b"}},
 	}
 	server := New(Config{Version: "v1", Logger: slog.New(slog.DiscardHandler)}, &Sources{Pooler: h, Cache: h, Cluster: h})
@@ -101,6 +101,8 @@ func TestMetrics(t *testing.T) {
 		`outrigger_server_breaker_opened_total{role="primary",server="s:1"} 2`,
 		`outrigger_server_reads{role="primary",server="s:1"} 3`,
 		"outrigger_cache_hits_total 8",
+		"outrigger_cache_near_hits_total 7",
+		"outrigger_cache_near_bytes 6",
 		"outrigger_cluster_members 2",
 		`outrigger_build_info{version="v1"} 1`,
 		"# TYPE outrigger_cache_commands_total counter",

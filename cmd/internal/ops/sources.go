@@ -87,6 +87,10 @@ type CacheStats struct {
 	Hits, Misses, Evicted, Expired uint64
 	Stale, Leases                  uint64
 	Commands, Forwarded            uint64 // from clients; of those, sent on to another member
+	NearHits                       uint64 // of those, answered from copies of another member's keys
+	NearDropped, NearLost          uint64 // copies whose keys had changed, and times that all of a member's were dropped
+	NearCopies                     int
+	NearBytes                      int64 // besides Bytes
 }
 
 // Cluster is the membership.
