@@ -20,6 +20,7 @@ const (
 type handover struct {
 	n     *Node
 	m     *mover
+	pl    *placement
 	place int16
 	to    *remote
 
@@ -107,7 +108,7 @@ func (h *handover) giveStrays() error {
 		return err
 	}
 	for _, i := range h.strays {
-		if s := &h.m.strays[i]; h.m.pl.owner[s.p] == h.place {
+		if s := &h.m.strays[i]; h.pl.owner[s.p] == h.place {
 			s.toOwner = true
 		} else {
 			s.toBackup = true
@@ -195,12 +196,12 @@ func (h *handover) send(p int) error {
 	var found []byte // by one look into the store
 	var ends []int   // of each entry in found
 	for cursor := uint64(0); ; {
-		if h.n.placement.Load() != h.m.pl {
+		if h.n.placement.Load() != h.pl {
 			return errWrongEpoch
 		}
 		found, ends = found[:0], ends[:0]
 		cursor = h.n.store.ScanPartition(p, cursor, handoffItems, time.Now().UnixMilli(), func(it *store.Item) {
-			if h.m.pl.owner[p] != h.place && h.n.store.Single(it.Key()) {
+			if h.pl.owner[p] != h.place && h.n.store.Single(it.Key()) {
 				return
 			}
 			h.entry.Fill(it)
@@ -246,7 +247,7 @@ func (h *handover) flush() error {
 // ask sends a request and reads the answer, which is valid until the next call.
 func (h *handover) ask(t peer.Type, flags uint8, body []byte) (peer.Frame, error) {
 	h.id++
-	h.frame = peer.Append(h.frame[:0], peer.Frame{Type: t, Flags: flags, ID: h.id, Epoch: h.m.pl.epoch, Body: body})
+	h.frame = peer.Append(h.frame[:0], peer.Frame{Type: t, Flags: flags, ID: h.id, Epoch: h.pl.epoch, Body: body})
 	if err := h.nc.SetDeadline(time.Now().Add(5 * h.n.cfg.PeerTimeout)); err != nil {
 		return peer.Frame{}, err
 	}

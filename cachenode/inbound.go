@@ -21,6 +21,8 @@ type inbound struct {
 	closed  bool
 	silent  bool  // it is a pass of the peer's mover, or a Line: it carries no news
 	offers  []int // partitions that its Offer names, in the making
+	// comparing: an answer about what we hold is being made.
+	comparing bool
 	// owned tells of each partition granted to the peer whether it was the owner. Under Node.mu.
 	owned map[int]bool
 	// guests are commands of the peer's clients that wait here, by their requests.
@@ -102,6 +104,8 @@ func (in *inbound) handle(f *peer.Frame) error {
 		return w.handed(in, f)
 	case peer.Done:
 		return w.handedOver(in, f)
+	case peer.Digest, peer.Versions:
+		return w.compared(in, f)
 	case peer.Away, peer.Lack:
 		in.silent = true
 		return w.toldNews(in, f)

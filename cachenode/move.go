@@ -139,7 +139,7 @@ func (m *mover) plan() []*handover {
 	plan := make([]*handover, len(pl.peers))
 	to := func(place int16) *handover {
 		if plan[place] == nil {
-			plan[place] = &handover{n: n, m: m, place: place, to: pl.peers[place], forgone: -1}
+			plan[place] = &handover{n: n, m: m, pl: pl, place: place, to: pl.peers[place], forgone: -1}
 		}
 		return plan[place]
 	}

@@ -159,6 +159,8 @@ func (n *Node) Run(ctx context.Context) error {
 		})
 		mover := &mover{n: n, told: map[*remote]int64{}}
 		n.spawn(func() { mover.run(ctx) })
+		comparer := &comparer{n: n, next: map[*remote]int{}}
+		n.spawn(func() { comparer.run(ctx) })
 	}
 	<-ctx.Done()
 

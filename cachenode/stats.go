@@ -11,7 +11,7 @@ type counters struct {
 	forwarded, executedForPeers         atomic.Uint64
 	replicated, degraded, timeouts      atomic.Uint64
 	pulls, moved, received, dropped     atomic.Uint64
-	outdated                            atomic.Uint64
+	outdated, compared, repaired        atomic.Uint64
 	abandoned, refused, published, busy atomic.Uint64
 	missed, nearLost                    atomic.Uint64
 }
@@ -30,7 +30,9 @@ type Stats struct {
 	Received   uint64 // partitions that have arrived
 	Abandoned  uint64 // partitions that nobody has handed over in time
 	Dropped    uint64 // keys forgotten after their partition had moved
-	Outdated   uint64 // keys forgotten because this node was away while others had them
+	Outdated   uint64 // keys forgotten because this node was away while others had them, or their owner does not have them
+	Compared   uint64 // partitions compared with their copy
+	Repaired   uint64 // entries of them that were not the same
 	Refused    uint64 // entries of peers for which there was no room
 	Published  uint64 // messages sent to peers
 
@@ -71,6 +73,8 @@ func (n *Node) Stats() Stats {
 		Abandoned:  n.stats.abandoned.Load(),
 		Dropped:    n.stats.dropped.Load(),
 		Outdated:   n.stats.outdated.Load(),
+		Compared:   n.stats.compared.Load(),
+		Repaired:   n.stats.repaired.Load(),
 		Refused:    n.stats.refused.Load(),
 		Published:  n.stats.published.Load(),
 		Hits:       held.Hits,

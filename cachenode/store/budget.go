@@ -71,6 +71,12 @@ func (s *Store) Fits(n int64) bool {
 	return limit <= 0 || s.used.Load()+n <= limit
 }
 
+// HasRoom tells whether there is room left, more than what comes and goes when the store is full.
+func (s *Store) HasRoom() bool {
+	limit := s.limit()
+	return limit <= 0 || s.used.Load() < limit-limit/16
+}
+
 // release gives a reservation back.
 func (s *Store) release(n int64) { s.used.Add(-n) }
 

@@ -157,10 +157,16 @@ func (s *Store) DropSingles(p int) (keys int) {
 
 // DropOlder forgets what was last written at version or before, in partition p, and returns the number of keys.
 func (s *Store) DropOlder(p int, version uint64) (keys int) {
+	return s.DropIf(p, func(it *Item) bool { return it.version <= version && it.kind != kindTombstone })
+}
+
+// DropIf forgets what goes accepts, in partition p, without a trace, and returns the number of keys. goes runs with the shard
+// held.
+func (s *Store) DropIf(p int, goes func(*Item) bool) (keys int) {
 	sh, part := s.partition(p)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.clearIf(part, func(it *Item) bool { return it.version <= version && it.kind != kindTombstone })
+	return sh.clearIf(part, goes)
 }
 
 // FlushPartition deletes the keys of one database in partition p, all databases for -1, and refuses what was written
