@@ -88,6 +88,10 @@ func TestNode(t *testing.T) {
 		t.Parallel()
 		run(t, where(startCluster(t)...), "node", filepath.Join(dir, "cluster.js"))
 	})
+	t.Run("cluster-aware", func(t *testing.T) {
+		t.Parallel()
+		run(t, where(startReachable(t)...), "node", filepath.Join(dir, "cluster-aware.js"))
+	})
 }
 
 func TestPython(t *testing.T) {
@@ -103,5 +107,9 @@ func TestPython(t *testing.T) {
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()
 		run(t, where(startCluster(t)...), python, "testdata/python/cluster.py")
+	})
+	t.Run("cluster-aware", func(t *testing.T) {
+		t.Parallel()
+		run(t, where(startReachable(t)...), python, "testdata/python/cluster_aware.py")
 	})
 }

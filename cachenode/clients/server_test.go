@@ -103,6 +103,15 @@ func startCluster(t *testing.T) []server {
 	return startNodes(t, 3)
 }
 
+// startReachable runs three nodes that cluster-aware clients see, for their listeners are not on loopback.
+func startReachable(t *testing.T) []server {
+	t.Helper()
+	if *real {
+		t.Skip("one redis-server is no cluster")
+	}
+	return startNodes(t, 3, "--cache-listen=0.0.0.0:PORT", "--advertise-addr=127.0.0.1", "--allow-insecure")
+}
+
 // client connects go-redis. It does not try again by itself: what fails is seen.
 func (s server) client(t *testing.T, protocol int) *redis.Client {
 	t.Helper()
@@ -120,7 +129,7 @@ func connect(t *testing.T, options *redis.Options) *redis.Client {
 // patience is what a busy machine may take.
 const patience = 30 * time.Second
 
-// startNodes runs a cluster of nodes until the test ends. Ports that others have taken meanwhile are tried again with others.
+// startNodes runs a cluster of nodes until the test ends. PORT in flags is each node's own for its clients. Ports that others have taken meanwhile are tried again with others.
 func startNodes(t *testing.T, count int, flags ...string) []server {
 	t.Helper()
 	program, err := build()
@@ -155,6 +164,10 @@ func tryNodes(t *testing.T, program string, count int, flags ...string) ([]serve
 		a := addrs[4*i:]
 		args := append([]string{"serve", "--node-name=" + string(rune('a'+i)), "--loops=2", "--max-memory-policy=noeviction", "--drain-timeout=2s", "--cache-users=" + appUser,
 			"--cache-listen=" + a[0], "--gossip-listen=" + a[1], "--peer-listen=" + a[2], "--http-listen=" + a[3]}, flags...)
+		_, port, _ := net.SplitHostPort(a[0])
+		for j := range args {
+			args[j] = strings.ReplaceAll(args[j], "PORT", port)
+		}
 		if i > 0 {
 			args = append(args, "--join="+addrs[1])
 		}

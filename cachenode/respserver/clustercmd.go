@@ -81,6 +81,16 @@ func (s *session) clusterNodes() (nodes []clusterNode, epoch uint64) {
 	return nodes, t.Epoch & (1<<53 - 1) // for clients that count in floating point
 }
 
+// showsCluster is 1 where clients find more nodes than the one they are connected to, for clients that ask INFO before CLUSTER.
+func (s *session) showsCluster() int {
+	if topology := s.st.srv.cfg.Topology; topology != nil {
+		if t := topology(); t.Nodes[t.Self].Addr != "" {
+			return 1
+		}
+	}
+	return 0
+}
+
 // nodeID is a node's name as clients know names: 40 hexadecimal digits. It does not change with the node's address.
 func nodeID(name string) string {
 	sum := sha1.Sum([]byte("outrigger " + name))

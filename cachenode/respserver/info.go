@@ -157,7 +157,7 @@ func (s *session) infoCommand(args [][]byte) {
 			}
 		}
 	})
-	section("Cluster", func() { line("cluster_enabled", 0) })
+	section("Cluster", func() { line("cluster_enabled", s.showsCluster()) })
 	section("Keyspace", func() {
 		for db, n := range stats.Keys {
 			if n > 0 {

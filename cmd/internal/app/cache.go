@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode"
 	"github.com/outrigger-proxy/outrigger/cachenode/pressure"
@@ -38,7 +39,7 @@ func planCache(cfg *config.Config) (plan cachePlan, problems config.Problems) {
 		PeerAddr:      net.JoinHostPort(peerHost, strconv.Itoa(peerPort)),
 		Zone:          cfg.Zone,
 		Join:          cfg.Join,
-		Details:       cluster.Details{Rules: prefixLayout(cfg).Hash()},
+		Details:       cluster.Details{RESPAddr: reachedAt(cfg.CacheListen, cfg.AdvertiseAddr), Rules: prefixLayout(cfg).Hash()},
 	}}
 	var err error
 	plan.policy, err = store.ParsePolicy(cfg.MaxMemoryPolicy)
@@ -51,6 +52,36 @@ func planCache(cfg *config.Config) (plan cachePlan, problems config.Problems) {
 		problems = add(problems, cfg, "cluster_key_file", err)
 	}
 	return plan, problems
+}
+
+// reachedAt is where others reach a listener, without a host where that is the address by which they know us. It is empty when
+// they do not: on loopback.
+func reachedAt(listen, advertise string) string {
+	host, port := splitAddr(listen)
+	ip := net.ParseIP(host)
+	switch {
+	case listen == "" || host == "localhost" || ip != nil && ip.IsLoopback():
+		return ""
+	case advertise != "":
+		host = advertise
+	case ip != nil && ip.IsUnspecified():
+		host = ""
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// topology is what cluster-aware clients see of the members.
+func topology(members *cluster.Cluster) func() respserver.Topology {
+	return func() respserver.Topology {
+		view := members.View()
+		t := respserver.Topology{Epoch: view.Epoch, Self: view.Self}
+		for i := range view.Members {
+			m := &view.Members[i]
+			t.Nodes = append(t.Nodes, respserver.TopologyNode{Name: m.Name, Addr: m.RESPAddr, Active: m.State == cluster.Active,
+				Since: int64(m.Instance / uint64(time.Millisecond))})
+		}
+		return t
+	}
 }
 
 // splitAddr takes an address of the configuration apart, which has checked it.
@@ -103,7 +134,7 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	governor := pressure.NewGovernor(pressure.Own(), node.Store(), a.log.With("component", "pressure"))
 	a.parts = append(a.parts, &part{name: "pressure", run: governor.Run})
 
-	server, doors, err := a.cacheServer(node)
+	server, doors, err := a.cacheServer(node, topology(members))
 	a.parts = append(a.parts, doors...)
 	if err != nil {
 		return err

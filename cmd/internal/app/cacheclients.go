@@ -75,11 +75,11 @@ func openToAll(setting, file string) []string {
 
 // cacheServer makes the server of the cache's clients and the parts that accept them, which are to be stopped also with an
 // error.
-func (a *App) cacheServer(node *cachenode.Node) (*respserver.Server, []*part, error) {
+func (a *App) cacheServer(node *cachenode.Node, topology func() respserver.Topology) (*respserver.Server, []*part, error) {
 	log, cfg, plan := a.log.With("component", "respserver"), a.config, a.cachePlan.clients
 	c := respserver.Config{
 		Backend: node, Store: node.Store(), Table: node.Table(), Scripts: node.Scripts(), Logger: log, Version: a.version,
-		Password: plan.password, Users: cfg.CacheUsers, Debug: cfg.CacheDebug,
+		Topology: topology, Password: plan.password, Users: cfg.CacheUsers, Debug: cfg.CacheDebug,
 		MaxClients: cfg.CacheMaxClients, IdleTimeout: cfg.CacheClientIdleTimeout, OutputLimits: plan.limits, Socket: cfg.CacheSocket,
 	}
 	if _, port := splitAddr(cfg.CacheListen); plan.tls == nil {
