@@ -2,13 +2,11 @@ package cachenode
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
@@ -181,31 +179,6 @@ func TestReady(t *testing.T) {
 		t.Error("a node without its cluster is ready at once")
 	}
 	waitFor(t, "the lost node to be ready", func() bool { return lost.Ready() == nil })
-}
-
-func TestMessagesReachOtherNodesInOrder(t *testing.T) {
-	nodes := startCluster(t, 3, 2)
-	const messages = 200
-	w := nodes[0].workers[1]
-	for i := range messages {
-		w.loop.Post(func() { nodes[0].Publish(w.loop, respserver.Message, []byte("news"), fmt.Append(nil, i)) })
-	}
-	heard := func(n *testNode) []string {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		return slices.Clone(n.heard)
-	}
-	waitFor(t, "all messages", func() bool { return len(heard(nodes[1])) >= messages && len(heard(nodes[2])) >= messages })
-	for _, n := range nodes[1:] {
-		for i, got := range heard(n) {
-			if want := fmt.Sprintf("news %d", i); got != want {
-				t.Fatalf("%s hears %q as number %d", n.name, got, i)
-			}
-		}
-	}
-	if a, b, c := len(heard(nodes[0])), len(heard(nodes[1])), len(heard(nodes[2])); a != 0 || b != messages || c != messages {
-		t.Errorf("a, b, c hear %d, %d, %d messages", a, b, c)
-	}
 }
 
 func TestDatabasesAndKindsTravel(t *testing.T) {

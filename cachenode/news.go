@@ -10,9 +10,9 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
-// A message goes to all peers, whether they have subscribers or not, on the connection that the publisher's commands
-// take: so messages of one publisher arrive everywhere in order. As in Redis, a message is lost to those who cannot be
-// reached when it is sent.
+// A message goes to the peers that have subscribers (see listen.go), on the connection that the publisher's commands take:
+// so messages of one publisher arrive everywhere in order. As in Redis, a message is lost to those who cannot be reached
+// when it is sent.
 //
 // What happens to keys is told by the node that executes the command. Events go to everybody, as messages. That a key has
 // changed goes to the nodes whose clients cache values, which tell so beforehand, on each connection by which they read:
@@ -24,14 +24,48 @@ const notifySetting = "notify-keyspace-events"
 // Tell names who hears of messages and changes.
 func (n *Node) Tell(a respserver.Audience) { n.audience = a }
 
-// Publish sends a message to the other nodes. It tells of no receivers there: that would take their answers.
-func (n *Node) Publish(loop *netloop.Loop, kind respserver.Kind, channel, message []byte) (receivers int) {
+// Publish sends a message to the nodes that want it.
+func (n *Node) Publish(loop *netloop.Loop, kind respserver.Kind, channel, message []byte, counted bool) respserver.Count {
+	w, pl := n.byLoop[loop], n.placement.Load()
+	if len(pl.peers) == 0 || w.stopped {
+		return nil
+	}
 	news := uint8(peer.NewsMessage)
 	if kind == respserver.ShardMessage {
 		news = peer.NewsShardMessage
 	}
-	n.byLoop[loop].spread(news, channel, message)
-	return 0
+	var count *counting
+	w.told = w.told[:0]
+	for _, to := range pl.peers {
+		l := w.link(to)
+		if l.version >= 2 {
+			wants, ask := to.ears.hear(w.loop.Now(), kind, channel)
+			if ask {
+				w.askTopics(pl, to)
+			}
+			if !wants {
+				continue
+			}
+		}
+		if len(w.told) == 0 {
+			w.told = peer.AppendMessage(w.told, channel, message)
+		}
+		if !counted || l.version < 2 || w.loop.Now().Before(l.distrusted) {
+			w.tellPeer(pl, to, news, w.told)
+			continue
+		}
+		if count == nil {
+			count = &counting{}
+		}
+		if l.ask(peer.Publish, news, pl.epoch, w.told, countAsk{count, l}) == nil {
+			n.stats.published.Add(1)
+			count.left++
+		}
+	}
+	if count == nil || count.left == 0 {
+		return nil
+	}
+	return count
 }
 
 // publish sends a message of a script to the subscribers, here and elsewhere.
@@ -43,7 +77,8 @@ func (w *worker) publish(shard bool, channel, message []byte) (receivers int) {
 	if w.n.audience != nil {
 		receivers = w.n.audience.Deliver(w.loop, kind, channel, message)
 	}
-	return receivers + w.n.Publish(w.loop, kind, channel, message)
+	w.n.Publish(w.loop, kind, channel, message, false)
+	return receivers
 }
 
 // spread tells all peers.
@@ -72,6 +107,10 @@ func (unheard) answered(*worker, *peer.Frame, error) {}
 
 // heard takes in what a peer tells.
 func (w *worker) heard(in *inbound, f *peer.Frame) error {
+	if f.Flags == peer.NewsTopics {
+		w.tellTopics(in, f)
+		return nil
+	}
 	name, value, err := peer.ParseMessage(f.Body)
 	if err != nil {
 		return err
@@ -106,10 +145,35 @@ func (w *worker) heard(in *inbound, f *peer.Frame) error {
 		if classes, ok := command.ParseEvents(string(value)); ok && string(name) == notifySetting {
 			n.setNotify(classes)
 		}
+	case peer.NewsListens:
+		t, err := peer.ParseTopics(value)
+		if err != nil {
+			return err
+		}
+		if r := n.placement.Load().find(in.from.Node); r != nil && r.instance == in.from.Instance {
+			r.ears.add(&t)
+		}
+	case peer.NewsSurvey:
+		return w.answerSurvey(in, f.ID, value)
 	default:
 		return peer.ErrBody
 	}
 	in.reply(f.ID, resp.AppendInt(w.scratch[:0], int64(receivers)))
+	return nil
+}
+
+// answerSurvey has our sessions answer a question of the peer's.
+func (w *worker) answerSurvey(in *inbound, id uint64, question []byte) error {
+	var limits resp.Limits
+	args, size, _, err := w.parser.Parse(question, &limits)
+	if err != nil || size != len(question) {
+		return peer.ErrBody
+	}
+	w.scratch = w.scratch[:0]
+	if w.n.audience != nil {
+		w.scratch = w.n.audience.Answer(args, w.scratch)
+	}
+	in.reply(id, w.scratch)
 	return nil
 }
 

@@ -68,6 +68,7 @@ type Node struct {
 	// interest names the peers whose clients do, by their instances; nil when there are none.
 	interest atomic.Pointer[map[uint64]bool]
 	removals respserver.Removals
+	tellings tellings     // has its own lock
 	lastCall atomic.Int64 // Unix milliseconds of the last command that a peer has sent
 	asked    atomic.Int32 // questions of peers that are being answered
 	forgone  atomic.Int64 // how often this node has taken nothing for whole any more that it had
@@ -100,7 +101,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	storeConfig := store.Config{MaxBytes: cfg.MaxBytes, Policy: cfg.Policy, Layout: cfg.Layout}
 	n := &Node{cfg: cfg, made: time.Now(), byLoop: map[*netloop.Loop]*worker{}, responders: map[peer.Type]Responder{}, absent: map[string]absence{},
-		wake: make(chan struct{}, 1), followed: make(chan struct{})}
+		wake: make(chan struct{}, 1), tellings: tellings{told: map[uint64]time.Time{}}, followed: make(chan struct{})}
 	if cfg.Cluster != nil {
 		storeConfig.TombstoneTTL = tombstoneTTL
 		n.view = cfg.Cluster.View()

@@ -20,9 +20,18 @@ type Backend interface {
 	// Tell names who hears of messages and changes. It is called before anything else.
 	Tell(a Audience)
 
-	// Publish spreads a message to other nodes after the subscribers here have got it, and tells how many subscribers it
-	// knows there. channel and message are valid during the call.
-	Publish(l *netloop.Loop, kind Kind, channel, message []byte) (receivers int)
+	// Publish spreads a message to the nodes that have subscribers, after those here have got it. channel and message are
+	// valid during the call. When counted is set, and other nodes have to say how many have got it, the count comes later.
+	Publish(l *netloop.Loop, kind Kind, channel, message []byte, counted bool) Count
+
+	// Listen tells the nodes that may publish on these topics that there are subscribers now, as Audience.Topics tells already.
+	// It reports true when they know. When it does not, it calls known later, on the loop: then they do, or have forgotten
+	// all they knew.
+	Listen(l *netloop.Loop, topics Topics, known func()) bool
+
+	// Survey asks all other nodes what Audience.Answer says to a question. It reports false when there are none; else it
+	// calls then, on the loop, with the answers of those that gave one, which are valid during the call.
+	Survey(l *netloop.Loop, question [][]byte, then func(answers [][]byte)) bool
 
 	// Notify changes the classes of events on keys that are reported to the Audience, on all nodes; Notifies tells them.
 	Notify(l *netloop.Loop, classes command.Event)
@@ -46,10 +55,27 @@ const (
 	ShardMessage
 )
 
+// Count is a number of receivers that is not known yet.
+type Count interface {
+	// Then has fn called once, on the loop, and not before Then has returned.
+	Then(fn func(receivers int))
+}
+
+// Topics are what a node's clients listen to: each name that has subscribers, once.
+type Topics struct {
+	Channels, Patterns, Shards []string
+	// Everything stands for all there are, where they are too many to be told.
+	Everything bool
+}
+
 // Audience is what a Server is to its Backend. Its methods are called on the loop.
 type Audience interface {
 	// Deliver gives a message of another node to the subscribers here.
 	Deliver(l *netloop.Loop, kind Kind, channel, message []byte) (receivers int)
+	// Topics tells what the clients listen to, if that takes no more than so many bytes. Any goroutine may ask.
+	Topics(maxBytes int) Topics
+	// Answer appends the answer to a question of another node's Survey, in RESP2.
+	Answer(question [][]byte, out []byte) []byte
 	// Happened publishes events on keys to the subscribers everywhere. The keys are valid during the call.
 	Happened(l *netloop.Loop, classes command.Event, events []command.Happened)
 	// Changed tells the clients that have read a key, in stored form, that it has changed. author is Request.Author of the

@@ -77,11 +77,11 @@ func (s *session) connectionCommand(spec *command.Spec, args [][]byte) (done boo
 	case "lolwut":
 		s.st.w = resp.AppendVerbatim(s.st.w, "txt", "outrigger "+s.st.srv.cfg.Version+"\n", s.proto)
 	case "subscribe":
-		s.subscribe(args[1:], channelTopic)
+		return s.subscribe(args[1:], channelTopic)
 	case "psubscribe":
-		s.subscribe(args[1:], patternTopic)
+		return s.subscribe(args[1:], patternTopic)
 	case "ssubscribe":
-		s.subscribe(args[1:], shardTopic)
+		return s.subscribe(args[1:], shardTopic)
 	case "unsubscribe":
 		s.unsubscribe(args[1:], channelTopic)
 	case "punsubscribe":
@@ -89,11 +89,11 @@ func (s *session) connectionCommand(spec *command.Spec, args [][]byte) (done boo
 	case "sunsubscribe":
 		s.unsubscribe(args[1:], shardTopic)
 	case "publish":
-		s.publish(Message, args)
+		return s.publish(Message, args)
 	case "spublish":
-		s.publish(ShardMessage, args)
+		return s.publish(ShardMessage, args)
 	case "pubsub":
-		s.pubsub(args)
+		return s.pubsub(args)
 	case "multi":
 		s.multi()
 	case "exec":

@@ -65,7 +65,13 @@ func (b *Local) Warm(*netloop.Loop, int, [][]byte) {}
 func (b *Local) Tell(a Audience) { b.audience = a }
 
 // Publish has nobody else to tell.
-func (b *Local) Publish(*netloop.Loop, Kind, []byte, []byte) int { return 0 }
+func (b *Local) Publish(*netloop.Loop, Kind, []byte, []byte, bool) Count { return nil }
+
+// Listen has nobody to tell.
+func (b *Local) Listen(*netloop.Loop, Topics, func()) bool { return true }
+
+// Survey has nobody to ask.
+func (b *Local) Survey(*netloop.Loop, [][]byte, func([][]byte)) bool { return false }
 
 // Notify changes the classes of events that are reported.
 func (b *Local) Notify(_ *netloop.Loop, classes command.Event) {

@@ -225,10 +225,11 @@ func (s *session) exec() (done bool) {
 	if len(remote) == 0 && len(tx.watched) == 0 {
 		s.st.w = resp.AppendArray(s.st.w, len(tx.queue))
 		s.st.busy = true // messages to the session itself come behind
+		s.st.synchronous = true
 		for _, q := range tx.queue {
 			s.connectionCommand(q.Spec, q.Args)
 		}
-		s.st.busy = false
+		s.st.busy, s.st.synchronous = false, false
 		return true
 	}
 	if s.st.srv.monitoring.Load() > 0 {
@@ -307,10 +308,10 @@ func (s *session) runLate(q command.Queued, out []byte) []byte {
 	if current != s {
 		st.late = nil
 	}
-	st.current, st.w, st.writing, st.busy = s, out, true, true
+	st.current, st.w, st.writing, st.busy, st.synchronous = s, out, true, true, true
 	s.connectionCommand(q.Spec, q.Args)
 	out = st.w
-	st.current, st.w, st.writing, st.busy = current, w, writing, busy
+	st.current, st.w, st.writing, st.busy, st.synchronous = current, w, writing, busy, false
 	if current != s {
 		told := st.late
 		st.late = late

@@ -40,5 +40,5 @@ func appendChannel(b []byte, prefix string, db int) []byte {
 // tell publishes a message of the server's own.
 func (st *loopState) tell(channel, message []byte) {
 	st.publish(Message, channel, message)
-	st.srv.cfg.Backend.Publish(st.loop, Message, channel, message)
+	st.srv.cfg.Backend.Publish(st.loop, Message, channel, message, false)
 }

@@ -205,11 +205,13 @@ func (s *session) subscribedTo(kind topicKind) int {
 	return len(s.subscribed[channelTopic]) + len(s.subscribed[patternTopic])
 }
 
-func (s *session) subscribe(names [][]byte, kind topicKind) {
+// subscribe is confirmed when all nodes that publish know of it: from then on no message is missed.
+func (s *session) subscribe(names [][]byte, kind topicKind) (done bool) {
 	if s.subscribed == nil {
 		s.subscribed = new([topicKinds]map[string]struct{})
 	}
 	own, here := &s.subscribed[kind], s.st.listeners[kind]
+	start := len(s.st.w)
 	for _, n := range names {
 		name := string(n)
 		if _, there := (*own)[name]; !there {
@@ -226,6 +228,56 @@ func (s *session) subscribe(names [][]byte, kind topicKind) {
 		s.confirm(kind, 0, n)
 	}
 	s.countSubscriptions()
+	confirmations := bytes.Clone(s.st.w[start:])
+	var slot *Slot
+	known := func() {
+		if slot != nil {
+			slot.Resolve(confirmations)
+		}
+	}
+	if s.st.srv.cfg.Backend.Listen(s.st.loop, topicsOf(kind, names), known) || s.st.synchronous || s.muted() {
+		return true
+	}
+	s.st.w = s.st.w[:start]
+	slot = s.deferReply()
+	return false
+}
+
+// topicsOf are the topics of one kind with these names.
+func topicsOf(kind topicKind, names [][]byte) (t Topics) {
+	list := t.of(kind)
+	for _, n := range names {
+		*list = append(*list, string(n))
+	}
+	return t
+}
+
+// of is the list of a kind.
+func (t *Topics) of(kind topicKind) *[]string {
+	switch kind {
+	case patternTopic:
+		return &t.Patterns
+	case shardTopic:
+		return &t.Shards
+	}
+	return &t.Channels
+}
+
+// Topics tells what the clients listen to.
+func (srv *Server) Topics(maxBytes int) (t Topics) {
+	h := &srv.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for kind := range topicKinds {
+		list := t.of(kind)
+		for name := range h.topics[kind] {
+			if maxBytes -= len(name) + 8; maxBytes < 0 {
+				return Topics{Everything: true}
+			}
+			*list = append(*list, name)
+		}
+	}
+	return t
 }
 
 func (s *session) unsubscribe(names [][]byte, kind topicKind) {
@@ -305,50 +357,138 @@ func (s *session) countSubscriptions() {
 	s.update(func(i *clientInfo) { i.topics = n })
 }
 
-func (s *session) publish(kind Kind, args [][]byte) {
-	n := s.st.publish(kind, args[1], args[2])
-	n += s.st.srv.cfg.Backend.Publish(s.st.loop, kind, args[1], args[2])
-	s.int(int64(n))
+// publish replies with the receivers of all nodes. Where other nodes have any, that takes their answers.
+func (s *session) publish(kind Kind, args [][]byte) (done bool) {
+	here := s.st.publish(kind, args[1], args[2])
+	count := s.st.srv.cfg.Backend.Publish(s.st.loop, kind, args[1], args[2], !s.st.synchronous && !s.muted())
+	if count == nil {
+		s.int(int64(here))
+		return true
+	}
+	slot := s.deferReply()
+	count.Then(func(there int) { slot.Resolve(resp.AppendInt(nil, int64(here+there))) })
+	return false
 }
 
-// pubsub reports the subscriptions of this node.
-func (s *session) pubsub(args [][]byte) {
-	h := &s.st.srv.hub
+// pubsub reports the subscriptions of all nodes; inside a transaction those of this one.
+func (s *session) pubsub(args [][]byte) (done bool) {
 	sub := args[1]
 	kind := channelTopic
 	if len(sub) > 5 && command.EqualFold(sub[:5], "shard") {
 		kind, sub = shardTopic, sub[5:]
 	}
+	var merge func(b []byte, answers [][]byte) []byte
+	question := [][]byte{[]byte("channels"), {'0' + byte(kind)}}
 	switch {
 	case command.EqualFold(sub, "channels") && len(args) <= 3:
-		var names []string
-		h.mu.RLock()
-		for name := range h.topics[kind] {
-			if len(args) == 2 || command.Match(args[2], []byte(name)) {
-				names = append(names, name)
-			}
-		}
-		h.mu.RUnlock()
-		slices.Sort(names)
-		s.st.w = resp.AppendArray(s.st.w, len(names))
-		for _, name := range names {
-			s.text(name)
-		}
+		question, merge = append(question, args[2:]...), appendNames
 	case command.EqualFold(sub, "numsub"):
-		s.st.w = resp.AppendArray(s.st.w, 2*(len(args)-2))
-		for _, name := range args[2:] {
+		question[0] = []byte("numsub")
+		question = append(question, args[2:]...)
+		merge = func(b []byte, answers [][]byte) []byte { return appendNumbers(b, question[2:], answers) }
+	case command.EqualFold(args[1], "numpat") && len(args) == 2:
+		question[1][0] = '0' + byte(patternTopic)
+		merge = func(b []byte, answers [][]byte) []byte {
+			return resp.AppendInt(b, int64(len(unite(answers))))
+		}
+	default:
+		s.subcommandSyntax(args[1], "PUBSUB")
+		return true
+	}
+	for i := range question {
+		question[i] = bytes.Clone(question[i]) // it may outlive the call
+	}
+	own := s.st.srv.Answer(question, nil)
+	if !s.st.synchronous && !s.muted() {
+		var slot *Slot
+		if s.st.srv.cfg.Backend.Survey(s.st.loop, question, func(answers [][]byte) {
+			slot.Resolve(merge(nil, append(answers, own)))
+		}) {
+			slot = s.deferReply()
+			return false
+		}
+	}
+	s.st.w = merge(s.st.w, [][]byte{own})
+	return true
+}
+
+// Answer tells of the subscriptions of this node: "channels" kind [pattern] lists names, "numsub" kind name… numbers.
+func (srv *Server) Answer(question [][]byte, out []byte) []byte {
+	if len(question) < 2 || len(question[1]) != 1 || question[1][0]-'0' >= byte(topicKinds) {
+		return resp.AppendArray(out, 0)
+	}
+	h, kind := &srv.hub, topicKind(question[1][0]-'0')
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if string(question[0]) == "numsub" {
+		out = resp.AppendArray(out, len(question)-2)
+		for _, name := range question[2:] {
 			n := 0
-			h.mu.RLock()
 			if t := h.topics[kind][string(name)]; t != nil {
 				n = t.total
 			}
-			h.mu.RUnlock()
-			s.bulk(name)
-			s.int(int64(n))
+			out = resp.AppendInt(out, int64(n))
 		}
-	case command.EqualFold(args[1], "numpat") && len(args) == 2:
-		s.int(int64(h.count(patternTopic)))
-	default:
-		s.subcommandSyntax(args[1], "PUBSUB")
+		return out
 	}
+	var names []string
+	for name := range h.topics[kind] {
+		if len(question) == 2 || command.Match(question[2], []byte(name)) {
+			names = append(names, name)
+		}
+	}
+	out = resp.AppendArray(out, len(names))
+	for _, name := range names {
+		out = resp.AppendBulkString(out, name)
+	}
+	return out
+}
+
+// unite returns the names of several answers, each once, in order.
+func unite(answers [][]byte) (names []string) {
+	for _, a := range answers {
+		h, err := resp.ReadHeader(a)
+		if err != nil || h.Kind != '*' {
+			continue // it is an error: then we tell what the others have said
+		}
+		for a = a[h.Size:]; len(a) > 0; {
+			h, err := resp.ReadHeader(a)
+			if err != nil || h.Kind != '$' || h.N < 0 || len(a) < h.Size+int(h.N)+2 {
+				break
+			}
+			names, a = append(names, string(a[h.Size:h.Size+int(h.N)])), a[h.Size+int(h.N)+2:]
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func appendNames(b []byte, answers [][]byte) []byte {
+	names := unite(answers)
+	b = resp.AppendArray(b, len(names))
+	for _, name := range names {
+		b = resp.AppendBulkString(b, name)
+	}
+	return b
+}
+
+// appendNumbers appends the names with the sums of the answers' numbers.
+func appendNumbers(b []byte, names, answers [][]byte) []byte {
+	sums := make([]int64, len(names))
+	for _, a := range answers {
+		rest, ok := elements(a, len(names))
+		for i := 0; ok && i < len(sums); i++ {
+			h, err := resp.ReadHeader(rest)
+			if err != nil || h.Kind != ':' {
+				break
+			}
+			sums[i] += h.N
+			rest = rest[h.Size:]
+		}
+	}
+	b = resp.AppendArray(b, 2*len(names))
+	for i, name := range names {
+		b = resp.AppendInt(resp.AppendBulk(b, name), sums[i])
+	}
+	return b
 }

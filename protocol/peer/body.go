@@ -109,6 +109,32 @@ func ParseDuration(body []byte) (time.Duration, error) {
 	return time.Duration(milli) * time.Millisecond, nil
 }
 
+// Topics are what a node's clients listen to, as a msgpack map so that fields can be added.
+type Topics struct {
+	Serial     uint64   `msgpack:"serial"` // counts what the node has told
+	Channels   []string `msgpack:"channels,omitempty"`
+	Patterns   []string `msgpack:"patterns,omitempty"`
+	Shards     []string `msgpack:"shards,omitempty"`
+	Everything bool     `msgpack:"everything,omitempty"` // they are too many to be named
+}
+
+// AppendTopics appends t.
+func AppendTopics(b []byte, t *Topics) []byte {
+	body, err := msgpack.Marshal(t)
+	if err != nil {
+		panic("peer: " + err.Error()) // nothing in it can fail
+	}
+	return append(b, body...)
+}
+
+// ParseTopics reads what AppendTopics has written.
+func ParseTopics(body []byte) (t Topics, err error) {
+	if err = msgpack.Unmarshal(body, &t); err != nil {
+		return t, fmt.Errorf("decode topics: %w", err)
+	}
+	return t, nil
+}
+
 // AppendMessage appends the body of Publish: the channel behind its length, then the payload.
 func AppendMessage(b, channel, payload []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(channel)))
