@@ -5,7 +5,8 @@
 // it; replicate.go brings what it changed to the backup; and the reply goes the same way back.
 //
 //   - config.go, node.go: Config, Node and its life from New to Leave
-//   - backend.go, news.go: what client sessions ask of the node, and what nodes tell each other of keys and messages
+//   - backend.go, news.go, listen.go: what client sessions ask of the node, and what nodes tell each other of keys, messages
+//     and who listens to them
 //   - call.go: where a command runs
 //   - gather.go, everywhere.go: commands that several nodes have parts of
 //   - pull.go: keys fetched before a command, while their partition is on its way

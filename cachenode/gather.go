@@ -118,6 +118,9 @@ func (g *gather) wait(c *call, out []byte) (reply []byte, done bool) {
 func (g *gather) append(out []byte) []byte {
 	failed := func(p *part) bool { return len(p.reply) > 0 && (p.reply[0] == '-' || p.reply[0] == '!') }
 	if g.merge == command.FirstOK {
+		if merged, ok := g.largest(out); ok {
+			return merged
+		}
 		best := g.parts[0]
 		for _, p := range g.parts {
 			if !failed(p) {
@@ -137,6 +140,32 @@ func (g *gather) append(out []byte) []byte {
 		return resp.AppendError(out, "ERR merge the replies of several nodes: "+err.Error())
 	}
 	return merged
+}
+
+// largest appends the largest of each number, if all replies are numbers in arrays: what one node has of SCRIPT EXISTS.
+func (g *gather) largest(out []byte) (_ []byte, ok bool) {
+	var numbers []int64
+	for i, p := range g.parts {
+		rest, n, err := openArray(p.reply, -1)
+		if err != nil || i > 0 && n != len(numbers) {
+			return out, false
+		}
+		if i == 0 {
+			numbers = make([]int64, n)
+		}
+		for j := range numbers {
+			h, err := resp.ReadHeader(rest)
+			if err != nil || h.Kind != ':' {
+				return out, false
+			}
+			numbers[j], rest = max(numbers[j], h.N), rest[h.Size:]
+		}
+	}
+	out = resp.AppendArray(out, len(numbers))
+	for _, n := range numbers {
+		out = resp.AppendInt(out, n)
+	}
+	return out, true
 }
 
 func (g *gather) merged(out []byte) ([]byte, error) {

@@ -31,7 +31,7 @@ type remote struct {
 	copies near.Source // that this node has of its keys
 	polled atomic.Bool // a loop asks it what has changed
 	poll   *poll       // which one; its who has set polled
-	ears ears // has its own lock
+	ears   ears        // has its own lock
 }
 
 // Places of a partition: an index into placement.peers, or one of these.
