@@ -126,7 +126,7 @@ func (n *Node) toldAway(name string, instance uint64, ago time.Duration) {
 		if pl.holds(self, p) {
 			n.young[p].Store(true)
 		}
-		if n.store.CountPartition(p) > 0 {
+		if n.store.Size(p) > 0 {
 			n.stray[p].Store(true)
 		}
 	}

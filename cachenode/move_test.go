@@ -101,7 +101,7 @@ func TestPartitionsMove(t *testing.T) {
 	}
 }
 
-// Two parts of a cluster that both took writes before they met keep the writes of both, and the newer of the same key.
+// Two parts of a cluster that both took writes before they met keep the writes of both, and the newer of the same key, deletions included.
 func TestPartsMerge(t *testing.T) {
 	const keys = 500
 	a, b := startNode(t, "a", 1), startNode(t, "b", 1)
@@ -109,9 +109,19 @@ func TestPartsMerge(t *testing.T) {
 		a.put(fmt.Sprintf("key:%d", 2*i), fmt.Sprintf("key:%d", 2*i))
 		b.put(fmt.Sprintf("key:%d", 2*i+1), fmt.Sprintf("key:%d", 2*i+1))
 	}
+	const deleted = 100 // mostly the only key of their partition: deletions count as something to hand over
+	for i := range deleted {
+		a.put(fmt.Sprintf("gone:%d", i), "older")
+		b.put(fmt.Sprintf("gone:%d", i), "older")
+	}
 	b.put("both", "older")
 	time.Sleep(2 * time.Millisecond) // versions count milliseconds
 	a.put("both", "newer")
+	for i := range deleted {
+		if got := b.do("del", fmt.Sprintf("gone:%d", i)); got != ":1\r\n" {
+			t.Fatalf("DEL: %q", got)
+		}
+	}
 	c := startNode(t, "c", 1, a, b)
 	waitSettled(t, a, b, c)
 	waitFor(t, "all keys to have two copies", func() bool {
@@ -121,6 +131,16 @@ func TestPartsMerge(t *testing.T) {
 			}
 		}
 		return copies([]*testNode{a, b, c}, "both", "newer") == 2
+	})
+	waitFor(t, "what was deleted to be gone", func() bool {
+		for i := range deleted {
+			for _, n := range []*testNode{a, b, c} {
+				if n.value(fmt.Sprintf("gone:%d", i)) != "" {
+					return false
+				}
+			}
+		}
+		return true
 	})
 }
 

@@ -274,7 +274,7 @@ func (n *Node) follow(_, view *cluster.View) {
 	n.placement.Store(pl)
 	for p := range ring.Partitions {
 		// Looked at behind the Store: what a loop writes by the old placement from now on, it marks itself.
-		if merged && n.store.CountPartition(p) > 0 {
+		if merged && n.store.Size(p) > 0 {
 			n.stray[p].Store(true)
 		}
 	}
@@ -381,7 +381,7 @@ func (n *Node) Leave(ctx context.Context) error {
 		left := 0
 		pl := n.placement.Load()
 		for p := range ring.Partitions {
-			if n.complete[p].Load() || n.store.CountPartition(p) > 0 {
+			if n.complete[p].Load() || n.store.Size(p) > 0 {
 				left++
 			}
 		}

@@ -112,6 +112,14 @@ func (s *Store) CountPartition(p int) (keys int) {
 	return keys
 }
 
+// Size is the number of items in partition p, tombstones included.
+func (s *Store) Size(p int) int {
+	sh, part := s.partition(p)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return int(part.items)
+}
+
 // Sizes puts the number of items of each partition, tombstones included, into sizes.
 func (s *Store) Sizes(sizes *[Partitions]int32) {
 	for i := range s.shards {
