@@ -28,8 +28,6 @@ type View struct {
 
 	// Ring is the ring of Active. While nobody is active (the last member is leaving), it is the ring of all.
 	Ring *ring.Ring
-
-	rings *ring.Maker // for the next view
 }
 
 // Me returns this member itself.
@@ -73,7 +71,7 @@ func (v *View) Oldest() *Member {
 }
 
 // NewView makes a view of members, which must hold self and is kept. The ring of old, which may be nil, is reused where it
-// is still right, for it is by far the dearest part. One goroutine at a time makes views out of old.
+// is still right, for it is by far the dearest part.
 func NewView(members []Member, self string, old *View) *View {
 	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
 	v := &View{Members: members, Active: make([]Member, 0, len(members))}
@@ -90,15 +88,10 @@ func NewView(members []Member, self string, old *View) *View {
 	for i, m := range v.Active {
 		names[i] = m.Name
 	}
-	if old != nil {
-		v.rings = old.rings
-	} else {
-		v.rings = new(ring.Maker)
-	}
 	if old != nil && slices.Equal(names, old.Ring.Members()) {
 		v.Ring = old.Ring
 	} else {
-		v.Ring = v.rings.Ring(names)
+		v.Ring = ring.New(names)
 	}
 	v.Epoch = v.Ring.Epoch()
 	return v

@@ -10,7 +10,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// circle is the library's circle in a form that answers one question fast: who owns what if one member were gone?
+// circle is the library's circle in a form that tells fast who owns what, and who would if one member were gone.
 type circle struct {
 	owners []int16         // of the virtual nodes, clockwise
 	start  [Partitions]int // the first virtual node at or behind the partition

@@ -22,6 +22,10 @@ const (
 	// floorMembers is how many members at most are held to the floor. With more of them a partition is too large a piece:
 	// keeping everybody above it would move more at each join than it is worth.
 	floorMembers = Partitions / 64
+
+	// libraryMembers is how many members at most are given to the library, which sorts its circle once for each of them: 200
+	// take it seconds. Larger rings are computed by circle.go, which comes to the same.
+	libraryMembers = 16
 )
 
 // None is the member index that stands for nobody: the backup in a ring of one.
@@ -37,17 +41,7 @@ type Ring struct {
 
 // New computes the ring of the given members. Their order does not matter and doubles count once. With no members at
 // all every partition belongs to None.
-func New(names []string) *Ring { return new(Maker).Ring(names) }
-
-// Maker computes rings one after the other. What it makes depends on the names alone; that it remembers the circle of the
-// last ones saves most of the time where few have changed. The zero Maker is ready; one goroutine at a time may use it.
-type Maker struct {
-	circle *consistent.Consistent // of names; nil at first
-	names  []string
-}
-
-// Ring is New.
-func (m *Maker) Ring(names []string) *Ring {
+func New(names []string) *Ring {
 	r := &Ring{members: slices.Compact(slices.Sorted(slices.Values(names)))}
 	r.epoch = epoch(r.members)
 	for p := range Partitions {
@@ -56,20 +50,20 @@ func (m *Maker) Ring(names []string) *Ring {
 	if len(r.members) == 0 {
 		return r
 	}
-	m.follow(r.members)
-	for p := range Partitions {
-		r.owner[p] = int16(r.indexOf(m.circle.GetPartitionOwner(p).String()))
+	c, f := newCircle(r.members), newFiller(r.members)
+	if len(r.members) <= libraryMembers {
+		r.askLibrary()
+	} else {
+		c.distribute(&r.owner, None)
 	}
-	f := newFiller(r.members)
 	f.fill(&r.owner, None)
 	if len(r.members) == 1 {
 		return r
 	}
 	// The backup of a partition is the member that would own it if its owner were gone: a crash then moves no data, the
 	// node that has the copy becomes the owner by everybody's arithmetic. The library's GetClosestN would instead give all
-	// partitions of a member to one neighbour; and asking the library for each ring without a member takes seconds.
+	// partitions of a member to one neighbour.
 	var rest [Partitions]int16
-	c := newCircle(r.members)
 	for gone := range r.members {
 		c.distribute(&rest, gone)
 		f.fill(&rest, gone)
@@ -82,40 +76,17 @@ func (m *Maker) Ring(names []string) *Ring {
 	return r
 }
 
-// follow makes the circle that of names, which are sorted.
-func (m *Maker) follow(names []string) {
-	changes := 0
-	for _, name := range m.names {
-		if !has(names, name) {
-			changes++
+// askLibrary fills owner.
+func (r *Ring) askLibrary() {
+	circle := newLibraryCircle(r.members)
+	for p := range Partitions {
+		name := circle.GetPartitionOwner(p).String()
+		i, found := slices.BinarySearch(r.members, name)
+		if !found {
+			panic("ring: owner is not a member: " + name)
 		}
+		r.owner[p] = int16(i)
 	}
-	for _, name := range names {
-		if !has(m.names, name) {
-			changes++
-		}
-	}
-	// Each change sorts the circle and distributes all partitions; making a new circle only sorts it once for each member.
-	if m.circle == nil || changes > len(names)/4 {
-		m.circle, m.names = newLibraryCircle(names), names
-		return
-	}
-	for _, name := range names {
-		if !has(m.names, name) {
-			m.circle.Add(member(name))
-		}
-	}
-	for _, name := range m.names {
-		if !has(names, name) {
-			m.circle.Remove(name)
-		}
-	}
-	m.names = names
-}
-
-func has(names []string, name string) bool {
-	_, found := slices.BinarySearch(names, name)
-	return found
 }
 
 // Members returns the sorted names. The caller must not change them.
@@ -129,15 +100,6 @@ func (r *Ring) Backup(p int) int { return int(r.backup[p]) }
 
 // Epoch identifies the ring: two rings with the same epoch are equal.
 func (r *Ring) Epoch() uint64 { return r.epoch }
-
-// indexOf returns the index of name in Members.
-func (r *Ring) indexOf(name string) int {
-	i, found := slices.BinarySearch(r.members, name)
-	if !found {
-		panic("ring: owner is not a member: " + name)
-	}
-	return i
-}
 
 // epoch hashes the algorithm and the sorted members, each with its length in front so that no two lists look alike.
 func epoch(members []string) uint64 {
