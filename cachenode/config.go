@@ -2,6 +2,7 @@ package cachenode
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,9 @@ type Config struct {
 	Peers net.Listener
 	// Dial connects to the peer listener of another node; nil: over TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// TLS is called for each connection with another node, for the configuration of either side: one by which each proves that
+	// it is a member. nil: they are in the clear, and whoever reaches Peers can say that it is one.
+	TLS func() *tls.Config
 	// Loops carry the client sessions and the connections between nodes. The caller runs them, after New and for longer
 	// than the node. At least one.
 	Loops []*netloop.Loop

@@ -22,7 +22,7 @@
 //   - policy.go: what rules by prefix say of that
 //   - misplaced.go: nodes that disagree about where keys live
 //   - worker.go: what belongs to one loop
-//   - link.go, inbound.go, greet.go, wireentry.go: connections between nodes
+//   - link.go, inbound.go, greet.go, lobby.go, wireentry.go: connections between nodes
 //   - ask.go: questions of other parts of the process to their like in other nodes
 //   - snapshot.go: what a node holds, as a file for its next start
 //   - stats.go: numbers

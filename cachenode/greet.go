@@ -2,12 +2,15 @@ package cachenode
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
@@ -35,7 +38,7 @@ func (n *Node) dial(ctx context.Context, to *remote) (*greeted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial peer %s: %w", to.name, err)
 	}
-	g, err := n.greet(nc, to)
+	g, err := n.greet(ctx, nc, to)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("greet peer %s at %s: %w", to.name, to.addr, err)
@@ -44,16 +47,23 @@ func (n *Node) dial(ctx context.Context, to *remote) (*greeted, error) {
 }
 
 // greet sends our Hello and judges the answer.
-func (n *Node) greet(nc net.Conn, to *remote) (*greeted, error) {
+func (n *Node) greet(ctx context.Context, nc net.Conn, to *remote) (*greeted, error) {
 	if err := nc.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return nil, err
+	}
+	if n.cfg.TLS != nil {
+		session := netloop.TLSClient(nc, n.cfg.TLS())
+		if err := session.HandshakeContext(ctx); err != nil {
+			return nil, explainTLS(err)
+		}
+		nc = session
 	}
 	if err := n.sendHello(nc); err != nil {
 		return nil, err
 	}
 	f, err := readFrame(nc, nil, maxGreeting)
 	if err != nil {
-		return nil, err
+		return nil, explainTLS(err)
 	}
 	if f.Type == peer.Refuse {
 		return nil, fmt.Errorf("refused: %s", f.Body)
@@ -68,10 +78,32 @@ func (n *Node) greet(nc net.Conn, to *remote) (*greeted, error) {
 	return &greeted{nc, g, version}, nc.SetDeadline(time.Time{})
 }
 
+// explainTLS says what is likely to be wrong when no handshake comes about.
+func explainTLS(err error) error {
+	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
+		return fmt.Errorf("%w: does it have no cluster_key_file?", err)
+	}
+	if _, refused := errors.AsType[tls.AlertError](err); refused {
+		return fmt.Errorf("%w: do both sides have the same key in cluster_key_file, and the same cluster_name?", err)
+	}
+	return err
+}
+
 // welcome judges the Hello of a node that has dialled us, and answers it once we have met that node.
 func (n *Node) welcome(ctx context.Context, nc net.Conn) (*greeted, error) {
 	if err := nc.SetDeadline(time.Now().Add(2 * dialTimeout)); err != nil {
 		return nil, err
+	}
+	socket := nc
+	n.lobby.enter(socket)
+	defer n.lobby.leave(socket)
+	if n.cfg.TLS != nil {
+		session := netloop.TLSServer(nc, n.cfg.TLS())
+		if err := session.HandshakeContext(ctx); err != nil {
+			return nil, explainTLS(err)
+		}
+		nc = session
+		n.lobby.leave(socket) // it is a member's
 	}
 	f, err := readFrame(nc, nil, maxGreeting)
 	if err != nil {

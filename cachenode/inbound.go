@@ -33,7 +33,7 @@ type inbound struct {
 func (n *Node) accept(ctx context.Context, nc net.Conn) {
 	g, err := n.welcome(ctx, nc)
 	if err != nil {
-		n.cfg.Logger.Info("refused peer connection", "address", nc.RemoteAddr().String(), "error", err)
+		n.lobby.refuse(n.cfg.Logger, nc, err)
 		nc.Close()
 		return
 	}

@@ -35,6 +35,7 @@ type Node struct {
 	audience respserver.Audience
 	made     time.Time
 	wake     chan struct{} // holds one token while the mover has news
+	lobby    lobby
 
 	// Constant once Run was called.
 	responders map[peer.Type]Responder

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -31,6 +32,7 @@ type Cluster struct {
 	// Constant once Run has started gossiping.
 	subscribers []func(old, new *View)
 	gossip      *memberlist.Memberlist
+	gossipKeys  *memberlist.Keyring // nil without keys
 
 	leaving  atomic.Bool
 	searched atomic.Bool // for others, to a first end
@@ -106,11 +108,19 @@ func (c *Cluster) Subscribe(fn func(old, new *View)) { c.subscribers = append(c.
 // Run gossips until ctx ends, tells the others that we are gone, and returns nil; after Close it returns without a word
 // to anyone.
 func (c *Cluster) Run(ctx context.Context) error {
-	gossip, err := memberlist.Create(c.cfg.gossip(&delegate{c}))
+	cfg := c.cfg.gossip(&delegate{c})
+	if c.cfg.Keys != nil {
+		var err error
+		keys := c.cfg.Keys.Keys()
+		if cfg.Keyring, err = memberlist.NewKeyring(keys, keys[0]); err != nil {
+			return fmt.Errorf("keys of gossip: %w", err)
+		}
+	}
+	gossip, err := memberlist.Create(cfg)
 	if err != nil {
 		return fmt.Errorf("start gossip on %s: %w", joinAddr(c.cfg.BindAddr, c.cfg.BindPort), err)
 	}
-	c.gossip = gossip
+	c.gossip, c.gossipKeys = gossip, cfg.Keyring
 	close(c.started)
 
 	work, stop := context.WithCancel(ctx)
@@ -149,6 +159,36 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	}
 	if err := c.gossip.UpdateNode(timeout); err != nil {
 		return fmt.Errorf("announce leaving: %w", err)
+	}
+	return nil
+}
+
+// Rekey has the gossip go by the keys that Config.Keys has now. It is for one goroutine.
+func (c *Cluster) Rekey() error {
+	select {
+	case <-c.started:
+	default:
+		return nil // Run will find them
+	}
+	if c.gossipKeys == nil {
+		return nil
+	}
+	wanted := c.cfg.Keys.Keys()
+	for _, key := range wanted {
+		if err := c.gossipKeys.AddKey(key); err != nil {
+			return fmt.Errorf("add key to gossip: %w", err)
+		}
+	}
+	if err := c.gossipKeys.UseKey(wanted[0]); err != nil {
+		return fmt.Errorf("use key in gossip: %w", err)
+	}
+	for _, key := range slices.Backward(c.gossipKeys.GetKeys()) {
+		if slices.ContainsFunc(wanted, func(k []byte) bool { return bytes.Equal(k, key) }) {
+			continue
+		}
+		if err := c.gossipKeys.RemoveKey(key); err != nil {
+			return fmt.Errorf("remove key from gossip: %w", err)
+		}
 	}
 	return nil
 }

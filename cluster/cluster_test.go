@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/outrigger-proxy/outrigger/cluster/keyring"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -54,7 +56,9 @@ func start(t *testing.T, cfg Config) *testMember {
 		cfg.PeerAddr = ":7947"
 	}
 	cfg.JoinInterval = 200 * time.Millisecond
-	cfg.ProbeInterval = 100 * time.Millisecond
+	if cfg.ProbeInterval == 0 {
+		cfg.ProbeInterval = 2 * time.Second // on a busy machine quicker probes take the living for dead
+	}
 	cfg.GossipInterval = 20 * time.Millisecond
 	c, err := New(cfg)
 	if err != nil {
@@ -120,9 +124,19 @@ func waitMembers(t *testing.T, want string, members ...*testMember) {
 
 func startThree(t *testing.T) (a, b, c *testMember) {
 	t.Helper()
-	a = start(t, Config{Name: "a"})
-	b = start(t, Config{Name: "b", Join: []string{a.addr}})
-	c = start(t, Config{Name: "c", Join: []string{a.addr}})
+	return startThreeWith(t, Config{})
+}
+
+func startThreeWith(t *testing.T, cfg Config) (a, b, c *testMember) {
+	t.Helper()
+	named := func(name string, join ...string) Config {
+		cfg := cfg
+		cfg.Name, cfg.Join = name, join
+		return cfg
+	}
+	a = start(t, named("a"))
+	b = start(t, named("b", a.addr))
+	c = start(t, named("c", a.addr))
 	waitMembers(t, "a b c", a, b, c)
 	return a, b, c
 }
@@ -197,7 +211,7 @@ func TestLastMemberLeavingKeepsItsRing(t *testing.T) {
 }
 
 func TestCrashIsNoticed(t *testing.T) {
-	a, b, c := startThree(t)
+	a, b, c := startThreeWith(t, Config{ProbeInterval: 200 * time.Millisecond})
 	c.Close()
 	c.stop()
 	began := time.Now()
@@ -231,11 +245,63 @@ func TestForeignClusterIsRefused(t *testing.T) {
 	}
 }
 
+func keys(t *testing.T, all ...[]byte) *keyring.Keyring {
+	t.Helper()
+	r, err := keyring.New("outrigger", "test", all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A key is replaced while members come, go and talk: at no step is anybody lost.
+func TestKeysAreReplaced(t *testing.T) {
+	old, fresh := []byte("0123456789abcdef"), []byte("fedcba9876543210")
+	rings := []*keyring.Keyring{keys(t, old), keys(t, old), keys(t, old)}
+	a := start(t, Config{Name: "a", Keys: rings[0]})
+	b := start(t, Config{Name: "b", Keys: rings[1], Join: []string{a.addr}})
+	c := start(t, Config{Name: "c", Keys: rings[2], Join: []string{a.addr}})
+	members := []*testMember{a, b, c}
+	waitMembers(t, "a b c", members...)
+	names := "a b c"
+	for step, wanted := range [][][]byte{{old, fresh}, {fresh, old}, {fresh}} {
+		for i, m := range []*testMember{a, b, c} {
+			if err := rings[i].Set(wanted); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.Rekey(); err != nil {
+				t.Fatal(err)
+			}
+			if i != step { // once in each step, at another point
+				continue
+			}
+			name := fmt.Sprint("new", step)
+			ring := keys(t, wanted...)
+			n := start(t, Config{Name: name, Keys: ring, Join: []string{a.addr}})
+			members, names = append(members, n), names+" "+name
+			rings = append(rings, ring)
+			waitMembers(t, names, members...)
+		}
+		for i, n := range members[3:] {
+			if err := rings[3+i].Set(wanted); err != nil {
+				t.Fatal(err)
+			}
+			if err := n.Rekey(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	late := start(t, Config{Name: "late", Keys: keys(t, old), Join: []string{a.addr, b.addr, c.addr}})
+	d := start(t, Config{Name: "z", Keys: keys(t, fresh), Join: []string{c.addr}})
+	waitMembers(t, names+" z", append(members, d)...)
+	waitMembers(t, "late", late)
+}
+
 func TestSecretKey(t *testing.T) {
 	key, other := []byte("0123456789abcdef"), []byte("fedcba9876543210")
-	a := start(t, Config{Name: "a", SecretKey: key})
-	stranger := start(t, Config{Name: "x", SecretKey: other, Join: []string{a.addr}})
-	b := start(t, Config{Name: "b", SecretKey: key, Join: []string{a.addr}})
+	a := start(t, Config{Name: "a", Keys: keys(t, key)})
+	stranger := start(t, Config{Name: "x", Keys: keys(t, other), Join: []string{a.addr}})
+	b := start(t, Config{Name: "b", Keys: keys(t, key), Join: []string{a.addr}})
 	waitMembers(t, "a b", a, b)
 	waitMembers(t, "x", stranger)
 }
@@ -307,7 +373,6 @@ func TestConfigErrors(t *testing.T) {
 		{"bad bind", Config{Name: "a", PeerAddr: ":1", BindAddr: "nowhere"}, "gossip address"},
 		{"bad advertise", Config{Name: "a", PeerAddr: ":1", AdvertiseAddr: "nowhere"}, "advertised"},
 		{"no peer address", Config{Name: "a"}, "peer address"},
-		{"bad key", Config{Name: "a", PeerAddr: ":1", SecretKey: []byte("short")}, "gossip key"},
 		{"long zone", Config{Name: "a", PeerAddr: ":1", Zone: strings.Repeat("z", 600)}, "shorten"},
 	}
 	for _, tt := range tests {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/outrigger-proxy/outrigger/cluster/keyring"
 )
 
 // Config describes this member. Zero fields mean the defaults that the comments name.
@@ -27,12 +29,15 @@ type Config struct {
 	Zone     string // availability zone, told to the others
 	Details         // told to the others as well; of addresses without a host they use the one that they gossip with
 
-	// Join lists "host" or "host:port" of members to find. Names are resolved again at every try, and tries never end, so
-	// members that started apart find each other later.
+	// Join lists members to find: "host" or "host:port", of which all addresses are tried, or "srv+name" for the hosts and ports
+	// of a name's SRV records ("_service._proto.name" is one as it is). Names are resolved again at every try, and tries never
+	// end, so members that started apart find each other later.
 	Join         []string
+	Resolver     Resolver      // net.DefaultResolver
 	JoinInterval time.Duration // between two tries, and between two full exchanges of state; 5 s. A tenth of it while no other member is known
 
-	SecretKey []byte // 16, 24 or 32 bytes encrypt the gossip; none
+	// Keys encrypt the gossip, and nobody without one is heard; nil: everybody is. See Rekey.
+	Keys *keyring.Keyring
 
 	// The three that decide how soon a dead member is noticed: a probe each ProbeInterval, a miss after ProbeTimeout, death
 	// when nobody has objected for 3 × ProbeInterval (more in large clusters).
@@ -76,11 +81,6 @@ func (cfg Config) withDefaults() (Config, error) {
 	if _, _, err := net.SplitHostPort(cfg.PeerAddr); err != nil {
 		return cfg, fmt.Errorf("peer address: %w", err)
 	}
-	if len(cfg.SecretKey) > 0 {
-		if err := memberlist.ValidateKey(cfg.SecretKey); err != nil {
-			return cfg, fmt.Errorf("gossip key: %w", err)
-		}
-	}
 	if cfg.JoinInterval == 0 {
 		cfg.JoinInterval = 5 * time.Second
 	}
@@ -92,6 +92,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.GossipInterval == 0 {
 		cfg.GossipInterval = 100 * time.Millisecond
+	}
+	if cfg.Resolver == nil {
+		cfg.Resolver = net.DefaultResolver
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -106,7 +109,6 @@ func (cfg Config) gossip(d *delegate) *memberlist.Config {
 	g.Name = cfg.Name
 	g.BindAddr, g.BindPort = cfg.BindAddr, cfg.BindPort
 	g.AdvertiseAddr, g.AdvertisePort = cfg.AdvertiseAddr, cfg.AdvertisePort
-	g.SecretKey = cfg.SecretKey
 	g.TCPTimeout = 2 * time.Second
 	g.ProbeInterval, g.ProbeTimeout = cfg.ProbeInterval, cfg.ProbeTimeout
 	g.GossipInterval = cfg.GossipInterval

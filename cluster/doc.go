@@ -8,6 +8,7 @@
 //   - join.go: finding the other members, for ever
 //   - view.go: View, built from the members
 //   - gossiplog.go: memberlist's log lines as slog records
+//   - keyring/: the keys that members share, and TLS between them
 //   - ring/: members to owner and backup of each partition
 //
 // Lock order: memberlist's own locks, then Cluster.mu. memberlist calls the delegate under its locks, so the delegate only

@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -45,7 +47,7 @@ func (c *Cluster) joinOnce(ctx context.Context) error {
 	var failure error
 	worked := false
 	for _, entry := range c.cfg.Join {
-		addrs, err := resolve(ctx, entry)
+		addrs, err := c.resolve(ctx, entry)
 		if err != nil {
 			failure = err
 			continue
@@ -99,18 +101,54 @@ func (c *Cluster) knows(addr string) bool {
 	return slices.ContainsFunc(c.View().Members, func(m Member) bool { return m.GossipAddr == addr })
 }
 
-// resolve turns "host" or "host:port" into "ip:port" addresses.
-func resolve(ctx context.Context, entry string) ([]string, error) {
+// Resolver is what names to join are looked up with: net.DefaultResolver, but for tests.
+type Resolver interface {
+	LookupHost(ctx context.Context, host string) (addrs []string, err error)
+	LookupSRV(ctx context.Context, service, proto, name string) (cname string, addrs []*net.SRV, err error)
+}
+
+// resolve turns an entry of Config.Join into "ip:port" addresses.
+func (c *Cluster) resolve(ctx context.Context, entry string) ([]string, error) {
+	if strings.HasPrefix(entry, "_") || strings.HasPrefix(entry, srvPrefix) {
+		return c.resolveSRV(ctx, strings.TrimPrefix(entry, srvPrefix))
+	}
 	host, port, err := net.SplitHostPort(entry)
 	if err != nil {
 		host, port = entry, strconv.Itoa(defaultGossipPort)
 	}
-	ips, err := net.DefaultResolver.LookupHost(ctx, host)
+	ips, err := c.cfg.Resolver.LookupHost(ctx, host)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("look up member: %w", err)
 	}
 	for i, ip := range ips {
 		ips[i] = net.JoinHostPort(ip, port)
 	}
 	return ips, nil
+}
+
+// srvPrefix marks names to join that have SRV records.
+const srvPrefix = "srv+"
+
+// resolveSRV looks up the SRV records of a name, and the addresses of the hosts that they name. Hosts that have none (any more)
+// are left out, unless all are.
+func (c *Cluster) resolveSRV(ctx context.Context, name string) (addrs []string, err error) {
+	_, records, err := c.cfg.Resolver.LookupSRV(ctx, "", "", name)
+	if err != nil {
+		return nil, fmt.Errorf("look up SRV records of members: %w", err)
+	}
+	var failure error
+	for _, r := range records {
+		ips, err := c.cfg.Resolver.LookupHost(ctx, strings.TrimSuffix(r.Target, "."))
+		if err != nil {
+			failure = fmt.Errorf("look up member: %w", err)
+			continue
+		}
+		for _, ip := range ips {
+			addrs = append(addrs, joinAddr(ip, int(r.Port)))
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, failure
+	}
+	return addrs, nil
 }

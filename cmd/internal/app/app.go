@@ -301,6 +301,9 @@ func (a *App) tryReload(given []config.Given) (changed []config.Setting, err err
 	if err := checkPrefixes(a.config, next); err != nil {
 		return nil, err
 	}
+	if err := checkKeys(a.config, next); err != nil {
+		return nil, err
+	}
 	checked, err := New(Options{Config: next, LogTo: io.Discard, previous: a.clients})
 	if err != nil {
 		return nil, err

@@ -53,14 +53,15 @@ func TestReadKey(t *testing.T) {
 		{"line end", raw[:16] + "\n", raw[:16]},
 		{"base64", base64.StdEncoding.EncodeToString([]byte(raw)) + "\n", raw},
 		{"could be base64 too", raw[:24], raw[:24]},
+		{"two", raw + "\n# the old one\n" + raw[:16] + "\n", raw + " " + raw[:16]},
 		{"short", "abc", ""},
 		{"empty", "", ""},
 		{"long", raw + "x", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			key, err := readKey(write(t, "key", tt.content))
-			if string(key) != tt.want || (err == nil) != (tt.want != "") {
-				t.Errorf("got %q, %v; want %q", key, err, tt.want)
+			keys, err := readKeys(write(t, "key", tt.content))
+			if got := string(bytes.Join(keys, []byte(" "))); got != tt.want || (err == nil) != (tt.want != "") {
+				t.Errorf("got %q, %v; want %q", got, err, tt.want)
 			}
 		})
 	}

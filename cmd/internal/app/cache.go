@@ -47,10 +47,8 @@ func planCache(cfg *config.Config) (plan cachePlan, problems config.Problems) {
 	clients, more := planCacheClients(cfg)
 	plan.clients = clients
 	problems = append(problems, more...)
-	if cfg.ClusterKeyFile != "" {
-		plan.cluster.SecretKey, err = readKey(cfg.ClusterKeyFile)
-		problems = add(problems, cfg, "cluster_key_file", err)
-	}
+	plan.cluster.Keys, err = planKeys(cfg)
+	problems = add(problems, cfg, "cluster_key_file", err)
 	return plan, problems
 }
 
@@ -107,7 +105,7 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	member := &part{name: "cluster", run: members.Run, abort: members.Close}
 	cache := &part{name: "cachenode", close: func() error { return closeOnce(peers) }}
 	a.parts = append(a.parts, member, cache)
-	node, err := cachenode.New(cachenode.Config{
+	cfg := cachenode.Config{
 		Cluster:  members,
 		Peers:    peers,
 		Loops:    a.loops,
@@ -123,7 +121,11 @@ func (a *App) buildCache(sources *ops.Sources) error {
 		Logger: a.log,
 
 		ScriptTimeLimit: a.config.CacheScriptTimeLimit,
-	})
+	}
+	if plan.cluster.Keys != nil {
+		cfg.TLS = plan.cluster.Keys.TLS
+	}
+	node, err := cachenode.New(cfg)
 	if err != nil {
 		return fmt.Errorf("make cache node: %w", err)
 	}
@@ -131,6 +133,7 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	a.node = node
 	a.siblings = &siblings{members: members, node: node, log: a.log.With("component", "siblings")}
 	a.followPrefixes(node)
+	a.followKeys(members)
 	governor := pressure.NewGovernor(pressure.Own(), node.Store(), a.log.With("component", "pressure"))
 	a.parts = append(a.parts, &part{name: "pressure", run: governor.Run})
 

@@ -14,6 +14,7 @@
 //	cacheclients.go: who may use the cache, by which doors, within which limits; what a reload changes of it
 //	siblings.go  what poolers of different sidecars say to each other
 //	floors.go    what they have written: consistency cluster
+//	clusterkey.go: the key that members share, and its rotation
 //	tls.go       the two TLS sides from the configuration
 //	keyfile.go   files with secrets
 //	log.go       the logger from the configuration

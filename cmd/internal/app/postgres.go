@@ -208,11 +208,13 @@ func newAuthenticator(cfg *config.Config, users auth.Users, databases map[string
 		c.Query = &auth.QueryConfig{SQL: cfg.AuthQuery, Dial: dialAuthUser(databases, cfg.AuthUser, users)}
 	}
 	if cfg.ClusterKeyFile != "" {
-		key, err := readKey(cfg.ClusterKeyFile)
+		keys, err := readKeys(cfg.ClusterKeyFile)
 		problems = add(problems, cfg, "cluster_key_file", err)
-		// All sidecars of a cluster answer alike about users that do not exist.
-		seed := sha256.Sum256(append([]byte("outrigger mock salt "), key...))
-		c.MockKey = seed[:]
+		if len(keys) > 0 {
+			// All sidecars of a cluster answer alike about users that do not exist.
+			seed := sha256.Sum256(append([]byte("outrigger mock salt "), keys[0]...))
+			c.MockKey = seed[:]
+		}
 	}
 	clients, err = auth.New(c)
 	return clients, add(problems, cfg, "auth_file", err)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -178,16 +179,26 @@ func (l *loader) derive() {
 		c.MaxMemory = defaultMaxMemory(pressure.Own().Limit())
 	}
 	if c.NodeName == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			l.problem("", "node_name", "the host name is unknown: "+err.Error(), "set node_name")
-			return
-		}
-		c.NodeName = host
-		if port := portOf(c.GossipListen); port != defaultGossipPort {
-			c.NodeName += "-" + port
-		}
+		c.NodeName = l.defaultNodeName()
 	}
+}
+
+// defaultNodeName is what tells this node from others without anybody's help, and if possible also after a restart. It
+// depends on no address: those change.
+func (l *loader) defaultNodeName() string {
+	name, err := os.Hostname() // in Kubernetes the pod's name
+	if err != nil {
+		l.problem("", "node_name", "the host name is unknown: "+err.Error(), "set node_name")
+		return ""
+	}
+	port := portOf(l.config.GossipListen)
+	if port == "0" || name == "localhost" || strings.HasPrefix(name, "localhost.") { // others are called that as well
+		return name + "-" + strings.ToLower(rand.Text()[:8])
+	}
+	if port != defaultGossipPort {
+		name += "-" + port
+	}
+	return name
 }
 
 // Flag is a setting on the command line. It satisfies the flag libraries' Value interfaces.

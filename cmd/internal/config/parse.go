@@ -103,6 +103,12 @@ func parseAddrOrOff(s string) (string, error) {
 
 // parseMember adds the default gossip port to a host alone.
 func parseMember(s string) (string, error) {
+	if name, srv := strings.CutPrefix(s, "srv+"); srv || strings.HasPrefix(s, "_") { // the port is in the record
+		if name == "" || strings.ContainsAny(name, ": \t") {
+			return "", fmt.Errorf("%q is not srv+NAME, nor _SERVICE._udp.NAME", s)
+		}
+		return s, nil
+	}
 	host := strings.Trim(s, "[]")
 	if net.ParseIP(host) != nil || !strings.Contains(s, ":") {
 		s = net.JoinHostPort(host, defaultGossipPort)

@@ -114,7 +114,7 @@ func Settings() []Setting {
 		{"auth_user", auth, "", "who runs auth_query, with a password from auth_file; default the user of primary_url", nil, reload, text, func(c *Config) any { return &c.AuthUser }},
 		{"admin_users", auth, "", "users who may run every console command", nil, reload, list, func(c *Config) any { return &c.AdminUsers }},
 		{"stats_users", auth, "", "users who may run the console's SHOW commands", nil, reload, list, func(c *Config) any { return &c.StatsUsers }},
-		{"allow_insecure", auth, "off", "accept trust and a cache without a password on addresses that others reach", nil, reload, boolean, func(c *Config) any { return &c.AllowInsecure }},
+		{"allow_insecure", auth, "off", "accept trust, a cache without a password, and members without cluster_key_file on addresses that others reach", nil, reload, boolean, func(c *Config) any { return &c.AllowInsecure }},
 
 		{"client_tls_sslmode", tls, "disable", "TLS for clients: disable, allow, prefer, require, verify-ca, verify-full", nil, reload, sslModes, func(c *Config) any { return &c.ClientTLS.SSLMode }},
 		{"client_tls_key_file", tls, "", "private key shown to clients", nil, reload, file, func(c *Config) any { return &c.ClientTLS.KeyFile }},
@@ -172,14 +172,14 @@ func Settings() []Setting {
 		{"near_cache_memory", cache, "32MiB", "bytes of max_memory, at most an eighth of it, for copies of keys that other members own and clients here read often; 0 keeps none", nil, 0, size(0, 1<<62), func(c *Config) any { return &c.NearCacheMemory }},
 		{"near_cache_max_staleness", cache, "500ms", "how old what clients here read from such a copy may be; what they write through this node they see at once", nil, 0, positive(duration), func(c *Config) any { return &c.NearCacheMaxStaleness }},
 
-		{"join", cluster, "", "gossip addresses of any members of the cluster, host or host:port; none starts a new one", nil, 0, members, func(c *Config) any { return &c.Join }},
+		{"join", cluster, "", "where other members gossip: host or host:port, whose addresses are all tried, or srv+NAME for the SRV records of NAME (_SERVICE._udp.NAME is one as it is); looked up again for ever; none for a member that others find", nil, 0, members, func(c *Config) any { return &c.Join }},
 		{"gossip_listen", cluster, "127.0.0.1:7946", "where members gossip, UDP and TCP", nil, 0, addr, func(c *Config) any { return &c.GossipListen }},
 		{"peer_listen", cluster, "127.0.0.1:7947", "where members send each other cache commands", nil, 0, addr, func(c *Config) any { return &c.PeerListen }},
 		{"advertise_addr", cluster, "", "IP address at which other members reach this one; default the listen addresses", nil, 0, text, func(c *Config) any { return &c.AdvertiseAddr }},
 		{"cluster_name", cluster, "outrigger", "members of another name are refused", nil, 0, text, func(c *Config) any { return &c.ClusterName }},
-		{"cluster_key_file", cluster, "", "file with the key that members share", nil, 0, file, func(c *Config) any { return &c.ClusterKeyFile }},
+		{"cluster_key_file", cluster, "", "file with the keys that members share, one a line: the first encrypts gossip and what members send each other, the others are accepted; without it both listeners are for loopback", nil, reload, file, func(c *Config) any { return &c.ClusterKeyFile }},
 		{"min_members", cluster, "0", "a node that sees fewer members, itself included, refuses writes to the cache; 0 for never", nil, 0, count(0, 10_000), func(c *Config) any { return &c.MinMembers }},
-		{"node_name", cluster, "", "unique in the cluster; default the host name, and the gossip port when it is not 7946", nil, 0, text, func(c *Config) any { return &c.NodeName }},
+		{"node_name", cluster, "", "unique in the cluster, and best the same after a restart; default the host name, with the gossip port when it is not 7946, and something random when the host has no name of its own", []string{"POD_NAME"}, 0, text, func(c *Config) any { return &c.NodeName }},
 		{"zone", cluster, "", "availability zone of this node, told to the other members; replicas in it come first", nil, 0, text, func(c *Config) any { return &c.Zone }},
 
 		{"http_listen", process, "127.0.0.1:7948", "where /health/live, /health/ready and /metrics are; off for none", nil, 0, addrOrOff, func(c *Config) any { return &c.HTTPListen }},

@@ -27,7 +27,28 @@ func (l *loader) validate() {
 	if host, _, err := net.SplitHostPort(c.GossipListen); err == nil && host != "" && net.ParseIP(host) == nil {
 		l.problem(c.Origin("gossip_listen"), "gossip_listen", fmt.Sprintf("%q is not an IP address", host), "gossip binds to an address, not to a name")
 	}
+	if c.Cache {
+		l.cluster()
+	}
 	l.distinctListeners()
+}
+
+// cluster checks that strangers cannot join, and that the others can reach us if we can reach them.
+func (l *loader) cluster() {
+	c := l.config
+	for _, of := range []struct{ setting, addr string }{{"gossip_listen", c.GossipListen}, {"peer_listen", c.PeerListen}} {
+		if l.broken[of.setting] || l.broken["cluster_key_file"] || Loopback(of.addr) {
+			continue
+		}
+		if c.ClusterKeyFile == "" && !c.AllowInsecure {
+			l.problem(c.Origin(of.setting), of.setting, "everybody who reaches "+of.addr+" could join the cluster, and read and write the cache",
+				"set cluster_key_file (`openssl rand -base64 32` makes a key), listen on loopback, or set allow_insecure: on")
+		}
+	}
+	if !l.broken["gossip_listen"] && !l.broken["peer_listen"] && !Loopback(c.GossipListen) && Loopback(c.PeerListen) {
+		l.problem(c.Origin("peer_listen"), "peer_listen", "members that gossip with "+c.GossipListen+" cannot reach "+c.PeerListen,
+			"listen on the same interface with both")
+	}
 }
 
 // required checks that there is something to do, and somewhere to do it.
@@ -178,11 +199,8 @@ func (c *Config) Warnings() []string {
 	if !c.Pooler() {
 		all = append(all, "primary_url is not set: serving the cache alone")
 	}
-	if c.Cache && c.ClusterKeyFile == "" && len(exposed([]string{c.GossipListen, c.PeerListen})) > 0 {
-		all = append(all, "gossip_listen or peer_listen is reachable from other machines and cluster_key_file is not set: whoever reaches them can join")
-	}
 	if c.AllowInsecure {
-		all = append(all, "allow_insecure is on: clients from other machines may need no password")
+		all = append(all, "allow_insecure is on: clients from other machines may need no password, and without cluster_key_file other members no key")
 	}
 	return all
 }
