@@ -44,6 +44,7 @@ type link struct {
 	queue   []byte    // frames that wait for the connection
 	redial  time.Time // no dial before
 	pause   time.Duration
+	retry   *netloop.Timer // dials again, also when nothing is to be sent
 
 	// pending[first+i] waits for the answer to request base+i.
 	pending []waiting
@@ -69,6 +70,7 @@ type waiting struct {
 func newLink(w *worker, to *remote) *link {
 	l := &link{w: w, to: to, waits: map[uint64]*leg{}, version: to.version}
 	l.timer = w.loop.NewTimer(l.expire)
+	l.retry = w.loop.NewTimer(l.dial)
 	return l
 }
 
@@ -110,13 +112,10 @@ func (l *link) admit(size int) error {
 		}
 		return nil
 	}
-	if !l.dialing {
-		if l.w.loop.Now().Before(l.redial) {
-			return errUnreachable
-		}
-		l.dialing = true
-		l.w.n.dialFor(l)
+	if l.w.loop.Now().Before(l.redial) {
+		return errUnreachable
 	}
+	l.dial()
 	if l.pause > 0 {
 		return errUnreachable // the last try failed: nothing is queued on the hope that this one will not
 	}
@@ -124,6 +123,14 @@ func (l *link) admit(size int) error {
 		return errBusy
 	}
 	return nil
+}
+
+// dial connects, unless that is done or under way.
+func (l *link) dial() {
+	if l.conn == nil && !l.dialing && !l.closed {
+		l.dialing = true
+		l.w.n.dialFor(l)
+	}
 }
 
 // adopted takes over the connection that was dialled.
@@ -241,10 +248,14 @@ func (l *link) Closed(*netloop.Conn, error) {
 	l.lost(errLost)
 }
 
-// lost fails everything outstanding and puts the next dial off.
+// lost fails everything outstanding and puts the next dial off. That does not wait for something to send: what a write then
+// changes would be the first that the backup misses.
 func (l *link) lost(err error) {
 	l.pause = min(max(2*l.pause, firstRedial), maxRedial)
 	l.redial = l.w.loop.Now().Add(l.pause)
+	if !l.closed {
+		l.retry.Reset(l.pause)
+	}
 	l.queue = nil
 	for l.first < len(l.pending) {
 		who := l.pending[l.first].who
@@ -263,6 +274,7 @@ func (l *link) close() {
 		return
 	}
 	l.closed = true
+	l.retry.Stop()
 	l.flushBatch()
 	if l.conn != nil {
 		l.conn.Close(nil)
