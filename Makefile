@@ -33,6 +33,9 @@ test: ## install what is missing, lint, then every test under the race detector
 	go test -race -timeout 15m ./...
 	@# Allocation budgets mean something only without the race detector.
 	go test -run 'Alloc|ChargeIsTheTruth' ./protocol/... ./cachenode/... ./pgpool
+	@# Histories of simulated clusters: on event loops without a poller of the system, and one goroutine at a time.
+	go test -tags portable -timeout 10m ./cachenode/sim -sim.histories 500
+	go test -race -tags portable -timeout 10m -run TestHistories ./cachenode/sim -sim.histories 5
 	@# What reads SQL, against PostgreSQL's own parser.
 	$(VERIFY) go test -timeout 10m ./...
 
@@ -40,18 +43,21 @@ lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (gofmt -w):"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
+	go vet -tags portable ./cachenode/sim
 	go tool staticcheck ./...
+	go tool staticcheck -tags portable ./cachenode/sim
 	$(VERIFY) go vet ./...
 
 race: ## every test under the race detector, three times over, in random order
 	go test -race -count 3 -shuffle on -timeout 45m ./...
 
-soak: ## the pooler's tests with batches forced; for SOAK (1h) each: random scripts against a direct connection; reads against writes while replicas lag and die; sidecars killed
+soak: ## the pooler's tests with batches forced; for SOAK (1h) each: random scripts against a direct connection; reads against writes while replicas lag and die; sidecars killed; simulated clusters
 	@.ci/install test
 	go test -race -timeout 30m ./pgpool -batch
 	go test -race -timeout 0 -run TestRandomScripts ./pgpool -v -random.for $(SOAK) -random.seed 0
 	go test -race -timeout 0 -run TestSessionsNeverReadThePast ./pgpool -v -consistency.for $(SOAK)
 	go test -timeout 0 -run 'TestKilledNode$$' ./cmd/internal/e2e -v -soak
+	go test -tags portable -timeout 0 -run TestHistories ./cachenode/sim -v -sim.for $(SOAK)
 
 fuzz: ## every fuzz target in turn, FUZZTIME each
 	@for package in $$(go list ./...); do \

@@ -57,6 +57,7 @@ var bans = []ban{
 	{folder: "", target: "github.com/hibiken/asynq", why: "what is built on a client is for tests"},
 	{folder: "", target: "github.com/bsm/redislock", why: "what is built on a client is for tests"},
 	{folder: "", target: "github.com/go-redis/cache/v9", why: "what is built on a client is for tests"},
+	{folder: "", target: "github.com/anishathalye/porcupine", why: "a checker of histories is for tests"},
 	{folder: "", target: "go.uber.org/goleak", why: "leak checks are for tests"},
 	{folder: "", except: []string{"cachenode/redistest"}, target: "testing", why: "it registers flags and belongs in _test.go files"},
 	{folder: "", except: []string{"cmd"}, target: "github.com/spf13/cobra", why: "the command line is cmd's"},
