@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/outrigger-proxy/outrigger/cachenode/pressure"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
@@ -55,6 +56,10 @@ type Config struct {
 	NearBytes     int64
 	NearStaleness time.Duration
 
+	// Throttled tells how often the kernel has held the process back so far, because its processor time was used up: moving
+	// partitions then gives way. nil asks the process's control group.
+	Throttled func() int64
+
 	// ScriptTimeLimit ends a script that runs longer; 5 s.
 	ScriptTimeLimit time.Duration
 
@@ -90,6 +95,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = dialTCP
+	}
+	if cfg.Throttled == nil {
+		cfg.Throttled = pressure.OwnProcessor().Throttled
 	}
 	if cfg.PeerTimeout == 0 {
 		cfg.PeerTimeout = 2 * time.Second

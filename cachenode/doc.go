@@ -15,7 +15,7 @@
 //   - stall.go: a process that was stopped and goes on
 //   - wait.go, guest.go: commands that wait for their keys, at the client's node and at the owner
 //   - replicate.go: changes to the backup
-//   - move.go, handover.go, receive.go: partitions to their new holders
+//   - move.go, handover.go, pace.go, receive.go: partitions to their new holders
 //   - compare.go: copies compared, and repaired
 //   - absence.go: members that were away, and what they must not bring back
 //   - placement.go: which node holds which partition

@@ -3,7 +3,10 @@ package cachenode
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
@@ -14,6 +17,8 @@ const (
 	handoffItems = 16       // that one look into the store takes
 	// partitionsPerDone is how many partitions are declared complete at once. Until then the receiver asks for their keys.
 	partitionsPerDone = 64
+	// hottest bounds the entries of a hand-over that go first.
+	hottest = 64 << 10
 )
 
 // handover is one pass with one peer, over a connection of its own.
@@ -23,6 +28,8 @@ type handover struct {
 	pl    *placement
 	place int16
 	to    *remote
+	pace  *pacer // nil: as fast as can be
+	ctx   context.Context
 
 	strays []int // of mover.strays: held in part, and the peer may lack that
 	forced []int // held whole, and the copy at the peer misses writes
@@ -37,16 +44,20 @@ type handover struct {
 
 	nc       *greeted
 	id       uint64
-	frame    []byte // being written
-	in       []byte // being read
-	entries  []byte // of the Handoff in the making
-	finished []int  // partitions sent, and not yet declared complete
+	frame    []byte                   // being written
+	in       []byte                   // being read
+	entries  []byte                   // of the Handoff in the making
+	weight   int                      // of those, for the pace
+	sent     map[uint64]struct{}      // entries that have gone before the rest of their partitions
+	deliver  func(entry []byte) error // add, but for tests
+	finished []int                    // partitions sent, and not yet declared complete
 	wire     wireEntry
 	entry    store.Entry
 }
 
 // run does it. An error leaves the rest to the next pass.
 func (h *handover) run(ctx context.Context) {
+	h.ctx, h.deliver = ctx, h.add
 	if h.nc, h.err = h.n.dial(ctx, h.to); h.err != nil {
 		return
 	}
@@ -138,6 +149,7 @@ func (h *handover) give(partitions []int, flags uint8) (err error) {
 			}
 		}
 	}()
+	var wanted []int
 	busy := 0
 	for i, p := range partitions {
 		switch wants[i] {
@@ -149,16 +161,23 @@ func (h *handover) give(partitions []int, flags uint8) (err error) {
 			if forced {
 				h.n.stale[p].Store(false) // a write that the peer misses from here on marks it again
 			}
-			if err := h.send(p); err != nil {
+			wanted = append(wanted, p)
+		}
+	}
+	if wanted, err = h.sendHot(wanted); err != nil {
+		return err
+	}
+	for _, p := range wanted {
+		if err := h.send(p); err != nil {
+			return err
+		}
+		if h.finished = append(h.finished, p); len(h.finished) >= partitionsPerDone {
+			if err := h.finish(); err != nil {
 				return err
-			}
-			if h.finished = append(h.finished, p); len(h.finished) >= partitionsPerDone {
-				if err := h.finish(); err != nil {
-					return err
-				}
 			}
 		}
 	}
+	h.sent = nil
 	if err := h.finish(); err != nil {
 		return err
 	}
@@ -191,8 +210,47 @@ func (h *handover) finish() error {
 	return nil
 }
 
-// send sends the entries of partition p, tombstones too; the last of them wait for flush.
+// sendHot sends the entries that were read since they were written, at most hottest of them, of all partitions before the rest
+// of any. It returns the partitions in the order of how many they have.
+func (h *handover) sendHot(partitions []int) (sorted []int, err error) {
+	h.sent = map[uint64]struct{}{}
+	found := make(map[int]int, len(partitions))
+	for _, p := range partitions {
+		before := len(h.sent)
+		err := h.sendIf(p, func(it *store.Item) bool {
+			if it.Freq() == 0 || it.Deleted() || len(h.sent) >= hottest {
+				return false
+			}
+			id := identity(it)
+			_, twice := h.sent[id] // by the scan
+			h.sent[id] = struct{}{}
+			return !twice
+		})
+		if err != nil {
+			return nil, err
+		}
+		found[p] = len(h.sent) - before
+	}
+	slices.SortStableFunc(partitions, func(a, b int) int { return found[b] - found[a] })
+	return partitions, nil
+}
+
+// identity tells apart what a hand-over has sent and what has changed since.
+func identity(it *store.Item) uint64 { return xxhash.Sum64(it.Key()) ^ it.Version()*0x9e3779b97f4a7c15 }
+
+// send sends the entries of partition p that sendHot has not, tombstones too; the last of them wait for flush.
 func (h *handover) send(p int) error {
+	return h.sendIf(p, func(it *store.Item) bool {
+		if len(h.sent) == 0 {
+			return true
+		}
+		_, gone := h.sent[identity(it)]
+		return !gone
+	})
+}
+
+// sendIf sends the entries of partition p that goes accepts; it is called with their shard held.
+func (h *handover) sendIf(p int, goes func(*store.Item) bool) error {
 	var found []byte // by one look into the store
 	var ends []int   // of each entry in found
 	for cursor := uint64(0); ; {
@@ -201,7 +259,7 @@ func (h *handover) send(p int) error {
 		}
 		found, ends = found[:0], ends[:0]
 		cursor = h.n.store.ScanPartition(p, cursor, handoffItems, time.Now().UnixMilli(), func(it *store.Item) {
-			if h.pl.owner[p] != h.place && h.n.store.Single(it.Key()) {
+			if h.pl.owner[p] != h.place && h.n.store.Single(it.Key()) || !goes(it) {
 				return
 			}
 			h.entry.Fill(it)
@@ -212,7 +270,7 @@ func (h *handover) send(p int) error {
 		for _, end := range ends {
 			if end-start > peer.MaxBody {
 				h.n.stats.refused.Add(1) // no frame can carry it
-			} else if err := h.add(found[start:end]); err != nil {
+			} else if err := h.deliver(found[start:end]); err != nil {
 				return err
 			}
 			start = end
@@ -231,6 +289,7 @@ func (h *handover) add(entry []byte) error {
 		}
 	}
 	h.entries = append(h.entries, entry...)
+	h.weight += max(len(entry), paceEntry)
 	return nil
 }
 
@@ -239,8 +298,13 @@ func (h *handover) flush() error {
 	if len(h.entries) == 0 {
 		return nil
 	}
+	if h.pace != nil {
+		if err := h.pace.wait(h.ctx, h.weight); err != nil {
+			return err
+		}
+	}
 	_, err := h.ask(peer.Handoff, 0, h.entries)
-	h.entries = h.entries[:0]
+	h.entries, h.weight = h.entries[:0], 0
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
+	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/cluster/ring"
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
@@ -33,8 +34,9 @@ var errWrongEpoch = errors.New("the peer has another ring")
 // mover hands partitions over. It belongs to the goroutine of run; what has confirmed notes is written by the hand-overs of a
 // pass, each its own peer's part, and read after them.
 type mover struct {
-	n  *Node
-	pl *placement // that all below is about
+	n    *Node
+	pace *pacer
+	pl   *placement // that all below is about
 
 	// atOwner and atBackup tell of each partition whether that holder has confirmed that it has what we have.
 	atOwner, atBackup [ring.Partitions]bool
@@ -133,13 +135,17 @@ func (m *mover) plan() []*handover {
 	n, pl := m.n, m.pl
 	n.mu.Lock()
 	patient := time.Since(n.changed) > ownersFirst // former owners have had their time
+	var pace *pacer
+	if n.view.Me().State != cluster.Leaving {
+		pace = m.pace // who leaves has a deadline
+	}
 	n.mu.Unlock()
 	n.store.Sizes(&m.sizes)
 	m.strays = m.strays[:0]
 	plan := make([]*handover, len(pl.peers))
 	to := func(place int16) *handover {
 		if plan[place] == nil {
-			plan[place] = &handover{n: n, m: m, pl: pl, place: place, to: pl.peers[place], forgone: -1}
+			plan[place] = &handover{n: n, m: m, pl: pl, pace: pace, place: place, to: pl.peers[place], forgone: -1}
 		}
 		return plan[place]
 	}

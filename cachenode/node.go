@@ -159,7 +159,7 @@ func (n *Node) Run(ctx context.Context) error {
 				cancel()
 			}
 		})
-		mover := &mover{n: n, told: map[*remote]int64{}}
+		mover := &mover{n: n, pace: newPacer(n.cfg.Throttled), told: map[*remote]int64{}}
 		n.spawn(func() { mover.run(ctx) })
 		comparer := &comparer{n: n, next: map[*remote]int{}}
 		n.spawn(func() { comparer.run(ctx) })
