@@ -307,6 +307,9 @@ func (s *session) runLate(q command.Queued, out []byte) []byte {
 	current, w, writing, busy, late := st.current, st.w, st.writing, st.busy, st.late
 	if current != s {
 		st.late = nil
+		if writing {
+			st.interrupted, st.meanwhile = current, late
+		}
 	}
 	st.current, st.w, st.writing, st.busy, st.synchronous = s, out, true, true, true
 	s.connectionCommand(q.Spec, q.Args)
@@ -314,6 +317,9 @@ func (s *session) runLate(q command.Queued, out []byte) []byte {
 	st.current, st.w, st.writing, st.busy, st.synchronous = current, w, writing, busy, false
 	if current != s {
 		told := st.late
+		if st.interrupted != nil {
+			late, st.interrupted, st.meanwhile = st.meanwhile, nil, nil
+		}
 		st.late = late
 		s.send(told)
 	}

@@ -328,7 +328,9 @@ type loopState struct {
 	writing bool     // w is in use
 	busy    bool     // the backend executes
 
-	synchronous bool // a transaction is executed, whose commands reply at once
+	interrupted *session // in the middle of a command, while a transaction of current ends; else nil
+	meanwhile   []byte   // messages to it
+	synchronous bool     // a transaction is executed, whose commands reply at once
 
 	holding []*session // have memory that account looks at
 	grown   int        // bytes that the store has not been told of

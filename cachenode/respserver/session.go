@@ -389,6 +389,8 @@ func (s *session) send(b []byte) {
 	case s.closed:
 	case st.current == s && (st.busy || st.writing && s.muted()):
 		st.late = append(st.late, b...)
+	case st.interrupted == s:
+		st.meanwhile = append(st.meanwhile, b...)
 	case st.current == s && st.writing:
 		st.w = append(st.w, b...)
 	case s.tail != nil:
