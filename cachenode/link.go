@@ -144,6 +144,7 @@ func (l *link) adopted(c *netloop.Conn, version int) netloop.Handler {
 		// The peer has to know before it gets the first read.
 		l.w.tellPeer(l.w.n.placement.Load(), l.to, peer.NewsTracking, peer.AppendMessage(nil, nil, []byte("1")))
 	}
+	l.w.tellSettingsTo(l.w.n.placement.Load(), l.to)
 	c.Write(l.queue)
 	l.queue = nil
 	l.w.unpark()

@@ -1,6 +1,9 @@
 package cachenode
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
 	"github.com/outrigger-proxy/outrigger/cachenode/near"
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
@@ -143,7 +146,13 @@ func (w *worker) heard(in *inbound, f *peer.Frame) error {
 		n.interested(in.from.Instance, string(value) == "1")
 	case peer.NewsSetting:
 		if classes, ok := command.ParseEvents(string(value)); ok && string(name) == notifySetting {
-			n.setNotify(classes)
+			n.setNotify(classes, w.now())
+		}
+	case peer.NewsSettingSince:
+		at, text, _ := strings.Cut(string(value), " ")
+		since, err := strconv.ParseInt(at, 10, 64)
+		if classes, ok := command.ParseEvents(text); ok && err == nil && string(name) == notifySetting {
+			n.setNotify(classes, since)
 		}
 	case peer.NewsListens:
 		t, err := peer.ParseTopics(value)
@@ -179,17 +188,46 @@ func (w *worker) answerSurvey(in *inbound, id uint64, question []byte) error {
 
 // Notify changes the classes of events that this node and its peers report.
 func (n *Node) Notify(loop *netloop.Loop, classes command.Event) {
-	n.setNotify(classes)
-	n.byLoop[loop].spread(peer.NewsSetting, []byte(notifySetting), []byte(classes.String()))
+	w := n.byLoop[loop]
+	n.setNotify(classes, max(w.now(), n.classesSince.Load()+1))
+	w.tellSettings()
+}
+
+// tellSettings tells all peers what clients have set for all nodes. Those that come later are told as well; what was set last
+// counts.
+func (w *worker) tellSettings() {
+	pl := w.n.placement.Load()
+	for _, to := range pl.peers {
+		w.tellSettingsTo(pl, to)
+	}
+}
+
+func (w *worker) tellSettingsTo(pl *placement, to *remote) {
+	since := w.n.classesSince.Load()
+	if since == 0 || w.stopped {
+		return // the default
+	}
+	news, value := uint8(peer.NewsSetting), w.n.Notifies().String()
+	if w.link(to).version >= 2 {
+		news, value = peer.NewsSettingSince, strconv.FormatInt(since, 10)+" "+value
+	}
+	w.tellPeer(pl, to, news, peer.AppendMessage(nil, []byte(notifySetting), []byte(value)))
 }
 
 // Notifies tells the classes.
 func (n *Node) Notifies() command.Event { return command.Event(n.classes.Load()) }
 
-func (n *Node) setNotify(classes command.Event) {
+// setNotify takes the classes that were set at a time in Unix milliseconds, unless those of now are newer.
+func (n *Node) setNotify(classes command.Event, since int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if since < n.classesSince.Load() {
+		return
+	}
+	n.classesSince.Store(since)
 	n.classes.Store(uint32(classes))
 	n.notify.Store(uint32(classes.Wanted()))
-	n.watchRemovals()
+	n.watchRemovalsLocked()
 }
 
 // Track says whether this node's clients want to hear of changes. All loops tell it to the peers, each before it reads

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/outrigger-proxy/outrigger/cachenode/command"
 )
 
 // line is a connection that speaks inline commands.
@@ -170,5 +172,27 @@ func TestScriptsOfRestrictedUsersInACluster(t *testing.T) {
 	got, err := c.r.ReadString('\n')
 	if err != nil || !strings.HasPrefix(got, "-NOPERM in a cluster scripts") {
 		t.Errorf("EVAL: %q, %v", got, err)
+	}
+}
+
+// A node that comes later has the setting of the others, and the one that was set last counts.
+func TestSettingsReachWhoComesLater(t *testing.T) {
+	nodes := startCluster(t, 2, 2)
+	set := func(by *testNode, classes, want string) {
+		t.Helper()
+		by.line(t).ask("+OK\r\n", "CONFIG", "SET", "notify-keyspace-events", classes)
+		for _, n := range nodes {
+			waitFor(t, "the setting to spread", func() bool { return n.Notifies().String() == want })
+		}
+	}
+	set(nodes[0], "Kx", "xK")
+	set(nodes[1], "KEA", "AKE")
+	late := startNode(t, "c", 2, nodes...)
+	waitFor(t, "the setting to reach who comes later", func() bool { return late.Notifies().String() == "AKE" })
+	nodes = append(nodes, late)
+	set(late, "", "")
+	late.setNotify(command.EventKeyspace, 1) // by somebody who has been away
+	if late.Notifies().String() != "" {
+		t.Error("an older setting counts")
 	}
 }

@@ -58,14 +58,15 @@ type Node struct {
 	// stale marks partitions that this node owns and whose backup has missed a write.
 	stale [store.Partitions]atomic.Bool
 	// stray marks partitions whose content the other holders may lack: what a node wrote before it met the others.
-	stray    [ring.Partitions]atomic.Bool
-	found    atomic.Bool  // the others, if there are any: what searched answers for good
-	lastBeat atomic.Int64 // of pulse, in nanoseconds since made; 0 before the first
-	stalls   atomic.Uint64
-	accepted atomic.Uint32
-	classes  atomic.Uint32 // command.Event: what clients have asked to be told of
-	notify   atomic.Uint32 // what of it anybody can hear
-	tracking atomic.Bool   // clients here cache values
+	stray        [ring.Partitions]atomic.Bool
+	found        atomic.Bool  // the others, if there are any: what searched answers for good
+	lastBeat     atomic.Int64 // of pulse, in nanoseconds since made; 0 before the first
+	stalls       atomic.Uint64
+	accepted     atomic.Uint32
+	classes      atomic.Uint32 // command.Event: what clients have asked to be told of
+	classesSince atomic.Int64  // Unix milliseconds of when they did; 0: never
+	notify       atomic.Uint32 // what of it anybody can hear
+	tracking     atomic.Bool   // clients here cache values
 	// interest names the peers whose clients do, by their instances; nil when there are none.
 	interest atomic.Pointer[map[uint64]bool]
 	removals respserver.Removals

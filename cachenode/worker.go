@@ -117,6 +117,9 @@ func (w *worker) dispatch() {
 func (w *worker) follow() {
 	w.answerHeld()
 	w.answerPolls()
+	if w == w.n.workers[0] {
+		w.tellSettings()
+	}
 	if w.n.tracking.Load() {
 		w.tellInterest()
 		w.mistrust()

@@ -90,9 +90,10 @@ const (
 	NewsTracking     = 3 // the sender's clients want NewsChanged, or not any more ("1", "0")
 	NewsSetting      = 4 // the setting that the channel names has the value of the payload
 	// Version 2
-	NewsTopics  = 28 // a question: what do the receiver's clients listen to? Without a body; answered by Topics in a Reply
-	NewsListens = 29 // the sender's clients listen to the Topics of the payload as well
-	NewsSurvey  = 30 // a question of the sender's sessions to the receiver's, as RESP in the payload; answered by a Reply
+	NewsTopics       = 28 // a question: what do the receiver's clients listen to? Without a body; answered by Topics in a Reply
+	NewsListens      = 29 // the sender's clients listen to the Topics of the payload as well
+	NewsSettingSince = 31 // as NewsSetting, behind the Unix milliseconds of when it was set and a space
+	NewsSurvey       = 30 // a question of the sender's sessions to the receiver's, as RESP in the payload; answered by a Reply
 
 	// Pull
 	FlagOwner = 1 << 0 // the sender owns the key's partition by its ring, and is going to change the key
