@@ -25,7 +25,9 @@ type Cluster struct {
 	cfg                     Config
 	activeMeta, leavingMeta []byte
 	changed                 chan struct{} // holds one token while members has news for the view
+	instance                uint64
 	closed                  chan struct{}
+	lost                    chan error    // holds why Run has to end
 	started                 chan struct{} // closed when gossip is set
 	closeOnce               sync.Once
 
@@ -41,7 +43,9 @@ type Cluster struct {
 
 	mu      sync.Mutex
 	members map[string]Member
-	joining bool // members may hold a part of a cluster that we are about to know whole
+	ours    conflict // about our name, with one that had it before
+	others  conflict // about any other, or ours with one that came later
+	joining bool     // members may hold a part of a cluster that we are about to know whole
 }
 
 // New checks cfg. The view is that of a member alone until Run has found others.
@@ -54,6 +58,7 @@ func New(cfg Config) (*Cluster, error) {
 		cfg:     cfg,
 		changed: make(chan struct{}, 1),
 		closed:  make(chan struct{}),
+		lost:    make(chan error, 1),
 		started: make(chan struct{}),
 		members: map[string]Member{},
 	}
@@ -73,6 +78,7 @@ func New(cfg Config) (*Cluster, error) {
 	if c.activeMeta, err = meta.encode(); err != nil {
 		return nil, err
 	}
+	c.instance = meta.Instance
 	meta.State = Leaving
 	if c.leavingMeta, err = meta.encode(); err != nil {
 		return nil, err
@@ -98,15 +104,16 @@ func (c *Cluster) Name() string { return c.cfg.ClusterName }
 func (c *Cluster) View() *View { return c.view.Load() }
 
 // Joined tells whether the search for others has come to a first end: one was found, or the names to join lead to nobody
-// but us, or there are none. Subscribers have seen by then who was found.
-func (c *Cluster) Joined() bool { return c.joined.Load() }
+// but us, or there are none. Subscribers have seen by then who was found. It is
+// false again while another member has our name.
+func (c *Cluster) Joined() bool { return c.joined.Load() && !c.nameless() }
 
 // Subscribe has fn called after each change of the view, in order, one call at a time, until Run returns. It must be
 // called before Run.
 func (c *Cluster) Subscribe(fn func(old, new *View)) { c.subscribers = append(c.subscribers, fn) }
 
 // Run gossips until ctx ends, tells the others that we are gone, and returns nil; after Close it returns without a word
-// to anyone.
+// to anyone. It fails when a member that started before has the same name, and keeps it.
 func (c *Cluster) Run(ctx context.Context) error {
 	cfg := c.cfg.gossip(&delegate{c})
 	if c.cfg.Keys != nil {
@@ -128,16 +135,21 @@ func (c *Cluster) Run(ctx context.Context) error {
 	running.Go(func() { c.joinForever(work) })
 	running.Go(func() { c.publishViews(work) })
 
+	var failure error
 	select {
 	case <-ctx.Done():
 		if err := gossip.Leave(leaveTimeout); err != nil {
 			c.cfg.Logger.Warn("left without telling everyone", "error", err)
 		}
 	case <-c.closed:
+	case failure = <-c.lost: // without a word: of a member with this name the others know only good
 	}
 	stop()
 	err = gossip.Shutdown()
 	running.Wait()
+	if failure != nil {
+		return failure
+	}
 	if err != nil {
 		return fmt.Errorf("stop gossip: %w", err)
 	}

@@ -45,6 +45,8 @@ type Config struct {
 	ProbeTimeout   time.Duration // half of ProbeInterval
 	GossipInterval time.Duration // 100 ms
 
+	conflictTimeout time.Duration // how long to wait for our name while another has it; conflictTimeout
+
 	Logger *slog.Logger // discards
 }
 
@@ -92,6 +94,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.GossipInterval == 0 {
 		cfg.GossipInterval = 100 * time.Millisecond
+	}
+	if cfg.conflictTimeout == 0 {
+		cfg.conflictTimeout = conflictTimeout
 	}
 	if cfg.Resolver == nil {
 		cfg.Resolver = net.DefaultResolver

@@ -50,8 +50,7 @@ func (d *delegate) NotifyUpdate(n *memberlist.Node) { d.put(n) }
 func (d *delegate) NotifyLeave(n *memberlist.Node) { d.c.remove(n.Name) }
 
 func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
-	d.c.cfg.Logger.Warn("two members have the same name", "member", existing.Name,
-		"address", existing.Address(), "other_address", other.Address())
+	d.c.hear(existing, other)
 }
 
 func (d *delegate) put(n *memberlist.Node) {

@@ -6,6 +6,7 @@
 //   - delegate.go: what memberlist calls: our metadata, foreign clusters refused, events
 //   - metadata.go: what a member tells the others about itself
 //   - join.go: finding the other members, for ever
+//   - conflict.go: two members with the same name
 //   - view.go: View, built from the members
 //   - gossiplog.go: memberlist's log lines as slog records
 //   - keyring/: the keys that members share, and TLS between them

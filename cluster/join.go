@@ -30,7 +30,7 @@ func (c *Cluster) joinForever(ctx context.Context) {
 			c.cfg.Logger.InfoContext(ctx, "cannot join yet", "error", err)
 		}
 		wait := c.cfg.JoinInterval
-		if len(c.View().Members) == 1 {
+		if len(c.View().Members) == 1 || c.nameless() {
 			wait /= 10
 		}
 		select {
@@ -41,7 +41,8 @@ func (c *Cluster) joinForever(ctx context.Context) {
 	}
 }
 
-// joinOnce resolves the configured names and joins each address that is not a member's. It returns the last failure, if
+// joinOnce resolves the configured names and joins each address that is not a member's, or each of
+// the others' while they have to be asked whether our name is free. It returns the last failure, if
 // nothing has worked.
 func (c *Cluster) joinOnce(ctx context.Context) error {
 	var failure error
@@ -57,7 +58,7 @@ func (c *Cluster) joinOnce(ctx context.Context) error {
 				return ctx.Err()
 			}
 			// An address that is our own counts: a name that resolves to nobody else makes us the first member.
-			if !c.knows(addr) {
+			if !c.knows(addr) || c.nameless() && addr != c.View().Me().GossipAddr {
 				if err := c.joinAt(addr); err != nil {
 					failure = err
 					continue
