@@ -49,6 +49,14 @@ func (p *Pooler) counts() map[string]*groupCounts {
 }
 
 // Routes returns a row for each database and reason that has been met.
+// Members returns what cmd knows of the cluster.
+func (c consoleSource) Members() []admin.Member {
+	if c.p.cfg.Members == nil {
+		return nil
+	}
+	return c.p.cfg.Members()
+}
+
 func (c consoleSource) Routes() []admin.RouteCount {
 	var out []admin.RouteCount
 	for database, n := range c.p.counts() {

@@ -40,6 +40,8 @@ type Config struct {
 	// SHOW CONFIG.
 	Set      func(name, value string) error
 	Settings func() []admin.ConfigRow
+	// Members lists the sidecars of the cluster, for SHOW MEMBERS and SHOW RING; nil: there is none.
+	Members func() []admin.Member
 	// Shutdown begins to end the program, for the console's SHUTDOWN.
 	Shutdown func(mode admin.ShutdownMode) error
 

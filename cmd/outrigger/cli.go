@@ -51,6 +51,9 @@ func run(args []string, env *environment) int {
 	if status, ok := errors.AsType[*dev.StatusError](err); ok {
 		return status.Code // of --exec: its command has said why
 	}
+	if errors.Is(err, errUnhealthy) {
+		return exitFailure // the report has said why
+	}
 	fmt.Fprintln(env.stderr, "outrigger:", err)
 	_, wrongUse := errors.AsType[usageError](err)
 	_, badInput := errors.AsType[inputError](err)
@@ -81,7 +84,8 @@ Exit codes: 0 ended as asked; 1 failed while running; 2 the command line, the co
 nothing was started. outrigger dev --exec exits with its command's.`,
 		Example: `  outrigger dev                                    # a database, a replica and three sidecars to play with
   outrigger serve --primary-url postgres://app:secret@db:5432/app
-  outrigger check --config outrigger.yaml`,
+  outrigger check --config outrigger.yaml
+  outrigger status                                 # of a running sidecar`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          oneOfCommands,
@@ -91,7 +95,7 @@ nothing was started. outrigger dev --exec exits with its command's.`,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(explainFlag)
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newServe(env), newDev(env), newCheck(env), newVersion(env))
+	root.AddCommand(newServe(env), newStatus(env), newDev(env), newCheck(env), newVersion(env))
 	return root
 }
 

@@ -73,6 +73,7 @@ func commands() []command {
 	list = append(list, showConns()...)
 	list = append(list, showStats()...)
 	list = append(list, showOwn()...)
+	list = append(list, showMembers()...)
 	list = append(list, explainRoute())
 	list = append(list,
 		onDatabase("pause", anyDatabase, "Hand out no server; wait until all are free, and close them.",

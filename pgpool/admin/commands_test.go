@@ -190,7 +190,7 @@ func TestColumns(t *testing.T) {
 	var theirs, ours strings.Builder
 	types := map[uint32]string{oidText: "text", oidInt4: "int4", oidInt8: "int8", oidNumeric: "numeric", oidBytea: "bytea"}
 	own := map[string]int{"show servers": 3} // how many columns come after PgBouncer's
-	ownCommands := []string{"show help", "show server_pools", "show replicas", "show pins", "show statements", "show routes", "show batches", "show loops", "show health", "explain route"}
+	ownCommands := []string{"show help", "show server_pools", "show replicas", "show pins", "show statements", "show routes", "show batches", "show loops", "show health", "show members", "show ring", "explain route"}
 	for _, c := range commands() {
 		if c.help == "" || len(c.fields) == 0 {
 			continue

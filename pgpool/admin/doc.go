@@ -16,6 +16,7 @@
 //	show_conns.go  SHOW CLIENTS, SERVERS, SOCKETS, FDS
 //	show_stats.go  SHOW STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS
 //	show_own.go    SHOW PINS, STATEMENTS, LOOPS, REPLICAS, SERVER_POOLS
+//	show_members.go  SHOW MEMBERS, RING
 //	route.go       SHOW ROUTES, SHOW BATCHES, EXPLAIN ROUTE
 //	row.go         rows on the wire
 //

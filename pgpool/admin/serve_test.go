@@ -187,6 +187,14 @@ func (f *fake) Batches() []BatchCount {
 	return []BatchCount{{Database: "shop", What: "batches", Count: 1 << 34}, {Database: "shop", What: "alone", Reason: "slow", Count: 7}}
 }
 
+func (f *fake) Members() []Member {
+	return []Member{
+		{Name: "a", State: "active", Self: true, Zone: "z1", Gossip: "10.0.0.1:7946", Peers: "10.0.0.1:7947", Redis: "10.0.0.1:6379", Version: 2,
+			Since: time.Date(2026, 11, 21, 7, 32, 0, 0, time.UTC), Owned: 2048, Backed: 2000, Epoch: 1<<64 - 1, Mean: 2048},
+		{Name: "b", State: "leaving", Gossip: "10.0.0.2:7946", Peers: "10.0.0.2:7947", Version: 1},
+	}
+}
+
 func (f *fake) Route(q RouteQuestion) (RouteAnswer, error) {
 	f.did("route(%s, %s, %s)", q.User, q.Database, q.SQL)
 	return RouteAnswer{Database: "shop", User: "app", Class: "read", Hint: "replica", Flags: []string{"copy", "sequence"}, Names: []RouteName{{"function", "lower", "only reads"}, {"relation", "public.t", "only reads"}},

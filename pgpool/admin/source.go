@@ -30,6 +30,8 @@ type Source interface {
 	Routes() []RouteCount
 	// Batches returns rows for each database where clients have waited.
 	Batches() []BatchCount
+	// Members returns a row for each member of the cluster, by name; none without one.
+	Members() []Member
 	// Route tells what would become of a statement. Its error is for the client.
 	Route(RouteQuestion) (RouteAnswer, error)
 }

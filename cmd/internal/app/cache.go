@@ -183,9 +183,7 @@ type clusterSource struct{ members *cluster.Cluster }
 func (s clusterSource) ClusterStats() ops.ClusterStats {
 	view := s.members.View()
 	stats := ops.ClusterStats{Name: s.members.Name(), Node: view.Me().Name, Epoch: view.Epoch}
-	for _, m := range view.Members {
-		stats.Members = append(stats.Members, m.Name)
-	}
+	stats.Members = memberStats(view)
 	return stats
 }
 

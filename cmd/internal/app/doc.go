@@ -12,6 +12,7 @@
 //	upstream.go  the servers' state for the operator's listener
 //	cache.go     the cache half and the membership from the configuration
 //	cacheclients.go: who may use the cache, by which doors, within which limits; what a reload changes of it
+//	members.go   the members for console and operator
 //	siblings.go  what poolers of different sidecars say to each other
 //	floors.go    what they have written: consistency cluster
 //	clusterkey.go: the key that members share, and its rotation

@@ -273,6 +273,7 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 	}
 	if a.siblings != nil {
 		cfg.Siblings = a.siblings
+		cfg.Members = func() []admin.Member { return memberRows(a.siblings.members.View()) }
 		floors := pgpool.NewFloors()
 		cfg.Floors = floors
 		exchange := a.siblings.exchange(floors)

@@ -182,7 +182,7 @@ func Settings() []Setting {
 		{"node_name", cluster, "", "unique in the cluster, and best the same after a restart; default the host name, with the gossip port when it is not 7946, and something random when the host has no name of its own", []string{"POD_NAME"}, 0, text, func(c *Config) any { return &c.NodeName }},
 		{"zone", cluster, "", "availability zone of this node, told to the other members; replicas in it come first", nil, 0, text, func(c *Config) any { return &c.Zone }},
 
-		{"http_listen", process, "127.0.0.1:7948", "where /health/live, /health/ready and /metrics are; off for none", nil, 0, addrOrOff, func(c *Config) any { return &c.HTTPListen }},
+		{"http_listen", process, "127.0.0.1:7948", "where /health/live, /health/ready, /status and /metrics are; off for none", nil, 0, addrOrOff, func(c *Config) any { return &c.HTTPListen }},
 		{"loops", process, "0", "event loops; 0 is half of GOMAXPROCS, at least one", nil, 0, count(0, 1024), func(c *Config) any { return &c.Loops }},
 		{"drain_timeout", process, "25s", "longest wait for clients and hand-off after SIGTERM", nil, reload, duration, func(c *Config) any { return &c.DrainTimeout }},
 		{"log_level", process, "info", "debug, info, warn or error", nil, reload, enum("debug", "info", "warn", "error"), func(c *Config) any { return &c.LogLevel }},

@@ -63,7 +63,7 @@ func (s *Sources) health() health {
 	}
 	if s.Cluster != nil {
 		stats := s.Cluster.ClusterStats()
-		h.Cluster = clusterHealth{Name: stats.Name, Node: stats.Node, Members: append(h.Cluster.Members, stats.Members...)}
+		h.Cluster = clusterHealth{Name: stats.Name, Node: stats.Node, Members: memberNames(stats.Members)}
 	}
 	if h.Primary.Status == statusDown {
 		h.Status = statusDown
@@ -72,6 +72,14 @@ func (s *Sources) health() health {
 		h.Status = statusDraining
 	}
 	return h
+}
+
+func memberNames(members []Member) []string {
+	names := make([]string, len(members))
+	for i, m := range members {
+		names[i] = m.Name
+	}
+	return names
 }
 
 func (s *Sources) addServers(h *health) {

@@ -50,7 +50,7 @@ func TestReady(t *testing.T) {
 		{"no primary known", Sources{Pooler: pooler(replica)}, 503, "down", nil},
 		{"cache joins", Sources{Cache: joining}, 503, "starting", []string{`"cache":{"status":"starting"`}},
 		{"draining", Sources{Cache: ready, Draining: func() bool { return true }}, 503, "draining", nil},
-		{"cluster", Sources{Cluster: half{cluster: ClusterStats{Name: "c", Node: "n1", Members: []string{"n1", "n2"}}}}, 200, "ok",
+		{"cluster", Sources{Cluster: half{cluster: ClusterStats{Name: "c", Node: "n1", Members: []Member{{Name: "n1"}, {Name: "n2"}}}}}, 200, "ok",
 			[]string{`"cluster":{"name":"c","node":"n1","members":["n1","n2"]}`}},
 	}
 	for _, tt := range tests {
@@ -81,7 +81,7 @@ func TestMetrics(t *testing.T) {
 			Batches:   []Batch{{Database: "d", What: "alone", Reason: "slow", Count: 8}},
 			Servers:   []Upstream{{Address: "s:1", Role: "primary", Up: true, LagBytes: -1, Breaker: "open", Opened: 2, Reads: 3}}},
 		cache:   CacheStats{Ready: true, Keys: 4, Hits: 8, NearHits: 7, NearBytes: 6},
-		cluster: ClusterStats{Members: []string{"a", "b"}},
+		cluster: ClusterStats{Members: []Member{{Name: "a"}, {Name: "b"}}},
 	}
 	server := New(Config{Version: "v1", Logger: slog.New(slog.DiscardHandler)}, &Sources{Pooler: h, Cache: h, Cluster: h})
 	w := httptest.NewRecorder()

@@ -103,6 +103,9 @@ func (s *Server) handler() http.Handler {
 		}
 		writeJSON(w, code, health)
 	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, s.sources.status(s.cfg.Version))
+	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(s.sources, s.cfg.Version), promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelError),
 	}))

@@ -102,8 +102,22 @@ type Cluster interface {
 type ClusterStats struct {
 	Name    string
 	Node    string
-	Members []string
+	Members []Member
 	Epoch   uint64 // of the ring
+}
+
+// Member is a sidecar of the cluster.
+type Member struct {
+	Name    string    `json:"name"`
+	State   string    `json:"state"` // active, leaving
+	Zone    string    `json:"zone,omitempty"`
+	Gossip  string    `json:"gossip"` // addresses
+	Peers   string    `json:"peers"`
+	Redis   string    `json:"redis,omitempty"` // where others reach its cache
+	Version int       `json:"version"`         // of the peer protocol
+	Since   time.Time `json:"since"`
+	Owned   int       `json:"owned"`  // partitions
+	Backed  int       `json:"backed"` // partitions of which it has the second copy
 }
 
 // Sources are the halves; nil for one that this node does not run.
