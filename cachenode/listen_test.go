@@ -82,7 +82,7 @@ func TestSubscribersMissNothing(t *testing.T) {
 	for _, n := range nodes {
 		publishers = append(publishers, n.line(t))
 	}
-	for i := range 150 {
+	for i := range 60 {
 		subscriber := nodes[i%3].line(t)
 		channel, command, publish := fmt.Sprint("c", i), "SUBSCRIBE", "PUBLISH"
 		switch i % 5 {

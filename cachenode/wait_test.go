@@ -240,7 +240,7 @@ func TestWaitingForKeysOfSeveralOwners(t *testing.T) {
 func TestSharedQueuesLoseNothing(t *testing.T) {
 	nodes := startCluster(t, 3, 2)
 	keys := nodes[0].keyOfEach()
-	const elements = 200
+	const elements = 60
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
 	taken := map[string]int{}
