@@ -41,9 +41,8 @@ func (c *Cluster) joinForever(ctx context.Context) {
 	}
 }
 
-// joinOnce resolves the configured names and joins each address that is not a member's, or each of
-// the others' while they have to be asked whether our name is free. It returns the last failure, if
-// nothing has worked.
+// joinOnce resolves the configured names and joins each address that is not a member's; members' too while they have to be
+// asked whether our name is free. It returns the last failure, if nothing has worked.
 func (c *Cluster) joinOnce(ctx context.Context) error {
 	var failure error
 	worked := false
