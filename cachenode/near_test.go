@@ -2,6 +2,7 @@ package cachenode
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -228,5 +229,28 @@ func TestMemoryOfCopies(t *testing.T) {
 	}
 	if s := a.Stats(); s.NearCopies != 0 {
 		t.Errorf("a value of %d bytes is kept", 2*len(largest))
+	}
+}
+
+// A read from a copy takes no memory.
+func TestReadsFromCopiesDoNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	const depth = 100
+	a := startTunedCluster(t, 2, 1, keeping)[0]
+	key := a.keyOwned(false)
+	a.do("SET", key, "value")
+	a.heat(t, key)
+	p := newPipeline(t, a, depth, len("$5\r\nvalue\r\n"), "GET", key)
+	n := math.Inf(1)
+	for try := 0; try < 20 && n > 0.1; try++ { // gossip and timers take some meanwhile
+		n = min(n, testing.AllocsPerRun(10, func() { p.run(t) })/depth)
+	}
+	if n > 0.1 {
+		t.Errorf("%.2f allocations for a read", n)
+	}
+	if s := a.Stats(); s.NearHits < 10*depth {
+		t.Errorf("%d reads are from copies", s.NearHits)
 	}
 }
