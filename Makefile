@@ -51,12 +51,12 @@ lint: ## gofmt, go vet, staticcheck
 race: ## every test under the race detector, three times over, in random order
 	go test -race -count 3 -shuffle on -timeout 45m ./...
 
-soak: ## the pooler's tests with batches forced; for SOAK (1h) each: random scripts against a direct connection; reads against writes while replicas lag and die; sidecars killed; simulated clusters
+soak: ## the pooler's tests with batches forced; for SOAK (1h) each: random scripts against a direct connection; reads against writes while replicas lag and die; sidecars killed and stopped; simulated clusters
 	@.ci/install test
 	go test -race -timeout 30m ./pgpool -batch
 	go test -race -timeout 0 -run TestRandomScripts ./pgpool -v -random.for $(SOAK) -random.seed 0
 	go test -race -timeout 0 -run TestSessionsNeverReadThePast ./pgpool -v -consistency.for $(SOAK)
-	go test -timeout 0 -run 'TestKilledNode$$' ./cmd/internal/e2e -v -soak
+	go test -timeout 0 -run 'TestKilledNode$$|TestStoppedNodeReturns' ./cmd/internal/e2e -v -soak
 	go test -tags portable -timeout 0 -run TestHistories ./cachenode/sim -v -sim.for $(SOAK)
 
 fuzz: ## every fuzz target in turn, FUZZTIME each

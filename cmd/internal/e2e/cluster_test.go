@@ -220,9 +220,15 @@ func getBy(dial dialer, url string) (code int, body string, err error) {
 // freeAddrs finds n loopback addresses that are free for TCP and UDP.
 func freeAddrs(t *testing.T, n int) []string {
 	t.Helper()
+	return freeAddrsOn(t, "127.0.0.1", n)
+}
+
+// freeAddrsOn finds n free addresses of a host.
+func freeAddrsOn(t *testing.T, host string, n int) []string {
+	t.Helper()
 	var addrs []string
 	for len(addrs) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", host+":0")
 		if err != nil {
 			t.Fatal(err)
 		}

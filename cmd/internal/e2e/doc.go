@@ -23,7 +23,7 @@
 //	fleet_test.go      sidecars of one cluster that end and start again
 //	promise_test.go    clients that remember what was acknowledged, and judge what they read
 //	restart_test.go    a rolling restart, kill -9, both under load
-//	faults_linux_test.go  slow networks, nodes that start alone, or all at once
+//	faults_linux_test.go  partitions, one-way loss, delay; nodes that stop and go on, move, start alone, or all at once
 //	outlive_test.go    a node is killed, a node leaves, a node joins, under load
 //	lifecycle_test.go  `outrigger dev` removes everything; wrong settings
 //	proc_test.go       what Linux's /proc says of processes and sockets

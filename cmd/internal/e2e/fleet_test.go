@@ -3,9 +3,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,12 +26,14 @@ type fleet []*node
 type node struct {
 	*process // of its present life
 	name     string
-	host     machine // nil: this one
 	addr     string
 	cache    string
 	http     string
 	args     []string
 	environ  []string
+
+	mu   sync.Mutex
+	host machine // nil: this one
 }
 
 // machine is where nodes live that do not live on this one.
@@ -42,7 +47,12 @@ type machine interface {
 // newFleet makes n nodes on this machine. None is started.
 func newFleet(t *testing.T, n int) fleet {
 	t.Helper()
-	addrs := freeAddrs(t, 4*n)
+	// On Linux a network of its own: a node that starts again must not find its port taken by somebody's connection.
+	host := "127.0.0.1"
+	if runtime.GOOS == "linux" {
+		host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
+	}
+	addrs := freeAddrsOn(t, host, 4*n)
 	var f fleet
 	for i := range n {
 		a := addrs[4*i:]
@@ -54,7 +64,18 @@ func newFleet(t *testing.T, n int) fleet {
 }
 
 // moveTo says on which host the node's next life is.
-func (n *node) moveTo(h machine) { n.host, n.addr = h, h.String()+":7946" }
+func (n *node) moveTo(h machine) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.host, n.addr = h, h.String()+":7946"
+}
+
+// where says on which host the node lives.
+func (n *node) where() machine {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.host
+}
 
 // introduce tells all nodes of each other.
 func (f fleet) introduce(t *testing.T) {
@@ -83,14 +104,15 @@ func (f fleet) introduce(t *testing.T) {
 func (n *node) start(t *testing.T) {
 	t.Helper()
 	args := append([]string{"serve", "--cache-listen=" + n.cache, "--http-listen=" + n.http, "--loops=1", "--max-memory=256MiB"}, n.args...)
-	if n.host != nil {
-		args = append(args, "--gossip-listen="+n.addr, "--peer-listen="+n.host.String()+":7947")
+	host := n.where()
+	if host != nil {
+		args = append(args, "--gossip-listen="+n.addr, "--peer-listen="+host.String()+":7947")
 	}
 	before := n.process
 	run := func() (err error) { n.process, err = start(n.environ, nil, program, args...); return err }
-	if n.host != nil {
+	if host != nil {
 		begin := run
-		run = func() error { return n.host.within(begin) }
+		run = func() error { return host.within(begin) }
 	}
 	if err := run(); err != nil {
 		t.Fatal(err)
@@ -111,11 +133,11 @@ func (f fleet) startAll(t *testing.T) {
 
 // dial connects to an address as the node sees it: its applications live beside it.
 func (n *node) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if n.host == nil {
-		var d net.Dialer
-		return d.DialContext(ctx, network, addr)
+	if host := n.where(); host != nil {
+		return host.dial(ctx, network, addr)
 	}
-	return n.host.dial(ctx, network, addr)
+	var d net.Dialer
+	return d.DialContext(ctx, network, addr)
 }
 
 // client connects to the node, for all of its lives. It does not try again by itself: what fails is seen.
@@ -164,17 +186,27 @@ func (n *node) ready(t *testing.T) {
 	})
 }
 
+// met returns nil when all of these nodes see each other and nobody else.
+func (f fleet) met(ctx context.Context) error {
+	for _, n := range f {
+		if s, err := n.state(ctx); err != nil || s.peers != len(f)-1 {
+			return fmt.Errorf("%s sees %d others of %d: %w", n.name, s.peers, len(f)-1, err)
+		}
+	}
+	return nil
+}
+
 // agreed returns nil when all of these nodes see each other and nobody else, have one owner for each partition, and lack
 // nothing.
 func (f fleet) agreed(ctx context.Context) error {
+	if err := f.met(ctx); err != nil {
+		return err
+	}
 	owned := 0
 	for _, n := range f {
 		s, err := n.state(ctx)
-		if err != nil {
-			return fmt.Errorf("%s: %w", n.name, err)
-		}
-		if s.peers != len(f)-1 || s.missing > 0 {
-			return fmt.Errorf("%s sees %d others of %d, and waits for %d partitions", n.name, s.peers, len(f)-1, s.missing)
+		if err != nil || s.missing > 0 {
+			return fmt.Errorf("%s waits for %d partitions: %w", n.name, s.missing, err)
 		}
 		owned += s.owned
 	}

@@ -270,7 +270,7 @@ func newRemoteFleet(t *testing.T, hosts []*host) fleet {
 // hosts are where the nodes live.
 func (f fleet) hosts() (hosts []*host) {
 	for _, n := range f {
-		hosts = append(hosts, n.host.(*host))
+		hosts = append(hosts, n.where().(*host))
 	}
 	return hosts
 }

@@ -33,14 +33,21 @@ type traffic struct {
 	end    func() // closes over, once
 	acting sync.WaitGroup
 
-	split atomic.Bool  // what was written elsewhere may be missing: the cluster is in parts
+	state atomic.Int32
 	phase atomic.Int32 // of the test: 0 before, 1 while something happens
 	acks  atomic.Int64
 	// hits and misses are of the shared keys, which nobody writes, by phase.
 	hits, misses [2]atomic.Int64
 }
 
-// actor is one client. Its fields are its goroutine's until traffic.stop, but for going and rotated.
+// States of a cluster, as far as clients must know them.
+const (
+	whole    = iota
+	breaking // parts are lost, or come back
+	apart    // what was written in another part may be missing, or old
+)
+
+// actor is one client. Its fields are its goroutine's until traffic.stop, but for those that are atomic.
 type actor struct {
 	name    string
 	node    *node
@@ -56,7 +63,8 @@ type actor struct {
 	rotated  atomic.Int32 // how often it has begun a new list
 	rotate   atomic.Bool  // asks for that
 	failures int
-	failed   error // the first that is a surprise
+	row      atomic.Int64 // commands since the last error
+	failed   error        // the first that is a surprise
 	wrong    []string
 	late     int // failed writes that have been executed after later ones
 	took     [2][]time.Duration
@@ -75,6 +83,7 @@ type counter struct{ acked, tried int64 }
 // list is pushed to at its head, numbers that grow.
 type list struct {
 	key   string
+	torn  bool // it was pushed to in several parts of a cluster: the newest part is what is left
 	acked []int
 	maybe []int
 	next  int
@@ -128,6 +137,20 @@ func (tr *traffic) progress(t *testing.T, n int64) {
 	})
 }
 
+// recover waits until the last commands of each client have worked. From then on no error is expected.
+func (tr *traffic) recover(t *testing.T) {
+	t.Helper()
+	for _, a := range tr.actors {
+		eventually(t, a.name+" is served", func() error {
+			if row := a.row.Load(); row < 50 {
+				return fmt.Errorf("%d commands without an error", row)
+			}
+			return nil
+		})
+		a.going.Store(false)
+	}
+}
+
 // of are the actors at some nodes.
 func (tr *traffic) of(f fleet) (actors []*actor) {
 	for _, a := range tr.actors {
@@ -145,15 +168,15 @@ func (tr *traffic) expect(n *node, errors bool) {
 	}
 }
 
-// setSplit says whether the cluster is in parts, and waits until all know. A list lives in one part.
-func (tr *traffic) setSplit(t *testing.T, split bool) {
+// set says in which state the cluster is, and waits until all know whose nodes stay. A list lives in one state.
+func (tr *traffic) set(t *testing.T, state int32) {
 	t.Helper()
-	tr.split.Store(split)
+	tr.state.Store(state)
 	for _, a := range tr.actors {
 		before := a.rotated.Load()
 		a.rotate.Store(true)
 		eventually(t, a.name+" begins a list", func() error {
-			if a.rotated.Load() == before {
+			if a.rotated.Load() == before && !a.going.Load() {
 				return errors.New("not yet")
 			}
 			return nil
@@ -171,14 +194,16 @@ func (a *actor) run(ctx context.Context) {
 		case <-pause.C:
 		}
 		if a.rotate.Swap(false) || len(a.lists) == 0 || a.lists[len(a.lists)-1].next == listLength {
-			a.lists = append(a.lists, &list{key: fmt.Sprintf("%s:list%d", a.name, len(a.lists))})
+			a.lists = append(a.lists, &list{key: fmt.Sprintf("%s:list%d", a.name, len(a.lists)), torn: a.traffic.state.Load() == breaking})
 			a.rotated.Add(1)
 		}
 		phase := a.traffic.phase.Load()
 		begin := time.Now()
 		err := a.act(ctx)
 		a.took[phase] = append(a.took[phase], time.Since(begin))
+		a.row.Add(1)
 		if err != nil {
+			a.row.Store(0)
 			a.failures++
 			if a.failed == nil && !a.going.Load() {
 				a.failed = err
@@ -199,7 +224,11 @@ func (a *actor) act(ctx context.Context) error {
 		a.wrote(r, r.next, err)
 		return err
 	case 2:
-		err := a.client.Del(ctx, key).Err()
+		n, err := a.client.Del(ctx, key).Result()
+		if err == nil && n == 0 && a.traffic.state.Load() != whole {
+			r.erase = true // this part did not have it, so it keeps no tombstone that could meet it later
+			return nil
+		}
 		a.wrote(r, 0, err)
 		return err
 	case 3, 4:
@@ -216,7 +245,7 @@ func (a *actor) act(ctx context.Context) error {
 			return err
 		}
 		a.traffic.acks.Add(1)
-		if n <= a.counter.acked && !a.traffic.split.Load() || n > a.counter.tried {
+		if n <= a.counter.acked && a.traffic.state.Load() == whole || n > a.counter.tried {
 			a.blame("%s:counter went from %d to %d after %d increments", a.name, a.counter.acked, n, a.counter.tried)
 		}
 		a.counter.acked = n
@@ -230,7 +259,7 @@ func (a *actor) act(ctx context.Context) error {
 		}
 		a.traffic.acks.Add(1)
 		l.acked = append(l.acked, l.next)
-		if int(n) < len(l.acked) || int(n) > l.next {
+		if int(n) < len(l.acked) && !l.torn || int(n) > l.next {
 			a.blame("%s has %d elements after %d acknowledged pushes of %d", l.key, n, len(l.acked), l.next)
 		}
 	default:
@@ -240,7 +269,7 @@ func (a *actor) act(ctx context.Context) error {
 		switch {
 		case errors.Is(err, redis.Nil):
 			a.traffic.misses[phase].Add(1)
-			if !a.traffic.split.Load() {
+			if a.traffic.state.Load() == whole {
 				a.blame("%s is missing", key)
 			}
 		case err != nil:
@@ -286,7 +315,7 @@ func (a *actor) judge(key string, r *register, got, when string) {
 		if value < r.last {
 			a.late++
 		}
-	case a.traffic.split.Load(): // what the other part has
+	case a.traffic.state.Load() != whole: // what the other part has
 	case r.last == 0:
 		a.blame("%s%s was deleted and is %d again", when, key, value)
 	default:
@@ -358,7 +387,7 @@ func (a *actor) judgeList(l *list, got []string, when string) {
 			return
 		}
 	}
-	if acked != len(l.acked) {
+	if acked != len(l.acked) && !l.torn {
 		a.blame("%s%s holds %v, acknowledged was %v, perhaps %v", when, l.key, got, l.acked, l.maybe)
 	}
 }
