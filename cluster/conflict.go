@@ -15,8 +15,9 @@ type conflict struct {
 	addr        string    // the other's
 }
 
-// conflictTimeout is how long a member waits for its name: longer than it takes to find its former self dead.
-const conflictTimeout = 15 * time.Second
+// conflictTimeout is how long a member waits for its name: longer than it takes to find its former self dead, and shorter than
+// a cache node waits for its partitions before it serves without them.
+const conflictTimeout = 9 * time.Second
 
 // heard tells whether there was news of the conflict within the last d. Every exchange of state tells of it again.
 func (x *conflict) heard(now time.Time, d time.Duration) bool {

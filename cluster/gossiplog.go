@@ -36,6 +36,9 @@ func (w gossipWriter) Write(line []byte) (int, error) {
 		}
 	}
 	text = bytes.TrimPrefix(text, []byte("memberlist: "))
+	if bytes.HasPrefix(text, []byte("Conflicting address")) {
+		level = slog.LevelDebug // conflict.go tells of it, once
+	}
 	if ctx := context.Background(); w.to.Enabled(ctx, level) {
 		w.to.Log(ctx, level, "gossip", "detail", string(text))
 	}
