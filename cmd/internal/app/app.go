@@ -66,6 +66,9 @@ type App struct {
 
 	atOnce bool // skip farewells
 
+	// transacted is closed, in a drain, when the Postgres clients have finished.
+	transacted chan struct{}
+
 	draining atomic.Bool
 }
 
@@ -80,7 +83,7 @@ func New(opts Options) (*App, error) {
 	cfg := opts.Config
 	log, level := newLogger(opts.LogTo, cfg)
 	a := &App{load: opts.Load, signals: opts.Signals, version: opts.Version, log: log, level: level, config: cfg,
-		asked: make(chan request), over: make(chan struct{})}
+		asked: make(chan request), over: make(chan struct{}), transacted: make(chan struct{})}
 	var problems, more config.Problems
 	if cfg.Cache {
 		a.cachePlan, problems = planCache(cfg)

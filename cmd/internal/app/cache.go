@@ -142,9 +142,16 @@ func (a *App) buildCache(sources *ops.Sources) error {
 	if err != nil {
 		return err
 	}
-	// The application may use the cache to its last transaction: clients are served until everything is handed over.
+	// The application may use the cache to its last transaction: clients are served until everything is handed over and
+	// the pooler's have finished.
 	cache.drain = func(ctx context.Context) error {
 		err := node.Leave(ctx)
+		if a.config.Pooler() {
+			select {
+			case <-a.transacted:
+			case <-ctx.Done():
+			}
+		}
 		for _, d := range doors {
 			d.halt()
 		}

@@ -292,6 +292,7 @@ func (a *App) buildPostgres(sources *ops.Sources) error {
 	p.run, p.close = pooler.Run, func() error { pooler.Close(); return nil }
 	shutdown = a.shutdown(pooler, p)
 	p.drain = func(ctx context.Context) error {
+		defer close(a.transacted)
 		p.halt() // no new clients; those that are there finish
 		return pooler.Drain(ctx)
 	}
