@@ -71,7 +71,8 @@ func (l *Line) Ask(ctx context.Context, t peer.Type, question []byte) (answer []
 	if l.nc.version < t.Since() {
 		return nil, fmt.Errorf("ask %s: %w", l.to.name, errOlder)
 	}
-	stop := context.AfterFunc(ctx, func() { l.nc.SetDeadline(time.Unix(1, 0)) })
+	nc := l.nc // which Close forgets
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	answer, err = l.exchange(t, question)
 	if !stop() || err != nil && err != ErrNobodyAnswers && err != errTooMany { // a deadline of the past may yet be set
 		l.Close()

@@ -35,10 +35,12 @@ func (n *Node) Info(b []byte) []byte {
 		"outrigger_clock_ahead:%d\r\noutrigger_clock_ahead_ms:%d\r\n"+
 		"outrigger_compared:%d\r\noutrigger_repaired:%d\r\noutrigger_outdated:%d\r\n"+
 		"outrigger_unreachable_misses:%d\r\noutrigger_misplaced_peers:%d\r\n"+
-		"outrigger_near_hits:%d\r\noutrigger_near_copies:%d\r\noutrigger_near_bytes:%d\r\noutrigger_near_dropped:%d\r\noutrigger_near_lost:%d\r\n",
+		"outrigger_near_hits:%d\r\noutrigger_near_copies:%d\r\noutrigger_near_bytes:%d\r\noutrigger_near_dropped:%d\r\noutrigger_near_lost:%d\r\n"+
+		"outrigger_tags:%d\r\noutrigger_invalidated:%d\r\n",
 		s.Peers, s.Owned, s.Missing, s.Forwarded, s.ForPeers, s.Replicated, s.Degraded, s.Pulled, s.Moved, s.Stale, s.Leases, s.ClockAhead, s.ClockAheadBy,
 		s.Compared, s.Repaired, s.Outdated,
-		s.Missed, s.Misplaced, s.NearHits, s.NearCopies, s.NearBytes, s.NearDropped, s.NearLost)
+		s.Missed, s.Misplaced, s.NearHits, s.NearCopies, s.NearBytes, s.NearDropped, s.NearLost,
+		s.Tags, s.Invalidated)
 }
 
 // Store is the node's own part of the cache, for a respserver.Config.

@@ -115,6 +115,8 @@ func (w *worker) execute(c *call, out []byte) (reply []byte, done bool) {
 func (w *worker) route(pl *placement, c *call, out []byte) (reply []byte, done bool) {
 	switch c.spec.Scope {
 	case command.ByKeys:
+	case command.OnAll:
+		return w.invalidate(pl, c, out)
 	case command.Everywhere:
 		return w.everywhere(pl, c, out)
 	case command.ByCursor:

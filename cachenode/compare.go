@@ -359,7 +359,7 @@ func (n *Node) answerVersions(pl *placement, s peer.Survey, body []byte, lastWor
 	}
 	n.scan(p, s, func(it *store.Item, hash uint64) {
 		if give[hash] && len(answer) < compareGiven && it.Bytes() < compareGiven {
-			e.Fill(it)
+			e.Fill(n.store, it)
 			answer = wire.append(answer, &e)
 		}
 	})

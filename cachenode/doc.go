@@ -25,6 +25,7 @@
 //   - link.go, inbound.go, greet.go, lobby.go, wireentry.go: connections between nodes
 //   - ask.go: questions of other parts of the process to their like in other nodes
 //   - snapshot.go: what a node holds, as a file for its next start
+//   - tags.go: invalidations, told to all nodes
 //   - stats.go: numbers
 //   - near: the copies
 //   - acl, store, command, pressure, respserver: the parts that know nothing of other nodes

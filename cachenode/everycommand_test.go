@@ -25,7 +25,7 @@ var leftOut = map[string]string{
 	"subscribe": inPairs, "unsubscribe": inPairs, "psubscribe": inPairs, "punsubscribe": inPairs, "ssubscribe": inPairs, "sunsubscribe": inPairs,
 	"digest": newer, "delex": newer, "delifeq": newer, "msetex": newer, "increx": newer, "hexpire": newer, "hpexpire": newer, "hexpireat": newer, "hpexpireat": newer, "httl": newer, "hpttl": newer,
 	"hexpiretime": newer, "hpexpiretime": newer, "hpersist": newer, "hgetdel": newer, "hgetex": newer, "hsetex": newer, "client|no-touch": newer, "client|setinfo": newer,
-	"x.getlease": ours, "x.setlease": ours, "readonly": differs, "readwrite": differs, "lolwut": differs, "role": differs, "script|debug": differs, "config|rewrite": differs,
+	"x.getlease": ours, "x.setlease": ours, "x.tag": ours, "x.invalidate": ours, "readonly": differs, "readwrite": differs, "lolwut": differs, "role": differs, "script|debug": differs, "config|rewrite": differs,
 	"acl": "users are this node's own: see respserver", "command": "tells of the commands that there are", "client": "tells of this connection: see respserver", "latency": "tells of times",
 	"cluster": "tells of the nodes: see respserver",
 	"memory":  "tells of this node's memory", "slowlog": "tells of times", "object|help": helps, "pubsub|help": helps, "config|help": helps, "script|help": helps, "info": "tells of this node",

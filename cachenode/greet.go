@@ -43,6 +43,10 @@ func (n *Node) dial(ctx context.Context, to *remote) (*greeted, error) {
 		nc.Close()
 		return nil, fmt.Errorf("greet peer %s at %s: %w", to.name, to.addr, err)
 	}
+	if err := n.compareTags(g); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("greet peer %s at %s: %w", to.name, to.addr, err)
+	}
 	return g, nil
 }
 

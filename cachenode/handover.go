@@ -262,7 +262,7 @@ func (h *handover) sendIf(p int, goes func(*store.Item) bool) error {
 			if h.pl.owner[p] != h.place && h.n.store.Single(it.Key()) || !goes(it) {
 				return
 			}
-			h.entry.Fill(it)
+			h.entry.Fill(h.n.store, it)
 			found = h.wire.append(found, &h.entry)
 			ends = append(ends, len(found))
 		})

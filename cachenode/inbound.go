@@ -109,7 +109,9 @@ func (in *inbound) handle(f *peer.Frame) error {
 	case peer.Away, peer.Lack:
 		in.silent = true
 		return w.toldNews(in, f)
-	case peer.Cancel, peer.Floors:
+	case peer.Tags:
+		return w.answerTags(in, f)
+	case peer.Cancel, peer.Floors, peer.Invalidate:
 		return w.asked(in, f)
 	default:
 		return peer.ErrFrameType

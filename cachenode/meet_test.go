@@ -75,6 +75,8 @@ func (s *scripted) accept() net.Conn {
 	s.t.Cleanup(func() { nc.Close() })
 	s.expect(nc, peer.Hello)
 	s.write(nc, s.hello())
+	tags := s.expect(nc, peer.Tags)
+	s.write(nc, peer.Append(nil, peer.Frame{Type: peer.Answer, ID: tags.ID})) // it has the same: none
 	return nc
 }
 

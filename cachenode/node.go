@@ -33,6 +33,7 @@ type Node struct {
 	byLoop   map[*netloop.Loop]*worker
 	greeting peer.Greeting
 	audience respserver.Audience
+	tagger   *tagger
 	made     time.Time
 	wake     chan struct{} // holds one token while the mover has news
 	lobby    lobby
@@ -130,6 +131,8 @@ func New(cfg Config) (*Node, error) {
 	alone := alonePlacement()
 	alone.minority = cfg.MinMembers > 1
 	n.placement.Store(alone)
+	n.tagger = newTagger(n)
+	n.Answer(peer.Invalidate, n.answerInvalidate)
 	for _, loop := range cfg.Loops {
 		w := newWorker(n, loop)
 		n.workers = append(n.workers, w)
@@ -160,6 +163,7 @@ func (n *Node) Run(ctx context.Context) error {
 				cancel()
 			}
 		})
+		n.spawn(func() { n.tagger.run(ctx) })
 		mover := &mover{n: n, pace: newPacer(n.cfg.Throttled), told: map[*remote]int64{}}
 		n.spawn(func() { mover.run(ctx) })
 		comparer := &comparer{n: n, next: map[*remote]int{}}
@@ -172,6 +176,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.mu.Unlock()
 	n.onLoops(context.Background(), (*worker).stop)
 	n.running.Wait()
+	n.tagger.drain()
 	if failure != nil {
 		return fmt.Errorf("run cache node: %w", failure)
 	}
@@ -223,6 +228,7 @@ func (n *Node) housekeep(ctx context.Context) {
 			}
 			for n.store.Expire(now.UnixMilli(), 1000) == 1000 && ctx.Err() == nil {
 			}
+			n.store.Sweep(now.UnixMilli(), sweepItems)
 		}
 	}
 }

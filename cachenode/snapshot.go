@@ -67,7 +67,7 @@ func (n *Node) SaveSnapshot(path string) (keys int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("write cache snapshot: %w", err)
 	}
-	w := &snapshotWriter{w: bufio.NewWriterSize(f, 256<<10), log: n.cfg.Logger.With("path", path)}
+	w := &snapshotWriter{w: bufio.NewWriterSize(f, 256<<10), store: n.store, log: n.cfg.Logger.With("path", path)}
 	err = w.write(n, first)
 	if err == nil {
 		err = w.w.Flush()
@@ -103,6 +103,8 @@ type snapshotWriter struct {
 	w   *bufio.Writer
 	log *slog.Logger
 
+	store    *store.Store
+	others   bool // there are other nodes
 	wire     wireEntry
 	entry    store.Entry
 	frame    []byte
@@ -114,6 +116,7 @@ type snapshotWriter struct {
 
 // write writes the partitions from first on.
 func (w *snapshotWriter) write(n *Node, first int) error {
+	w.others = first > 0
 	w.w.WriteString(snapshotMagic)
 	w.put(snapshotVersion)
 	w.reported = time.Now()
@@ -146,10 +149,10 @@ func (w *snapshotWriter) write(n *Node, first int) error {
 }
 
 func (w *snapshotWriter) add(it *store.Item) {
-	if it.Deleted() {
-		return
+	if it.Deleted() || w.others && w.store.Bound(it) {
+		return // of what is bound to tags, others may invalidate some before this node is back among them
 	}
-	w.entry.Fill(it)
+	w.entry.Fill(w.store, it)
 	before := len(w.frame)
 	if w.frame = w.wire.append(w.frame, &w.entry); len(w.frame) > snapshotLargest {
 		w.frame = w.frame[:before]

@@ -40,6 +40,8 @@ type Stats struct {
 	Stale, Leases                  uint64 // values given after their end, and leases given
 	ClockAhead                     uint64 // entries of peers from the future: their clocks, or ours, are wrong
 	ClockAheadBy                   int64  // the farthest of them, in milliseconds
+	Tags                           int    // that were invalidated, and are remembered
+	Invalidated                    uint64 // keys that are gone because of it
 	Keys                           int    // backup copies included
 	Bytes                          int64  // of memory charged to the budget
 
@@ -60,29 +62,31 @@ func (n *Node) Stats() Stats {
 	held := n.store.Stats()
 	pl := n.placement.Load()
 	s := Stats{
-		Forwarded:  n.stats.forwarded.Load(),
-		ForPeers:   n.stats.executedForPeers.Load(),
-		Replicated: n.stats.replicated.Load(),
-		Degraded:   n.stats.degraded.Load(),
-		Timeouts:   n.stats.timeouts.Load(),
-		Busy:       n.stats.busy.Load(),
-		Missed:     n.stats.missed.Load(),
-		Pulled:     n.stats.pulls.Load(),
-		Moved:      n.stats.moved.Load(),
-		Received:   n.stats.received.Load(),
-		Abandoned:  n.stats.abandoned.Load(),
-		Dropped:    n.stats.dropped.Load(),
-		Outdated:   n.stats.outdated.Load(),
-		Compared:   n.stats.compared.Load(),
-		Repaired:   n.stats.repaired.Load(),
-		Refused:    n.stats.refused.Load(),
-		Published:  n.stats.published.Load(),
-		Hits:       held.Hits,
-		Misses:     held.Misses,
-		Evicted:    held.Evicted,
-		Expired:    held.Expired,
-		Stale:      held.Stale,
-		Leases:     held.Leases,
+		Forwarded:   n.stats.forwarded.Load(),
+		ForPeers:    n.stats.executedForPeers.Load(),
+		Replicated:  n.stats.replicated.Load(),
+		Degraded:    n.stats.degraded.Load(),
+		Timeouts:    n.stats.timeouts.Load(),
+		Busy:        n.stats.busy.Load(),
+		Missed:      n.stats.missed.Load(),
+		Pulled:      n.stats.pulls.Load(),
+		Moved:       n.stats.moved.Load(),
+		Received:    n.stats.received.Load(),
+		Abandoned:   n.stats.abandoned.Load(),
+		Dropped:     n.stats.dropped.Load(),
+		Outdated:    n.stats.outdated.Load(),
+		Compared:    n.stats.compared.Load(),
+		Repaired:    n.stats.repaired.Load(),
+		Refused:     n.stats.refused.Load(),
+		Published:   n.stats.published.Load(),
+		Hits:        held.Hits,
+		Misses:      held.Misses,
+		Evicted:     held.Evicted,
+		Expired:     held.Expired,
+		Stale:       held.Stale,
+		Leases:      held.Leases,
+		Tags:        n.store.Tags(),
+		Invalidated: held.Invalidated,
 
 		ClockAhead:   held.Ahead,
 		ClockAheadBy: held.AheadBy,

@@ -7,8 +7,11 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/peer"
 )
 
-// rawKind marks the kind of a string that was edited in place.
-const rawKind = 1 << 6
+// Marks of the kind of an entry.
+const (
+	taggedKind = 1 << 5 // the first item is the tags that the key is bound to; version 1 refuses it
+	rawKind    = 1 << 6 // a string that was edited in place
+)
 
 // wireEntry turns entries of the store into those of the protocol and back, reusing its memory.
 type wireEntry struct {
@@ -25,6 +28,10 @@ func (w *wireEntry) append(b []byte, e *store.Entry) []byte {
 		o.Kind |= rawKind
 	}
 	o.Items = o.Items[:0]
+	if len(e.Tags) > 0 {
+		o.Kind |= taggedKind
+		o.Items = append(o.Items, e.Tags)
+	}
 	switch {
 	case e.Deleted:
 	case e.Kind == store.KindString:
@@ -41,24 +48,30 @@ func (w *wireEntry) next(b []byte, e *store.Entry) (rest []byte, err error) {
 	if rest, err = peer.NextEntry(b, i); err != nil {
 		return nil, err
 	}
-	items := e.Items[:0]
+	items, content := e.Items[:0], i.Items
 	*e = store.Entry{
 		Key:      i.Key,
 		Version:  i.Version,
 		ExpireAt: i.ExpireAt,
 		Deleted:  i.Deleted,
-		Kind:     store.Kind(i.Kind &^ rawKind),
+		Kind:     store.Kind(i.Kind &^ (rawKind | taggedKind)),
 		Raw:      i.Kind&rawKind != 0,
+	}
+	if i.Kind&taggedKind != 0 && !e.Deleted {
+		if len(content) == 0 {
+			return nil, peer.ErrEntry
+		}
+		e.Tags, content = content[0], content[1:]
 	}
 	switch {
 	case e.Deleted:
 	case e.Kind == store.KindString:
-		if len(i.Items) != 1 {
+		if len(content) != 1 {
 			return nil, peer.ErrEntry
 		}
-		e.Value = i.Items[0]
+		e.Value = content[0]
 	default:
-		items = append(items, i.Items...)
+		items = append(items, content...)
 	}
 	e.Items = items
 	return rest, nil

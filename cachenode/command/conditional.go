@@ -169,11 +169,12 @@ func msetex(c *Context) {
 		}
 	}
 	for i := range c.keys {
-		expireAt := at
-		if it := c.tx.Peek(&c.keys[i]); it != nil && o.keepTTL {
-			expireAt = it.ExpireAt()
+		it := c.tx.Peek(&c.keys[i])
+		if it != nil && o.keepTTL {
+			it = c.tx.Rewrite(&c.keys[i], c.Args[3+2*i], it.ExpireAt())
+		} else {
+			it = c.tx.SetString(&c.keys[i], c.Args[3+2*i], at)
 		}
-		it := c.tx.SetString(&c.keys[i], c.Args[3+2*i], expireAt)
 		c.event(EventString, "set", i)
 		if o.unit != 0 {
 			c.event(EventGeneric, "expire", i)

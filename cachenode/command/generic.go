@@ -78,7 +78,7 @@ func copyKey(c *Context) {
 		return
 	}
 	var e store.Entry
-	e.Fill(it)
+	e.Fill(c.Store, it)
 	if !c.Store.Fits(e.Growth()) {
 		c.fail(errOOM)
 		return
@@ -123,7 +123,7 @@ func dump(c *Context) {
 		return
 	}
 	var e store.Entry
-	e.Fill(it)
+	e.Fill(c.Store, it)
 	c.bulk(store.AppendPayload(nil, &e))
 }
 

@@ -200,7 +200,7 @@ func (c *Context) increxStore(o increxOptions, it *store.Item, value []byte, eve
 	case o.set.persist:
 		at = 0
 	}
-	it = c.tx.SetString(&c.keys[0], value, at)
+	it = c.tx.Rewrite(&c.keys[0], value, at)
 	c.event(EventString, event, 0)
 	if expires {
 		c.event(EventGeneric, "expire", 0)

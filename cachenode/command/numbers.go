@@ -50,7 +50,7 @@ func (c *Context) add(by int64) {
 		return
 	}
 	var digits [20]byte
-	c.tx.SetString(&c.keys[0], strconv.AppendInt(digits[:0], sum, 10), at)
+	c.tx.Rewrite(&c.keys[0], strconv.AppendInt(digits[:0], sum, 10), at)
 	c.event(EventString, "incrby", 0)
 	c.int(sum)
 }
@@ -80,7 +80,7 @@ func incrbyfloat(c *Context) {
 		c.fail(errNaN)
 		return
 	}
-	c.tx.SetString(&c.keys[0], text, at)
+	c.tx.Rewrite(&c.keys[0], text, at)
 	c.event(EventString, "incrbyfloat", 0)
 	c.bulk(text)
 }

@@ -35,6 +35,8 @@ const (
 	ByCursor
 	// Anywhere: on one node that has what it needs: RANDOMKEY.
 	Anywhere
+	// OnAll: on all nodes, which agree on it: X.INVALIDATE.
+	OnAll
 	// InSession: in the session that received it.
 	InSession
 )

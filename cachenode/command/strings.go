@@ -149,9 +149,10 @@ func set(c *Context) {
 		return
 	}
 	if o.keepTTL && it != nil {
-		at = it.ExpireAt()
+		c.tx.Rewrite(&c.keys[0], c.Args[2], it.ExpireAt())
+	} else {
+		c.tx.SetString(&c.keys[0], c.Args[2], at)
 	}
-	c.tx.SetString(&c.keys[0], c.Args[2], at)
 	c.event(EventString, "set", 0)
 	if o.unit != 0 {
 		c.event(EventGeneric, "expire", 0)

@@ -71,7 +71,7 @@ func (t *Table) All() []*Spec { return t.sorted }
 
 // specs are the rows of the table. Those of a large group stand beside its commands.
 func specs() []Spec {
-	return slices.Concat(basicSpecs(), laterSpecs(), leaseSpecs(), streamSpecs(), transactionSpecs(), serverSpecs(), listSpecs(), zsetSpecs(), scriptSpecs(), setStoreSpecs(), bitSpecs(), hllSpecs(), geoSpecs())
+	return slices.Concat(basicSpecs(), laterSpecs(), leaseSpecs(), tagSpecs(), streamSpecs(), transactionSpecs(), serverSpecs(), listSpecs(), zsetSpecs(), scriptSpecs(), setStoreSpecs(), bitSpecs(), hllSpecs(), geoSpecs())
 }
 
 // basicSpecs are the rows of strings, hashes, sets, keys whatever they hold, and sessions.

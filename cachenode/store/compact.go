@@ -37,6 +37,10 @@ func (sh *shard) relocate(from, to *Item) {
 	s, self := &sh.slab, to.self
 	*to = *from
 	to.self = self
+	if from.bits&taggedBit != 0 {
+		sh.bound[self] = sh.bound[from.self]
+		delete(sh.bound, from.self)
+	}
 
 	p := sh.part(from).head(from.hash)
 	for *p != from.self {

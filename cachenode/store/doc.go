@@ -32,6 +32,9 @@
 //	rules.go      rules by prefix: who gets what when a key comes to its end
 //	stale.go      items that are kept beyond it
 //	lease.go      who has promised to set a key
+//	tags.go       tags, which make any number of keys miss at once
+//	tagpattern.go tags that keys have by their names
+//	layout.go     where keys live that do not go by their own hash
 //	wheel.go      the timing wheel that finds expired items
 //	clock.go      versions
 //	partition.go  whole partitions: scan, count, drop, flush

@@ -1,6 +1,9 @@
 package store
 
-import "errors"
+import (
+	"bytes"
+	"errors"
+)
 
 // Entry is one key with all it holds, as it travels between nodes.
 type Entry struct {
@@ -12,6 +15,7 @@ type Entry struct {
 	Raw      bool  // a string that was edited in place
 	Value    []byte
 	Items    [][]byte // of a collection, as it flattens them
+	Tags     []byte   // that the key is bound to one by one, see AppendTag
 
 	arena []byte
 }
@@ -24,15 +28,15 @@ func (s *Store) Entry(stored []byte, now int64, e *Entry) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	it := sh.find(&k)
-	if it == nil || it.kind != kindTombstone && it.gone(now) {
+	if it == nil || it.kind != kindTombstone && (it.gone(now) || it.version <= sh.tagged && sh.invalid(it, now)) {
 		return false
 	}
-	e.Fill(it)
+	e.Fill(s, it)
 	return true
 }
 
-// Fill copies an item into e, reusing e's memory. It is for visit functions of ScanPartition.
-func (e *Entry) Fill(it *Item) {
+// Fill copies an item of s into e, reusing e's memory. It is for visit functions of ScanPartition.
+func (e *Entry) Fill(s *Store, it *Item) {
 	*e = Entry{arena: e.arena[:0], Items: e.Items[:0], Version: it.version}
 	e.Key = e.keep(it.Key())
 	if it.kind == kindTombstone {
@@ -40,6 +44,9 @@ func (e *Entry) Fill(it *Item) {
 		return
 	}
 	e.Kind, e.ExpireAt, e.Raw = it.kind, it.expireAt, it.Raw()
+	if it.bits&taggedBit != 0 {
+		e.Tags = e.keep(s.shards[s.PartitionOf(e.Key)%shardCount].tagsOf(it))
+	}
 	if !it.isObject() {
 		e.Value = e.keep(it.Value())
 		return
@@ -66,6 +73,9 @@ var ErrEntry = errors.New("malformed collection")
 // Apply takes over an entry of another node if it is newer than what is known here: than the item, the tombstone, and
 // the last flush. It copies what it keeps. ErrNoRoom means that there was no room for it, ErrEntry that it is malformed.
 func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
+	if !ValidTags(e.Tags) {
+		return false, ErrTags
+	}
 	growth := e.Growth()
 	if !s.reserve(growth) {
 		return false, ErrNoRoom
@@ -98,6 +108,8 @@ func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
 		return true, nil
 	case e.ExpireAt != 0 && e.ExpireAt <= now-sh.rules.of(e.Key).stale:
 		return true, nil
+	case e.Version <= sh.tagged && sh.invalidAt(e.Key, e.Tags, e.Version, now):
+		return true, nil
 	case e.Kind == KindString:
 		it = sh.newString(&k, KindString, len(e.Value))
 		copy(it.Value(), e.Value)
@@ -116,6 +128,7 @@ func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
 		return false, nil
 	}
 	it.version = e.Version
+	sh.bind(it, bytes.Clone(e.Tags))
 	sh.setExpiry(it, e.ExpireAt, now)
 	if it.kind == KindHash {
 		sh.follow(it, now)
@@ -125,7 +138,7 @@ func (s *Store) Apply(e *Entry, now int64) (applied bool, err error) {
 
 // Growth is an upper bound of what storing the entry adds to the charge.
 func (e *Entry) Growth() int64 {
-	growth := ItemGrowth(len(e.Key) + len(e.Value))
+	growth := ItemGrowth(len(e.Key)+len(e.Value)) + int64(class(len(e.Tags)))
 	for _, item := range e.Items {
 		growth += FieldGrowth(len(item))
 	}

@@ -23,6 +23,7 @@ const (
 type lease struct {
 	serial uint64 // never given twice
 	until  int64  // Unix milliseconds; from then on it is void
+	given  uint64 // the version of whatever had been written last
 	key    string // in stored form
 	part   int    // partition in the shard
 	at     int    // in leases.byEnd
@@ -55,7 +56,7 @@ func (ls *leases) held(k *Key, now int64) *lease {
 func (sh *shard) lend(k *Key, until, now int64) *lease {
 	sh.reclaimLeases(now) // which has the one on k, if there was one
 	ls := &sh.leases
-	l := &lease{serial: sh.store.lent.Add(1), until: until, key: string(k.Bytes), part: k.local()}
+	l := &lease{serial: sh.store.lent.Add(1), until: until, given: sh.nextVersion(now, 0), key: string(k.Bytes), part: k.local()}
 	limit := math.MaxInt
 	if budget := sh.store.limit(); budget > 0 {
 		limit = int(budget / shardCount / leaseShare)
@@ -168,7 +169,7 @@ func (tx *Tx) Claim(k *Key, until int64) (c Claim) {
 	if fresh {
 		return c
 	}
-	if l := sh.leases.held(k, tx.now); l != nil {
+	if l := sh.lease(k, tx.now); l != nil {
 		c.Until = l.until
 		return c
 	}
@@ -179,6 +180,6 @@ func (tx *Tx) Claim(k *Key, until int64) (c Claim) {
 
 // HoldsLease tells whether token is that of the lease on k, which still holds.
 func (tx *Tx) HoldsLease(k *Key, token []byte) bool {
-	l := tx.shard(k).leases.held(k, tx.now)
+	l := tx.shard(k).lease(k, tx.now)
 	return l != nil && bytes.Equal(token, tx.store.token(l))
 }

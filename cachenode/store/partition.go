@@ -88,7 +88,7 @@ func (s *Store) scanPartition(p int, cursor uint64, count int, now int64, visit 
 		for i := *part.head(uint32(cursor)); i != 0; {
 			it := sh.slab.at(i)
 			i = it.next
-			if !it.gone(now) {
+			if !it.gone(now) && (it.version > sh.tagged || it.kind == kindTombstone || !sh.invalid(it, now)) {
 				visit(it)
 				count--
 			}
@@ -241,6 +241,7 @@ func (sh *shard) detach(it *Item) {
 		sh.changing(it.hash, it.Key())
 	}
 	sh.removals[uint8(it.hash)]++
+	sh.unbind(it)
 	sh.dequeue(it)
 	sh.unschedule(it)
 	sh.count(it, -1)
@@ -296,7 +297,7 @@ func (s *Store) randomIn(p int, dst []byte, db int, now int64) (key []byte, ok b
 			it := sh.slab.at(j)
 			j = it.next
 			of, name := SplitKey(it.Key())
-			if of == db && !it.hidden() && !it.gone(now) {
+			if of == db && !it.hidden() && !it.gone(now) && (it.version > sh.tagged || !sh.invalid(it, now)) {
 				return append(dst, name...), true
 			}
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc64"
 )
@@ -65,7 +66,7 @@ func ParsePayload(b []byte, e *Entry) bool {
 		return false
 	}
 	e.Kind, e.Raw = Kind(b[0]&^payloadRaw), b[0]&payloadRaw != 0
-	e.Value, e.Items = nil, e.Items[:0]
+	e.Value, e.Items, e.Tags = nil, e.Items[:0], nil
 	if e.Kind == kindFree || e.Kind == kindTombstone || e.Kind >= kinds {
 		return false
 	}
@@ -97,7 +98,9 @@ func ParsePayload(b []byte, e *Entry) bool {
 // changes nothing, where e is malformed.
 func (tx *Tx) Put(k *Key, e *Entry, expireAt int64) bool {
 	if e.Kind == KindString {
-		tx.SetString(k, e.Value, expireAt).setRaw(e.Raw)
+		it := tx.SetString(k, e.Value, expireAt)
+		it.setRaw(e.Raw)
+		tx.shard(k).bind(it, bytes.Clone(e.Tags))
 		return true
 	}
 	fresh := newCollection(e.Kind, tx.store.seed)
@@ -107,6 +110,7 @@ func (tx *Tx) Put(k *Key, e *Entry, expireAt int64) bool {
 	it := tx.Create(k, e.Kind)
 	it.object().Collection = fresh
 	tx.shard(k).setExpiry(it, expireAt, tx.now)
+	tx.shard(k).bind(it, bytes.Clone(e.Tags))
 	tx.Update(k, it)
 	return true
 }

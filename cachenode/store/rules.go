@@ -23,6 +23,8 @@ type Rule struct {
 	Single bool
 	// Strong keys are read where they are owned, whatever a nearer node remembers of them.
 	Strong bool
+	// Tags are what keys are bound to by their names.
+	Tags []TagPattern
 	// Miss says that a read finds nothing where the owner of the key cannot be reached, in place of an error.
 	Miss bool
 }
@@ -35,7 +37,7 @@ type rules struct {
 	list  []rule // the longest prefixes first
 	ahead int64  // the longest of the list: who is further from its end need not be looked up
 
-	single, strong, miss bool // of any of the list
+	single, strong, miss, tagged bool // of any of the list
 }
 
 // rule is a Rule in milliseconds.
@@ -44,6 +46,7 @@ type rule struct {
 	stale, ahead, lease int64
 
 	single, strong, miss bool
+	tags                 []TagPattern
 }
 
 // SetRules replaces the rules. What is stale already stays as long as the rule of before has said, and is given to nobody
@@ -60,9 +63,10 @@ func (s *Store) SetRules(list []Rule) {
 		all.list = append(all.list, rule{
 			prefix: []byte(r.Prefix),
 			stale:  r.Stale.Milliseconds(), ahead: r.RefreshAhead.Milliseconds(), lease: r.Lease.Milliseconds(),
-			single: r.Single, strong: r.Strong, miss: r.Miss,
+			single: r.Single, strong: r.Strong, miss: r.Miss, tags: r.Tags,
 		})
 		all.ahead = max(all.ahead, r.RefreshAhead.Milliseconds())
+		all.tagged = all.tagged || len(r.Tags) > 0
 		all.single, all.strong, all.miss = all.single || r.Single, all.strong || r.Strong, all.miss || r.Miss
 	}
 	if all != nil {

@@ -38,6 +38,10 @@ type shard struct {
 	stales int    // items
 	marks  *marks // of keys that other nodes copy; nil: none ever was
 
+	tagged   uint64            // the newest version at which a tag was invalidated: what is newer need not be looked at
+	bound    map[uint32][]byte // the tags of items that are bound one by one, by their indexes
+	tagSpace [MaxTag]byte      // a tag in the making
+
 	// Who waits for keys, see wait.go. needs is the set of shards that have to be held with this one.
 	queued  map[string]*waitQueue
 	needers *[shardCount]int
@@ -78,6 +82,10 @@ func (sh *shard) live(k *Key, now int64) *Item {
 	if it == nil || it.hidden() {
 		return nil
 	}
+	if it.version <= sh.tagged && sh.invalid(it, now) {
+		sh.discard(it)
+		return nil
+	}
 	if it.expired(now) {
 		sh.expired(it, now)
 		return nil
@@ -104,6 +112,9 @@ func (sh *shard) expireFields(it *Item, now int64, limit int) bool {
 	}
 	if o.Len() < before {
 		it.version++ // who watches the key sees a change
+		if it.version == sh.clock+1 {
+			sh.clock++ // which no version given here may pass
+		}
 		sh.removing(it, FieldsExpired)
 	}
 	was := o.charged
@@ -178,6 +189,7 @@ func (sh *shard) drop(it *Item) {
 		sh.changing(it.hash, it.Key())
 	}
 	sh.removals[uint8(it.hash)]++
+	sh.unbind(it)
 	sh.dequeue(it)
 	sh.unschedule(it)
 	sh.count(it, -1)

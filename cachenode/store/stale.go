@@ -37,7 +37,7 @@ func (tx *Tx) ruled(sh *shard, k *Key, it *Item) *Item {
 			return it
 		}
 	}
-	if sh.leases.held(k, tx.now) == nil {
+	if sh.lease(k, tx.now) == nil {
 		tx.wrote = true // so that room is made for it
 		sh.lend(k, tx.now+lease, tx.now)
 		return nil
@@ -63,10 +63,15 @@ func (sh *shard) stale(k *Key, now int64) *Item {
 	if sh.stales == 0 || sh.rules.of(k.Bytes).stale == 0 {
 		return nil
 	}
-	if it := sh.find(k); it != nil && it.kind == kindStale && !it.expired(now) {
-		return it
+	it := sh.find(k)
+	if it == nil || it.kind != kindStale || it.expired(now) {
+		return nil
 	}
-	return nil
+	if it.version <= sh.tagged && sh.invalid(it, now) {
+		sh.discard(it)
+		return nil
+	}
+	return it
 }
 
 // keepStale makes an expired item stale, if its rule says so and that time is not over as well.
@@ -75,7 +80,7 @@ func (sh *shard) keepStale(it *Item, now int64) bool {
 		return false
 	}
 	until := it.expireAt + sh.rules.of(it.Key()).stale
-	if until <= now {
+	if until <= now || it.version <= sh.tagged && sh.invalid(it, now) {
 		return false
 	}
 	if sh.marks != nil {

@@ -41,6 +41,9 @@ type Store struct {
 	layout        *Layout
 	journal       journal
 
+	tags     tagTable // has locks of its own, which come after those of shards
+	sweeping sweeper  // owned by whoever calls Sweep
+
 	// Atomic.
 	rules     atomic.Pointer[rules] // as the shards have them; nil: none
 	onRemoval atomic.Pointer[func(stored []byte, why Removal)]
@@ -52,6 +55,7 @@ type Store struct {
 	outside   atomic.Int64  // of used: booked by Charge
 	waiting   atomic.Int64  // bytes of waiters
 	lent      atomic.Uint64 // serial of the last lease
+	newestTag atomic.Uint64 // version at which a tag was invalidated last
 	hand      atomic.Uint32
 	sweep     atomic.Uint32
 }
@@ -142,6 +146,11 @@ func (sh *shard) reclaim(now int64, limit int) (reclaimed int, more bool) {
 			return reclaimed, steps == 0
 		}
 		if !it.expired(now) {
+			if it.version <= sh.tagged && sh.invalid(it, now) { // before anything makes it look newer
+				sh.discard(it)
+				reclaimed++
+				continue
+			}
 			was := it.Dict().Len()
 			if sh.expireFields(it, now, limit-reclaimed) {
 				was -= it.Dict().Len()
@@ -172,6 +181,7 @@ func (sh *shard) reclaim(now int64, limit int) (reclaimed int, more bool) {
 type Stats struct {
 	Hits, Misses, Evicted, Expired uint64
 	Stale, Leases                  uint64 // values given after their end, and leases given
+	Invalidated                    uint64 // items dropped because a tag of theirs was invalidated
 	Ahead                          uint64 // entries whose version is too far ahead of our time to be right
 	AheadBy                        int64  // the farthest of them, in milliseconds
 	Tombstones                     int
@@ -191,6 +201,7 @@ func (s *Store) Stats() Stats {
 		sum.Expired += sh.stats.Expired
 		sum.Stale += sh.stats.Stale
 		sum.Leases += sh.stats.Leases
+		sum.Invalidated += sh.stats.Invalidated
 		sum.Ahead += sh.stats.Ahead
 		sum.AheadBy = max(sum.AheadBy, sh.stats.AheadBy)
 		sum.Tombstones += sh.queues[queueTombs].items

@@ -128,9 +128,19 @@ func (tx *Tx) Version(k *Key) uint64 {
 	return 1<<63 | uint64(tx.shard(k).removals[uint8(k.hash)])
 }
 
-// SetString stores a copy of value under k, whatever was there, to expire at expireAt (0 = never).
+// SetString stores a copy of value under k, whatever was there, to expire at expireAt (0 = never). Tags of the key go.
 func (tx *Tx) SetString(k *Key, value []byte, expireAt int64) *Item {
 	it := tx.stringItem(k, len(value))
+	tx.shard(k).unbind(it)
+	return tx.fill(k, it, value, expireAt)
+}
+
+// Rewrite is SetString for a new value of the same: the key stays bound to its tags.
+func (tx *Tx) Rewrite(k *Key, value []byte, expireAt int64) *Item {
+	return tx.fill(k, tx.stringItem(k, len(value)), value, expireAt)
+}
+
+func (tx *Tx) fill(k *Key, it *Item, value []byte, expireAt int64) *Item {
 	it.setRaw(false)
 	copy(it.Value(), value)
 	tx.shard(k).setExpiry(it, expireAt, tx.now)
@@ -242,7 +252,7 @@ func (tx *Tx) Delete(k *Key) bool {
 // Rename moves the item of from, which must be there, to the key to, replacing what is there.
 func (tx *Tx) Rename(from, to *Key) {
 	it := tx.Peek(from)
-	expireAt := it.expireAt
+	expireAt, tags := it.expireAt, tx.shard(from).tagsOf(it)
 	if it.isObject() {
 		// The collection changes its owner, so that a large one is not copied.
 		o, moved := it.object(), tx.Create(to, it.kind)
@@ -251,10 +261,13 @@ func (tx *Tx) Rename(from, to *Key) {
 		o.charged, fresh.charged = fresh.charged, o.charged
 		it.ptr, moved.ptr = moved.ptr, it.ptr
 		tx.shard(to).setExpiry(moved, expireAt, tx.now)
+		tx.shard(to).bind(moved, tags)
 		tx.Update(to, moved)
 	} else {
 		raw := it.Raw()
-		tx.SetString(to, it.Value(), expireAt).setRaw(raw)
+		it = tx.SetString(to, it.Value(), expireAt)
+		it.setRaw(raw)
+		tx.shard(to).bind(it, tags)
 	}
 	tx.Delete(from)
 }
@@ -266,6 +279,9 @@ func (tx *Tx) written(k *Key, it *Item) {
 		sh.changing(k.hash, k.Bytes)
 	}
 	it.version = sh.nextVersion(tx.now, it.version)
+	if it.version <= sh.tagged {
+		it.version = max(it.version, sh.newerThanTags(it)+1)
+	}
 	tx.wrote = true
 	tx.changed(k)
 	tx.ready(sh, k)

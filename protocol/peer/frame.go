@@ -32,16 +32,18 @@ const (
 	Publish   Type = 13 // a message for local subscribers; answered by Reply, the number of receivers
 
 	// Version 2.
-	Poll     Type = 16 // which copied keys of the receiver have changed; answered by Changes
-	Changes  Type = 17 // those keys (FlagAllChanged, FlagNewSet)
-	Away     Type = 24 // the sender had lost the receiver, so many milliseconds ago, and sees it again; answered by Ack
-	Lack     Type = 25 // the sender does not have what it has confirmed to hold: offer it again; answered by Ack
-	Digest   Type = 26 // digests of partitions that the sender owns; answered by Accept: Have (the same), Want (differs) or Busy (not held)
-	Versions Type = 27 // the keys of one of them (FlagLastWord); answered by Versions: those wanted, and entries that are newer
-	Wait     Type = 28 // a Command that may wait for its keys, behind the milliseconds it has waited elsewhere (FlagTry); answered by Reply, Waiting or Served
-	Waiting  Type = 29 // the Wait waits, for so many milliseconds (0: no end), as this command
-	Served   Type = 30 // what became of one that waited, as RESP, or the command that has to wait elsewhere (FlagMoved); answered by Waited
-	Waited   Type = 31 // what was served has arrived, or nobody waits for it any more (FlagGivenUp); not answered
+	Poll       Type = 16 // which copied keys of the receiver have changed; answered by Changes
+	Changes    Type = 17 // those keys (FlagAllChanged, FlagNewSet)
+	Invalidate Type = 20 // keys with these tags are to miss; answered by Answer
+	Tags       Type = 21 // digests of the sender's table of tags, or a bucket of it; answered by Answer
+	Away       Type = 24 // the sender had lost the receiver, so many milliseconds ago, and sees it again; answered by Ack
+	Lack       Type = 25 // the sender does not have what it has confirmed to hold: offer it again; answered by Ack
+	Digest     Type = 26 // digests of partitions that the sender owns; answered by Accept: Have (the same), Want (differs) or Busy (not held)
+	Versions   Type = 27 // the keys of one of them (FlagLastWord); answered by Versions: those wanted, and entries that are newer
+	Wait       Type = 28 // a Command that may wait for its keys, behind the milliseconds it has waited elsewhere (FlagTry); answered by Reply, Waiting or Served
+	Waiting    Type = 29 // the Wait waits, for so many milliseconds (0: no end), as this command
+	Served     Type = 30 // what became of one that waited, as RESP, or the command that has to wait elsewhere (FlagMoved); answered by Waited
+	Waited     Type = 31 // what was served has arrived, or nobody waits for it any more (FlagGivenUp); not answered
 
 	// Questions of other parts of the process, each answered by Answer.
 	Cancel Type = 32 // a cancel request for a client of the receiver's pooler: process id u32, secret

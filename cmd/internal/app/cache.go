@@ -44,6 +44,7 @@ func planCache(cfg *config.Config) (plan cachePlan, problems config.Problems) {
 	var err error
 	plan.policy, err = store.ParsePolicy(cfg.MaxMemoryPolicy)
 	problems = add(problems, cfg, "max_memory_policy", err)
+	problems = append(problems, checkTags(cfg)...)
 	clients, more := planCacheClients(cfg)
 	plan.clients = clients
 	problems = append(problems, more...)
