@@ -251,7 +251,16 @@ func (n *Node) take(entries []byte) (count int, err error) {
 	}
 	entries = append([]byte(nil), entries...)
 	w := n.workers[0]
-	w.loop.Post(func() { _ = w.apply(entries) })
+	w.loop.Post(func() {
+		pl := n.placement.Load()
+		for rest := entries; len(rest) > 0; {
+			var err error
+			if rest, err = w.applyNext(rest); err != nil {
+				return // of a kind that this build does not know
+			}
+			w.arrived(pl, n.store.PartitionOf(w.incoming.Key))
+		}
+	})
 	return count, nil
 }
 

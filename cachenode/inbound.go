@@ -200,6 +200,7 @@ func (w *worker) handed(in *inbound, f *peer.Frame) error {
 		if p := w.n.store.PartitionOf(w.incoming.Key); !pl.holds(self, p) {
 			w.n.stray[p].Store(true)
 		} else {
+			w.arrived(pl, p)
 			w.refile(pl, in, p)
 		}
 		body = rest

@@ -325,6 +325,18 @@ func (w *worker) tellChanged(pl *placement, stored []byte) {
 	}
 }
 
+// arrived tells that w.incoming, of partition p, has come without a command: handed over, or from a copy that was newer. Where
+// this node owns the key, and it was news, clients may cache something older. Copies of other nodes are the store's journal's.
+func (w *worker) arrived(pl *placement, p int) {
+	if !w.applied || pl.owner[p] != self || !w.n.reports() {
+		return
+	}
+	if w.n.audience != nil {
+		w.n.audience.Changed(w.loop, w.incoming.Key, 0)
+	}
+	w.tellChanged(pl, w.incoming.Key)
+}
+
 // report tells what a command has done to keys. Keys are valid until the next command.
 func (w *worker) report(pl *placement, x *command.Context, author uint64) {
 	if len(x.Events) > 0 && w.n.audience != nil {

@@ -129,6 +129,30 @@ func TestTrackingIsNotDisturbedByMovers(t *testing.T) {
 	}
 }
 
+// What a node is handed for a key that it owns is told to the clients that cache the key, wherever they are.
+func TestTrackingHearsOfWhatIsHandedOver(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, 2, 1)
+	a, b := nodes[0], nodes[1]
+	key := a.place(t, a, b)
+	c := b.line(t)
+	c.send("HELLO 3")
+	c.until("*0")
+	c.send("CLIENT TRACKING ON")
+	c.until("+OK")
+	c.send("GET %s", key)
+	c.send("ECHO read")
+	c.until("read")
+	// b has a newer one, which a has not got: as after a split.
+	b.hold(t, oldEntry(key, "newer", 0))
+	b.stray[b.partition(key)].Store(true)
+	b.wakeMover()
+	c.until(key)
+	if got := a.value(key); got != "newer" {
+		t.Errorf("the owner has %q", got)
+	}
+}
+
 // Events are heard at every node, with the classes that were set at one.
 func TestNotificationsInACluster(t *testing.T) {
 	nodes := startCluster(t, 3, 2)
