@@ -220,12 +220,11 @@ func TestNodeOfVersion1(t *testing.T) {
 				if body, err = peer.NextEntry(body, &entry); err != nil {
 					t.Fatal(err)
 				}
-				if entry.ExpireAt != 0 { // its time is over by now
-					continue
-				}
 				replicated++
-				if !a.store.Entry(entry.Key, time.Now().UnixMilli(), &store.Entry{}) {
-					t.Errorf("%s was replicated by b, and is not here", entry.Key)
+				now := time.Now().UnixMilli()
+				expired := entry.ExpireAt != 0 && entry.ExpireAt <= now // an hour after it was recorded
+				if here := a.store.Entry(entry.Key, now, &store.Entry{}); here == expired {
+					t.Errorf("%s was replicated by b, expired: %t, here: %t", entry.Key, expired, here)
 				}
 			}
 		}
