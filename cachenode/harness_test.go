@@ -16,6 +16,7 @@ import (
 	"github.com/outrigger-proxy/outrigger/cachenode/respserver"
 	"github.com/outrigger-proxy/outrigger/cachenode/store"
 	"github.com/outrigger-proxy/outrigger/cluster"
+	"github.com/outrigger-proxy/outrigger/cluster/gossiptest"
 	"github.com/outrigger-proxy/outrigger/protocol/netloop"
 )
 
@@ -37,26 +38,6 @@ type testNode struct {
 
 	mu    sync.Mutex
 	heard []string // "channel message" of other nodes
-}
-
-// freePort returns a port that was free for both TCP and UDP a moment ago.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		l.Close()
-		if err == nil {
-			u.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
 }
 
 func testLogger(testing.TB) *slog.Logger {
@@ -87,7 +68,7 @@ func startTuned(t testing.TB, name string, loops int, tune func(*Config, *cluste
 	cfg := cluster.Config{
 		Name:           name,
 		BindAddr:       "127.0.0.1",
-		BindPort:       freePort(t),
+		BindPort:       gossiptest.Port(t),
 		PeerAddr:       listener.Addr().String(),
 		JoinInterval:   200 * time.Millisecond,
 		ProbeInterval:  2 * time.Second,

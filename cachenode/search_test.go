@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cluster"
+	"github.com/outrigger-proxy/outrigger/cluster/gossiptest"
 )
 
 // Until a node that has just started has found the others, its clients wait: alone it would tell them that there is nothing,
 // and what they then write would win against all that the others have.
 func TestCommandsWaitUntilTheOthersAreFound(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
+	port := gossiptest.Port(t)
 	later := &testNode{gossip: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
 	n := startTuned(t, "x", 1, func(*Config, *cluster.Config) {}, later)
 	reply := make(chan string, 1)

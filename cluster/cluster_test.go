@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -13,30 +12,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/outrigger-proxy/outrigger/cluster/gossiptest"
 	"github.com/outrigger-proxy/outrigger/cluster/keyring"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// freePort returns a port that was free for both TCP and UDP a moment ago.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		l.Close()
-		if err == nil {
-			u.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
-}
 
 // testMember is a running member.
 type testMember struct {
@@ -50,7 +30,7 @@ func start(t *testing.T, cfg Config) *testMember {
 	t.Helper()
 	cfg.BindAddr = "127.0.0.1"
 	if cfg.BindPort == 0 {
-		cfg.BindPort = freePort(t)
+		cfg.BindPort = gossiptest.Port(t)
 	}
 	if cfg.PeerAddr == "" {
 		cfg.PeerAddr = ":7947"
@@ -163,7 +143,7 @@ func TestThreeMembersAgree(t *testing.T) {
 
 // Two members that both started alone, because neither could reach the other, find each other later.
 func TestLonersMerge(t *testing.T) {
-	portA, portB := freePort(t), freePort(t)
+	portA, portB := gossiptest.Port(t), gossiptest.Port(t)
 	a := start(t, Config{Name: "a", BindPort: portA, Join: []string{joinAddr("127.0.0.1", portB)}})
 	waitFor(t, "a to run alone", func() bool { return a.names() == "a" && !a.Joined() })
 	b := start(t, Config{Name: "b", BindPort: portB})
@@ -174,7 +154,7 @@ func TestLonersMerge(t *testing.T) {
 }
 
 func TestNameThatLeadsToOurselvesCountsAsJoined(t *testing.T) {
-	port := freePort(t)
+	port := gossiptest.Port(t)
 	a := start(t, Config{Name: "a", BindPort: port, Join: []string{joinAddr("127.0.0.1", port)}})
 	waitFor(t, "a to be joined", a.Joined)
 }
@@ -307,7 +287,7 @@ func TestSecretKey(t *testing.T) {
 }
 
 func TestSubscribersSeeEachViewInOrder(t *testing.T) {
-	port := freePort(t)
+	port := gossiptest.Port(t)
 	c, err := New(Config{Name: "a", BindAddr: "127.0.0.1", BindPort: port, PeerAddr: ":1", GossipInterval: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -338,7 +318,7 @@ func TestSubscribersSeeEachViewInOrder(t *testing.T) {
 
 // A member that joins a cluster sees all of it at once, though memberlist tells of one after the other.
 func TestFirstViewIsWhole(t *testing.T) {
-	c, err := New(Config{Name: "new", BindAddr: "127.0.0.1", BindPort: freePort(t), PeerAddr: "127.0.0.1:1"})
+	c, err := New(Config{Name: "new", BindAddr: "127.0.0.1", BindPort: gossiptest.Port(t), PeerAddr: "127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/outrigger-proxy/outrigger/cluster/gossiptest"
 )
 
 // Of two members with the same name the later one says what is wrong and ends; the others do not notice.
@@ -13,7 +15,7 @@ func TestSecondOfTheSameNameGivesUp(t *testing.T) {
 	a := start(t, Config{Name: "a"})
 	b := start(t, Config{Name: "b", Join: []string{a.addr}})
 	waitMembers(t, "a b", a, b)
-	second, err := New(Config{Name: "b", BindAddr: "127.0.0.1", BindPort: freePort(t), PeerAddr: ":1", Join: []string{a.addr},
+	second, err := New(Config{Name: "b", BindAddr: "127.0.0.1", BindPort: gossiptest.Port(t), PeerAddr: ":1", Join: []string{a.addr},
 		JoinInterval: 200 * time.Millisecond, GossipInterval: 20 * time.Millisecond, conflictTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@
 //   - conflict.go: two members with the same name
 //   - view.go: View, built from the members
 //   - gossiplog.go: memberlist's log lines as slog records
+//   - gossiptest/: ports for members under test
 //   - keyring/: the keys that members share, and TLS between them
 //   - ring/: members to owner and backup of each partition
 //

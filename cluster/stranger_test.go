@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/outrigger-proxy/outrigger/cluster/gossiptest"
 )
 
 // tap stands before a member: it passes datagrams and connections on, and notes what they say.
@@ -25,7 +27,7 @@ func (p *tap) note(b []byte) {
 
 func newTap(t *testing.T, target string) *tap {
 	t.Helper()
-	p := &tap{port: freePort(t)}
+	p := &tap{port: gossiptest.Port(t)}
 	addr := joinAddr("127.0.0.1", p.port)
 	udp, err := net.ListenPacket("udp", addr)
 	if err != nil {
@@ -89,7 +91,7 @@ func newTap(t *testing.T, target string) *tap {
 func TestStrangersToTheGossip(t *testing.T) {
 	key := []byte("0123456789abcdef")
 	a := start(t, Config{Name: "a", Keys: keys(t, key), Zone: "zone-of-a"})
-	port := freePort(t)
+	port := gossiptest.Port(t)
 	wire := newTap(t, joinAddr("127.0.0.1", port))
 	b := start(t, Config{Name: "b", Keys: keys(t, key), BindPort: port, AdvertiseAddr: "127.0.0.1", AdvertisePort: wire.port, Join: []string{a.addr}})
 	waitMembers(t, "a b", a, b)
