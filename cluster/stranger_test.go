@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -100,7 +101,7 @@ func TestStrangersToTheGossip(t *testing.T) {
 	c.stop()
 	waitMembers(t, "a b", a, b)
 	wire.mu.Lock()
-	said := wire.said
+	said := slices.Clone(wire.said) // to which the tap goes on adding
 	wire.mu.Unlock()
 	if len(said) == 0 {
 		t.Fatal("nothing was recorded")
