@@ -72,7 +72,7 @@ func TestOneWayLoss(t *testing.T) {
 			tr.progress(t, 100)
 			nw.heal()
 			f.settle(t)
-			tr.recover(t)
+			tr.recover(t, f)
 			tr.set(t, whole)
 			tr.progress(t, 300)
 			tr.stop()
@@ -250,10 +250,5 @@ func TestTwentyNodesAtOnce(t *testing.T) {
 			}
 		}
 	}
-	for _, n := range f { // they would hand everything over, again and again
-		n.signal(t, syscall.SIGINT)
-	}
-	for _, n := range f {
-		n.exit(t, 0, 40*time.Second)
-	}
+	f.stop(t)
 }

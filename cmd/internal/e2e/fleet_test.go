@@ -52,7 +52,7 @@ func newFleet(t *testing.T, n int) fleet {
 	if runtime.GOOS == "linux" {
 		host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
 	}
-	addrs := freeAddrsOn(t, host, 4*n)
+	addrs := lastingAddrs(t, host, 4*n)
 	var f fleet
 	for i := range n {
 		a := addrs[4*i:]
@@ -61,6 +61,28 @@ func newFleet(t *testing.T, n int) fleet {
 	}
 	f.introduce(t)
 	return f
+}
+
+// lastingAddrs finds n free addresses of a host whose ports the kernel gives to nobody who does not ask for them: they stay
+// free until the nodes take them, and while one of them is down. Those that are taken are left alone.
+func lastingAddrs(t *testing.T, host string, n int) (addrs []string) {
+	t.Helper()
+	for try := 0; len(addrs) < n; try++ {
+		addr := net.JoinHostPort(host, strconv.Itoa(10000+rand.IntN(20000)))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			if try > 100*n {
+				t.Fatalf("no free ports: %v", err)
+			}
+			continue
+		}
+		defer l.Close() // all are held until all are found
+		if u, err := net.ListenPacket("udp", addr); err == nil {
+			defer u.Close()
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
 }
 
 // moveTo says on which host the node's next life is.
@@ -246,11 +268,17 @@ next:
 	return rest
 }
 
-// stop ends the nodes as an orchestrator would, all at once.
+// stop ends the nodes, all at once, with what they have: they would hand everything over to each other, again and again.
 func (f fleet) stop(t *testing.T) {
 	t.Helper()
+	f.end(t, syscall.SIGINT)
+}
+
+// end sends all nodes a signal and waits until they have ended well.
+func (f fleet) end(t *testing.T, sig syscall.Signal) {
+	t.Helper()
 	for _, n := range f {
-		n.signal(t, syscall.SIGTERM)
+		n.signal(t, sig)
 	}
 	for _, n := range f {
 		n.exit(t, 0, 40*time.Second)

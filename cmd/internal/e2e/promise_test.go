@@ -137,10 +137,10 @@ func (tr *traffic) progress(t *testing.T, n int64) {
 	})
 }
 
-// recover waits until the last commands of each client have worked. From then on no error is expected.
-func (tr *traffic) recover(t *testing.T) {
+// recover waits until the last commands of each client of some nodes have worked. From then on no error is expected.
+func (tr *traffic) recover(t *testing.T, f fleet) {
 	t.Helper()
-	for _, a := range tr.actors {
+	for _, a := range tr.of(f) {
 		eventually(t, a.name+" is served", func() error {
 			if row := a.row.Load(); row < 50 {
 				return fmt.Errorf("%d commands without an error", row)

@@ -33,7 +33,7 @@ func TestRollingRestart(t *testing.T) {
 		tr.verify(t, n, "after a rolling restart")
 	}
 	tr.report(t)
-	f.stop(t)
+	f.end(t, syscall.SIGTERM) // nobody is left to take anything
 }
 
 // kill -9 of a node under load, again and again: all that was acknowledged can be read through the others at once, as soon
@@ -59,12 +59,10 @@ func TestKilledNode(t *testing.T) {
 		victim.kill()
 		pauses = append(pauses, resume(t, rest[0], time.Now()))
 		rest.settle(t)
-		tr.progress(t, 100)
+		tr.recover(t, rest) // who comes back disturbs nobody
 		victim.start(t)
 		f.settle(t)
-		for _, n := range f {
-			tr.expect(n, false)
-		}
+		tr.recover(t, fleet{victim})
 		tr.progress(t, 100)
 	}
 	tr.stop()
@@ -82,7 +80,10 @@ func TestKilledNode(t *testing.T) {
 func resume(t *testing.T, through *node, since time.Time) time.Duration {
 	t.Helper()
 	c := through.client(t)
-	const readers = 50
+	const (
+		readers = 50
+		longest = 15 * time.Second // 3 s are promised: beyond is not a busy machine
+	)
 	failed := make(chan error, readers)
 	for r := range readers {
 		go func() {
@@ -92,7 +93,7 @@ func resume(t *testing.T, through *node, since time.Time) time.Duration {
 					if err == nil && got == sharedKey(i) {
 						break
 					}
-					if time.Since(since) > 30*time.Second {
+					if time.Since(since) > longest {
 						failed <- fmt.Errorf("%s is %q, %v", sharedKey(i), got, err)
 						return
 					}
