@@ -11,14 +11,14 @@ import (
 // Other nodes may copy strings of this one. Who does marks the key first; the next change of a marked key, by whomever or by
 // itself, is numbered and takes the mark away, and the last of them are kept for those with copies to ask for. Nothing else has to be known
 // of copies: one that was made before a change ends by that, and one made later has marked the key again. Keys that nobody
-// copies cost a look at a bit, and nothing before the first is copied.
+// copies cost a look at a number, and nothing before the first is copied.
 
 const (
 	// journalSize is how many changes are kept: more than are made between two questions, but for floods.
 	journalSize = 8192
-	// shardMarks is how many marks a shard has. Keys with the same lower bits of their hash share one, and one more change than
-	// needed is told then.
-	shardMarks = 4096
+	// shardMarks is how many keys of a shard are marked at most. Keys with the same lower bits of their hash share a place, and the
+	// key that was marked last has it.
+	shardMarks = 2048
 )
 
 // journal is the changes of marked keys. Its lock comes after those of the shards.
@@ -31,17 +31,8 @@ type journal struct {
 	hashes []uint64 // of the keys: change n is at n modulo the length; nil before the first mark
 }
 
-// marks is a set of hashes.
-type marks [shardMarks / 64]uint64
-
-func (m *marks) set(hash uint32) { m[hash%shardMarks/64] |= 1 << (hash % 64) }
-
-func (m *marks) take(hash uint32) bool {
-	word, bit := &m[hash%shardMarks/64], uint64(1)<<(hash%64)
-	was := *word&bit != 0
-	*word &^= bit
-	return was
-}
+// marks are the xxhash64 of marked keys, each at the place that its hash in the store has. 0: nobody's.
+type marks [shardMarks]uint64
 
 // Mark is called before a key is read for another node to keep a copy. It reports false when it must not: there is no such
 // string, or a Rule has more to say to its readers. expireAt is when the copy ends, 0 for never.
@@ -56,9 +47,13 @@ func (s *Store) Mark(k *Key, now int64) (expireAt int64, ok bool) {
 	if sh.marks == nil {
 		s.journal.open(s)
 		sh.marks = new(marks)
-		sh.charge(class(shardMarks / 8))
+		sh.charge(8 * shardMarks)
 	}
-	sh.marks.set(k.hash)
+	place, name := &sh.marks[k.hash%shardMarks], xxhash.Sum64(k.Bytes)
+	if *place != 0 && *place != name {
+		s.journal.add(*place) // nobody would notice its changes any more: its copies end
+	}
+	*place = name
 	return it.expireAt, true
 }
 
@@ -71,7 +66,7 @@ func (s *Store) OnMarkedChange(tell func()) { s.journal.tell = tell }
 
 // MarkedChanges appends to dst the hashes, xxhash64 of the stored key, of the marked keys that have changed after the change
 // numbered since, and returns the number of the last. known is false, and nothing is appended, where they are not known any
-// more, and for since 0: then any key may have changed.
+// more: then any key may have changed.
 func (s *Store) MarkedChanges(dst []uint64, since uint64) (hashes []uint64, last uint64, known bool) {
 	j := &s.journal
 	j.mu.Lock()
@@ -108,8 +103,10 @@ func (j *journal) open(s *Store) {
 
 // changing numbers the change of a key if it is marked. It is called with the shard held, for every change.
 func (sh *shard) changing(hash uint32, key []byte) {
-	if sh.marks.take(hash) {
-		sh.store.journal.add(xxhash.Sum64(key))
+	place := &sh.marks[hash%shardMarks]
+	if name := *place; name != 0 && name == xxhash.Sum64(key) {
+		*place = 0
+		sh.store.journal.add(name)
 	}
 }
 

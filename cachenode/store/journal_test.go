@@ -111,6 +111,46 @@ func TestWhatIsMarked(t *testing.T) {
 	}
 }
 
+// A change of another key that has the same place among the marks leaves the mark where it is; a mark of another key there ends
+// the copies of the first.
+func TestMarksOfKeysWithTheSamePlace(t *testing.T) {
+	s := New(Config{})
+	var tx Tx
+	set := func(k *Key) {
+		tx.Begin(s, []Key{*k}, 1, 100)
+		tx.SetString(k, nil, 0)
+		tx.End()
+	}
+	k, other := s.Key([]byte("{k}")), Key{}
+	for i := 0; other.Bytes == nil || other.hash%shardMarks != k.hash%shardMarks; i++ {
+		other = s.Key(fmt.Append(nil, "{k}", i))
+	}
+	expect := func(after string, since uint64, want ...*Key) {
+		t.Helper()
+		var hashes []uint64
+		for _, k := range want {
+			hashes = append(hashes, xxhash.Sum64(k.Bytes))
+		}
+		if got, _, _ := s.MarkedChanges(nil, since); !slices.Equal(got, hashes) {
+			t.Errorf("after %s: %x, want %x", after, got, hashes)
+		}
+	}
+	set(&k)
+	s.Mark(&k, 1)
+	_, since, _ := s.MarkedChanges(nil, 1)
+	set(&other)
+	expect("a change of the other", since)
+	set(&k)
+	expect("a change", since, &k)
+	s.Mark(&k, 1)
+	s.Mark(&k, 1)
+	s.Mark(&other, 1)
+	expect("a mark of the other", since, &k, &k)
+	set(&k)
+	set(&other)
+	expect("changes of both", since, &k, &k, &other)
+}
+
 // Whoever asks for changes again and again gets each in order, or is told that some are lost; as in a model that keeps all.
 func TestJournalAgainstAModel(t *testing.T) {
 	s := New(Config{})
@@ -131,10 +171,13 @@ func TestJournalAgainstAModel(t *testing.T) {
 			tx.SetString(&k, nil, 0) // is there now
 			tx.End()
 			if got, _, _ := s.MarkedChanges(nil, uint64(len(model))+1); len(got) > 0 {
-				model = append(model, got...) // another key's mark was shared, or its own was left
+				model = append(model, got...) // its own mark was left
 			}
 			if _, ok := s.Mark(&k, 1); !ok {
 				t.Fatal("not marked")
+			}
+			if got, _, _ := s.MarkedChanges(nil, uint64(len(model))+1); len(got) > 0 {
+				model = append(model, got...) // the mark has taken another key's place
 			}
 			tx.Begin(s, []Key{k}, 1, 100)
 			tx.SetString(&k, nil, 0)
