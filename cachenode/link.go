@@ -45,6 +45,7 @@ type link struct {
 	redial  time.Time // no dial before
 	pause   time.Duration
 	retry   *netloop.Timer // dials again, also when nothing is to be sent
+	heard   time.Time      // when the peer last answered anything
 
 	// pending[first+i] waits for the answer to request base+i.
 	pending []waiting
@@ -139,7 +140,7 @@ func (l *link) adopted(c *netloop.Conn, version int) netloop.Handler {
 	if l.closed {
 		return nil
 	}
-	l.conn, l.pause = c, 0
+	l.conn = c
 	if l.w.n.tracking.Load() {
 		// The peer has to know before it gets the first read.
 		l.w.tellPeer(l.w.n.placement.Load(), l.to, peer.NewsTracking, peer.AppendMessage(nil, nil, []byte("1")))
@@ -176,6 +177,7 @@ func (l *link) Data(c *netloop.Conn, b []byte) int {
 			return done
 		}
 		done += n
+		l.heard, l.pause = l.w.loop.Now(), 0
 		l.to.epoch.Store(f.Epoch)
 		if who := l.take(f.ID); who != nil {
 			who.answered(l.w, f, nil)
@@ -222,7 +224,9 @@ func (l *link) trim() {
 	}
 }
 
-// expire fails the requests whose time is over.
+// expire fails the requests whose time is over. A peer that has answered nothing since the first of them was sent is
+// stopped, or cut off: the connection closes, and until another one has brought an answer, each that brings none is
+// followed by a longer pause, in which nobody waits for that peer in vain.
 func (l *link) expire() {
 	for l.first < len(l.pending) {
 		w := &l.pending[l.first]
@@ -231,10 +235,15 @@ func (l *link) expire() {
 				l.timer.Reset(wait)
 				return
 			}
-			who := w.who
+			who, sent := w.who, w.deadline.Add(-l.w.n.cfg.PeerTimeout)
 			w.who = nil
 			l.w.n.stats.timeouts.Add(1)
 			who.answered(l.w, nil, errTimeout)
+			if l.conn != nil && l.heard.Before(sent) {
+				l.trim()
+				l.conn.Close(errTimeout) // Closed does the rest
+				return
+			}
 		}
 		l.trim()
 	}

@@ -21,7 +21,8 @@ const (
 func (w *worker) park(c *call, out []byte) (reply []byte, done bool) {
 	now := w.loop.Now()
 	switch {
-	case c.parked.IsZero() && len(w.parked) >= w.n.cfg.MaxPeerRequests:
+	case c.parked.IsZero() && (len(w.parked) >= w.n.cfg.MaxPeerRequests ||
+		w.parkedBytes > 0 && w.parkedBytes+len(c.raw) > w.n.cfg.MaxPeerBytes):
 		w.n.stats.busy.Add(1)
 		return appendFailure(out, errBusy), true
 	case c.parked.IsZero():
@@ -36,6 +37,7 @@ func (w *worker) park(c *call, out []byte) (reply []byte, done bool) {
 	kept.to = c.later()
 	kept.request, kept.args = nil, nil
 	w.parked = append(w.parked, &kept)
+	w.parkedBytes += len(kept.raw)
 	if len(w.parked) == 1 {
 		w.parkTimer.Reset(parkRetry)
 	}
@@ -45,7 +47,7 @@ func (w *worker) park(c *call, out []byte) (reply []byte, done bool) {
 // unpark tries the waiting commands again, in order. Those that cannot be sent yet come back by themselves.
 func (w *worker) unpark() {
 	waiting := w.parked
-	w.parked = nil
+	w.parked, w.parkedBytes = nil, 0
 	for _, c := range waiting {
 		if l, ok := c.to.(*leg); ok && l.of.over {
 			continue

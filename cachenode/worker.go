@@ -26,11 +26,12 @@ type worker struct {
 	stopped  bool
 	stalls   uint64 // of the node, as of the last look
 
-	parked    []*call // wait for an owner that can be reached
-	parkTimer *netloop.Timer
-	pulling   map[*keyPull]struct{} // wait for an answer
-	held      []heldPull
-	heldTimer *netloop.Timer
+	parked      []*call // wait for an owner that can be reached
+	parkedBytes int     // of their text
+	parkTimer   *netloop.Timer
+	pulling     map[*keyPull]struct{} // wait for an answer
+	held        []heldPull
+	heldTimer   *netloop.Timer
 
 	heat     *near.Heat    // nil without a near-cache
 	nearHits atomic.Uint64 // read by others

@@ -179,24 +179,25 @@ func languageOf(ctx context.Context, addr string) (language, error) {
 	if _, err := io.WriteString(conn, "version\r\n"); err != nil {
 		return nil, err
 	}
-	answer, err := bufio.NewReader(conn).ReadString('\n')
+	from := bufio.NewReader(conn)
+	answer, err := from.ReadString('\n')
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("ask %s what it speaks: %w", addr, err)
 	case answer[0] == 'V':
 		return ascii{}, nil
 	case answer[0] == '-':
-		return respOf(conn)
+		return respOf(conn, from)
 	}
 	return nil, fmt.Errorf("%s speaks neither RESP nor memcached's ASCII: %q", addr, answer)
 }
 
 // respOf finds out which commands a server of RESP has: Olric has its own, and no GET.
-func respOf(conn net.Conn) (language, error) {
+func respOf(conn io.Writer, from *bufio.Reader) (language, error) {
 	if _, err := io.WriteString(conn, "*2\r\n$3\r\nGET\r\n$0\r\n\r\n"); err != nil {
 		return nil, err
 	}
-	answer, err := bufio.NewReader(conn).ReadString('\n')
+	answer, err := from.ReadString('\n')
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("ask for a key: %w", err)

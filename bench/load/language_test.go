@@ -110,7 +110,7 @@ func TestLanguage(t *testing.T) {
 	if lang, err := languageOf(t.Context(), redisServer(t)); err != nil || lang != (redis{}) {
 		t.Errorf("%T, %v", lang, err)
 	}
-	for said, want := range map[string]language{"VERSION 1.6.18\r\n": ascii{}, "-ERR unknown command\r\n": redis{}, "HTTP/1.1 400 Bad Request\r\n": nil, "": nil} {
+	for said, want := range map[string]language{"VERSION 1.6.18\r\n": ascii{}, "-ERR unknown command\r\n$-1\r\n": redis{}, "-ERR unknown command\r\n-ERR unknown command\r\n": olric{}, "HTTP/1.1 400 Bad Request\r\n": nil, "": nil} {
 		lang, err := languageOf(t.Context(), sayServer(t, said))
 		if lang != want || (err == nil) != (want != nil) {
 			t.Errorf("%q: %T, %v", said, lang, err)
