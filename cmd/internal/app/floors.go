@@ -145,6 +145,10 @@ func (x *floorExchange) tell(ctx context.Context, t *teller, member string) {
 	}()
 	for {
 		wait := floorRetry
+		if line != nil && !line.Alive() { // we may have seen this life of the member before the node has
+			line.Close()
+			line = nil
+		}
 		if line == nil {
 			line = x.siblings.node.Line(member)
 		}
