@@ -40,6 +40,7 @@ type Cluster struct {
 	searched atomic.Bool // for others, to a first end
 	joined   atomic.Bool // so, and the subscribers know who was found
 	view     atomic.Pointer[View]
+	failure  atomic.Pointer[error] // of the last try to join
 
 	mu      sync.Mutex
 	members map[string]Member

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// failureEvery is how often it is worth a line in the log that nobody can be joined.
+const failureEvery = 30 * time.Second
+
 // joinForever looks for members that we do not know yet, until ctx ends. It never gives up: pods start in any order, names
 // resolve late, and two members that both started alone must still merge.
 func (c *Cluster) joinForever(ctx context.Context) {
@@ -17,20 +20,31 @@ func (c *Cluster) joinForever(ctx context.Context) {
 		c.endSearch()
 		return
 	}
+	var told time.Time
 	lastError := ""
 	for {
-		err := c.joinOnce(ctx)
-		switch {
-		case ctx.Err() != nil:
+		worked, failure := c.joinOnce(ctx)
+		if ctx.Err() != nil {
 			return
-		case err == nil:
+		}
+		if worked {
+			c.endSearch()
+		}
+		c.failure.Store(&failure)
+		alone := len(c.View().Members) == 1
+		switch now := time.Now(); {
+		case failure == nil:
 			lastError = ""
-		case err.Error() != lastError: // the same failure again is not news
-			lastError = err.Error()
-			c.cfg.Logger.InfoContext(ctx, "cannot join yet", "error", err)
+		case now.Sub(told) < failureEvery:
+		case alone: // those to join may be a cluster without us, and nobody would notice
+			told, lastError = now, failure.Error()
+			c.cfg.Logger.WarnContext(ctx, "cannot join anybody yet", "error", failure)
+		case failure.Error() != lastError: // the same failure again is not news
+			told, lastError = now, failure.Error()
+			c.cfg.Logger.InfoContext(ctx, "cannot join all yet", "error", failure)
 		}
 		wait := c.cfg.JoinInterval
-		if len(c.View().Members) == 1 || c.nameless() {
+		if alone || c.nameless() {
 			wait /= 10
 		}
 		select {
@@ -41,11 +55,19 @@ func (c *Cluster) joinForever(ctx context.Context) {
 	}
 }
 
+// Alone says why this member knows no other, although there is somebody to join; nil if it knows one, or has nobody to join but
+// itself.
+func (c *Cluster) Alone() error {
+	failure := c.failure.Load()
+	if failure == nil || len(c.View().Members) > 1 {
+		return nil
+	}
+	return *failure
+}
+
 // joinOnce resolves the configured names and joins each address that is not a member's; members' too while they have to be
-// asked whether our name is free. It returns the last failure, if nothing has worked.
-func (c *Cluster) joinOnce(ctx context.Context) error {
-	var failure error
-	worked := false
+// asked whether our name is free. It tells whether anything has worked, and the last failure.
+func (c *Cluster) joinOnce(ctx context.Context) (worked bool, failure error) {
 	for _, entry := range c.cfg.Join {
 		addrs, err := c.resolve(ctx, entry)
 		if err != nil {
@@ -54,7 +76,7 @@ func (c *Cluster) joinOnce(ctx context.Context) error {
 		}
 		for _, addr := range addrs {
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return worked, ctx.Err()
 			}
 			// An address that is our own counts: a name that resolves to nobody else makes us the first member.
 			if !c.knows(addr) || c.nameless() && addr != c.View().Me().GossipAddr {
@@ -66,11 +88,7 @@ func (c *Cluster) joinOnce(ctx context.Context) error {
 			worked = true
 		}
 	}
-	if worked {
-		c.endSearch()
-		return nil
-	}
-	return failure
+	return worked, failure
 }
 
 // endSearch notes that whom the first search could find has been found.
@@ -85,6 +103,12 @@ func (c *Cluster) joinAt(addr string) error {
 	c.setJoining(true)
 	defer c.setJoining(false)
 	_, err := c.gossip.Join([]string{addr})
+	if list, ok := err.(interface{ WrappedErrors() []error }); ok && len(list.WrappedErrors()) == 1 {
+		err = list.WrappedErrors()[0] // which is one line
+	}
+	if err != nil && strings.Contains(err.Error(), "crypt") {
+		err = fmt.Errorf("%w: do both sides have the same key in cluster_key_file?", err)
+	}
 	return err
 }
 

@@ -1,13 +1,18 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/outrigger-proxy/outrigger/cluster/gossiptest"
+	"github.com/outrigger-proxy/outrigger/cluster/keyring"
 )
 
 // names is a DNS whose records change while members look.
@@ -91,4 +96,48 @@ func TestNamesAreLookedUpForEver(t *testing.T) {
 	dns.mu.Unlock()
 	waitMembers(t, "a b", a, b)
 	waitFor(t, "both to be joined", func() bool { return a.Joined() && b.Joined() })
+}
+
+// A member with another key serves alone. It says so, also when the names to join lead to itself as well, as those of all pods do.
+func TestAloneWithAnotherKey(t *testing.T) {
+	t.Parallel()
+	keyed := func(key byte, cfg Config) Config {
+		keys, err := keyring.New("outrigger", cfg.Name, [][]byte{bytes.Repeat([]byte{key}, 32)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Keys = keys
+		return cfg
+	}
+	a := start(t, keyed(1, Config{Name: "a"}))
+	var out lockedBuffer
+	cfg := keyed(2, Config{Name: "b", BindPort: gossiptest.Port(t), Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	cfg.Join = []string{a.addr, joinAddr("127.0.0.1", cfg.BindPort)}
+	b := start(t, cfg)
+	waitFor(t, "the failure to be told", func() bool { return b.Alone() != nil && strings.Contains(out.String(), "cannot join anybody yet") })
+	if text := b.Alone().Error(); !strings.Contains(text, "cluster_key_file") || strings.Contains(text, "\n") {
+		t.Errorf("it says %q", text)
+	}
+	waitFor(t, "the search to end", b.Joined)
+	if err := a.Alone(); err != nil {
+		t.Errorf("one with nobody to join says %q", err)
+	}
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -190,7 +190,7 @@ type clusterSource struct{ members *cluster.Cluster }
 // ClusterStats implements ops.Cluster.
 func (s clusterSource) ClusterStats() ops.ClusterStats {
 	view := s.members.View()
-	stats := ops.ClusterStats{Name: s.members.Name(), Node: view.Me().Name, Epoch: view.Epoch}
+	stats := ops.ClusterStats{Name: s.members.Name(), Node: view.Me().Name, Epoch: view.Epoch, Alone: s.members.Alone()}
 	stats.Members = memberStats(view)
 	return stats
 }

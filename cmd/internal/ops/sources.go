@@ -104,6 +104,7 @@ type ClusterStats struct {
 	Node    string
 	Members []Member
 	Epoch   uint64 // of the ring
+	Alone   error  // why it has found nobody of those that it is to join
 }
 
 // Member is a sidecar of the cluster.

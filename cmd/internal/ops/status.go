@@ -128,6 +128,9 @@ func poolerStatus(p PoolStats, problem func(string, ...any)) *PoolerStatus {
 
 func ringStatus(c ClusterStats, problem func(string, ...any)) *RingStatus {
 	st := &RingStatus{Name: c.Name, Node: c.Node, Epoch: fmt.Sprintf("%016x", c.Epoch), Members: slices.Clone(c.Members)}
+	if c.Alone != nil {
+		problem("it is alone: %v", c.Alone)
+	}
 	sum, most, fewest, active := 0, 0, 0, 0
 	for _, m := range c.Members {
 		if m.State != "active" {

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -31,6 +32,7 @@ func TestStatus(t *testing.T) {
 		{"full", func(h *half) { h.pool.Clients = 100 }, false, []string{"max_client_conn lets in: 100"}},
 		{"cache waits", func(h *half) { h.cache.Ready, h.cache.Missing = false, 12 }, false, []string{"waits for 12 partitions"}},
 		{"a member leaves", func(h *half) { h.cluster.Members[1].State = "leaving" }, false, []string{"member b is leaving"}},
+		{"alone", func(h *half) { h.cluster.Alone = errors.New("another key") }, false, []string{"it is alone: another key"}},
 		{"draining", func(*half) {}, true, []string{"it is stopping"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
