@@ -73,6 +73,29 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// Who names a service to join and leaves the listeners where they are is told.
+func TestWarningOfUnreachableGossip(t *testing.T) {
+	for _, tt := range []struct {
+		file string
+		warn bool
+	}{
+		{"join: [localhost:1, 127.0.0.1:2, '[::1]:3']", false},
+		{"join: [127.0.0.1:2, outrigger.default.svc]", true},
+		{"join: 10.0.0.1:7946", true},
+		{"join: srv+cache.example", true},
+		{"join: 10.0.0.1:7946\ngossip_listen: 0.0.0.0:7946\npeer_listen: 0.0.0.0:7947\nallow_insecure: on", false},
+		{"join: 10.0.0.1:7946\ncache: off\nprimary_url: postgres://u@p/d", false},
+	} {
+		c, err := load(t, tt.file, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", tt.file, err)
+		}
+		if got := strings.Contains(strings.Join(c.Warnings(), "\n"), "gossip_listen is 127.0.0.1:7946"); got != tt.warn {
+			t.Errorf("%s: warned %v: %q", tt.file, got, c.Warnings())
+		}
+	}
+}
+
 func TestGood(t *testing.T) {
 	userlist := write(t, "userlist.txt", `"app" "x"`)
 	tests := []struct {

@@ -202,5 +202,17 @@ func (c *Config) Warnings() []string {
 	if c.AllowInsecure {
 		all = append(all, "allow_insecure is on: clients from other machines may need no password, and without cluster_key_file other members no key")
 	}
+	if far := slices.IndexFunc(c.Join, elsewhere); c.Cache && far >= 0 && Loopback(c.GossipListen) {
+		all = append(all, fmt.Sprintf("gossip_listen is %s, which members on other machines do not reach: if %s (join) is not on this one, set gossip_listen and peer_listen, such as to 0.0.0.0:7946 and 0.0.0.0:7947",
+			c.GossipListen, c.Join[far]))
+	}
 	return all
+}
+
+// elsewhere tells whether an entry of join may lead to another machine.
+func elsewhere(member string) bool {
+	if _, _, err := net.SplitHostPort(member); err != nil {
+		member = net.JoinHostPort(member, "0")
+	}
+	return !Loopback(member)
 }
