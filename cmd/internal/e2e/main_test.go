@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -17,6 +19,9 @@ import (
 // soak has the tests that break things do so longer and more often.
 var soak = flag.Bool("soak", false, "break things longer and more often")
 
+// atOnce is how many tests run beside each other at least: they mostly wait, for processes to notice what has happened.
+const atOnce = 4
+
 var (
 	program string       // path of the binary under test
 	shared  *environment // three nodes, one replica, pgbench's tables: for tests that break nothing
@@ -24,6 +29,12 @@ var (
 
 func TestMain(m *testing.M) {
 	logging.Disable() // go-redis tells of nodes that do not answer: tests kill them
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen && runtime.GOMAXPROCS(0) < atOnce {
+		_ = flag.Set("test.parallel", strconv.Itoa(atOnce)) // a flag that every test binary has
+	}
 	goleak.VerifyTestMain(suite{m})
 }
 
@@ -79,7 +90,7 @@ func openDir(dir, prefix string) (string, error) {
 // eventually runs f until it returns nil, and fails with its last error when the time is up.
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
-	const limit = 30 * time.Second // a busy machine is no failure
+	const limit = time.Minute // a busy machine is no failure
 	deadline := time.Now().Add(limit)
 	for {
 		err := f()
