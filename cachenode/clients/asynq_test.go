@@ -26,7 +26,7 @@ func (quiet) Fatal(message ...any) { panic(fmt.Sprint(message...)) }
 // jobs is a queue with its workers in one server.
 type jobs struct {
 	t         *testing.T
-	redis     asynq.RedisClientOpt
+	servers   []asynq.RedisClientOpt // where the next worker connects, in turn
 	client    *asynq.Client
 	inspector *asynq.Inspector
 	raw       *redis.Client
@@ -37,17 +37,31 @@ type jobs struct {
 
 func newJobs(t *testing.T) *jobs {
 	t.Parallel()
-	s := start(t)
-	j := &jobs{t: t, redis: asynq.RedisClientOpt{Addr: s.addr, DialTimeout: patience, ReadTimeout: patience}, raw: s.client(t, 3), done: map[string]int{}}
-	j.client, j.inspector = asynq.NewClient(j.redis), asynq.NewInspector(j.redis)
+	return newJobsOn(t, start(t))
+}
+
+// newJobsOn has the jobs added through the first server.
+func newJobsOn(t *testing.T, servers ...server) *jobs {
+	t.Helper()
+	j := &jobs{t: t, raw: servers[0].client(t, 3), done: map[string]int{}}
+	for _, s := range servers {
+		j.servers = append(j.servers, asynq.RedisClientOpt{Addr: s.addr, DialTimeout: patience, ReadTimeout: patience})
+	}
+	j.client, j.inspector = asynq.NewClient(j.servers[0]), asynq.NewInspector(j.servers[0])
 	t.Cleanup(func() { _ = j.client.Close(); _ = j.inspector.Close() })
 	return j
+}
+
+// redis is where the next worker connects.
+func (j *jobs) redis() asynq.RedisClientOpt {
+	j.servers = append(j.servers[1:], j.servers[0])
+	return j.servers[0]
 }
 
 // work runs a server with workers until the test ends.
 func (j *jobs) work(handle func(task *asynq.Task, times int) error) {
 	j.t.Helper()
-	server := asynq.NewServer(j.redis, asynq.Config{
+	server := asynq.NewServer(j.redis(), asynq.Config{
 		Concurrency: 4, Logger: quiet{}, TaskCheckInterval: 200 * time.Millisecond, DelayedTaskCheckInterval: 50 * time.Millisecond,
 		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return 0 }, ShutdownTimeout: 5 * time.Second,
 	})
@@ -84,6 +98,27 @@ func succeed(*asynq.Task, int) error { return nil }
 
 func TestAsynqSeveralServers(t *testing.T) {
 	j := newJobs(t)
+	j.checkAllDone()
+}
+
+// Added through one node, done through all.
+func TestAsynqOnACluster(t *testing.T) {
+	t.Parallel()
+	servers := startColocating(t, "asynq:")
+	j := newJobsOn(t, servers...)
+	j.checkAllDone()
+	j.enqueue("late", asynq.ProcessIn(time.Second))
+	if _, err := j.client.Enqueue(asynq.NewTask("job", []byte("late")), asynq.Unique(time.Hour), asynq.TaskID("once")); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the late ones", func() bool { return j.times("late") == 2 })
+	neverCrossed(t, servers)
+}
+
+// checkAllDone adds jobs, and has three servers do each of them once.
+func (j *jobs) checkAllDone() {
+	t := j.t
+	t.Helper()
 	const count = 100
 	for range 3 {
 		j.work(succeed)
@@ -159,7 +194,7 @@ func TestAsynqUniqueAndPeriodic(t *testing.T) {
 	if _, err := j.client.Enqueue(asynq.NewTask("job", nil), asynq.TaskID("name")); !errors.Is(err, asynq.ErrTaskIDConflict) {
 		t.Errorf("a name that is taken: %v", err)
 	}
-	scheduler := asynq.NewScheduler(j.redis, &asynq.SchedulerOpts{Logger: quiet{}})
+	scheduler := asynq.NewScheduler(j.redis(), &asynq.SchedulerOpts{Logger: quiet{}})
 	if _, err := scheduler.Register("@every 1s", asynq.NewTask("job", []byte("tick"))); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +249,7 @@ func TestAsynqGroupsAndCancel(t *testing.T) {
 	j := newJobs(t)
 	begun := make(chan string, 1)
 	cancelled := make(chan error, 1)
-	server := asynq.NewServer(j.redis, asynq.Config{
+	server := asynq.NewServer(j.redis(), asynq.Config{
 		Concurrency: 4, Logger: quiet{}, TaskCheckInterval: 200 * time.Millisecond, GroupMaxSize: 3, GroupGracePeriod: time.Minute, ShutdownTimeout: 5 * time.Second,
 		GroupAggregator: asynq.GroupAggregatorFunc(func(_ string, tasks []*asynq.Task) *asynq.Task {
 			var all []string

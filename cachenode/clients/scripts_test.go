@@ -88,6 +88,12 @@ func TestNode(t *testing.T) {
 		t.Parallel()
 		run(t, where(startCluster(t)...), "node", filepath.Join(dir, "cluster.js"))
 	})
+	t.Run("bullmq on a cluster", func(t *testing.T) {
+		t.Parallel()
+		servers := startColocating(t, "bull:")
+		run(t, where(servers...), "node", filepath.Join(dir, "bullmq.js"))
+		neverCrossed(t, servers)
+	})
 	t.Run("cluster-aware", func(t *testing.T) {
 		t.Parallel()
 		run(t, where(startReachable(t)...), "node", filepath.Join(dir, "cluster-aware.js"))

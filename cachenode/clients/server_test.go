@@ -112,6 +112,32 @@ func startReachable(t *testing.T) []server {
 	return startNodes(t, 3, "--cache-listen=0.0.0.0:PORT", "--advertise-addr=127.0.0.1", "--allow-insecure")
 }
 
+// startColocating runs three nodes that have the keys with a prefix together.
+func startColocating(t *testing.T, prefix string) []server {
+	t.Helper()
+	if *real {
+		t.Skip("one redis-server is no cluster")
+	}
+	return startNodes(t, 3, fmt.Sprintf("--cache-prefixes={%q: {colocate: on}}", prefix))
+}
+
+// neverCrossed fails the test when a client was told that its keys have several owners, or that a node could not reach another.
+func neverCrossed(t *testing.T, servers []server) {
+	t.Helper()
+	for _, s := range servers {
+		stats, err := s.client(t, 2).Info(t.Context(), "errorstats").Result()
+		if err != nil {
+			t.Error(err)
+		}
+		for _, word := range []string{"CROSSSLOT", "TRYAGAIN", "CLUSTERDOWN"} {
+			if strings.Contains(stats, "errorstat_"+word) {
+				t.Errorf("clients of %s were told:\n%s", s.addr, stats)
+				break
+			}
+		}
+	}
+}
+
 // client connects go-redis. It does not try again by itself: what fails is seen.
 func (s server) client(t *testing.T, protocol int) *redis.Client {
 	t.Helper()

@@ -1,10 +1,14 @@
-// BullMQ: jobs, on ioredis.
+// BullMQ: jobs, on ioredis. With several servers each queue and each worker knows one of them, in turn.
 'use strict'
 const assert = require('node:assert/strict')
 const { Queue, Worker, QueueEvents, FlowProducer, UnrecoverableError } = require('bullmq')
-const { host, port, eventually, sleep, within, run } = require('./harness')
+const { urls, eventually, sleep, within, run } = require('./harness')
 
-const connection = { host, port, maxRetriesPerRequest: null }
+let connections = 0
+function connection() {
+  const { hostname: host, port } = new URL(urls[connections++ % urls.length])
+  return { host, port: Number(port), maxRetriesPerRequest: null }
+}
 const tests = {}
 
 // Each test has a queue of its own. `worker` starts one more worker on it.
@@ -17,8 +21,8 @@ function test(name, f) {
       return one
     }
     const queueName = name.replaceAll(' ', '-')
-    const queue = keep(new Queue(queueName, { connection }))
-    const worker = (process, options) => keep(new Worker(queueName, process, { connection, drainDelay: 1, ...options }))
+    const queue = keep(new Queue(queueName, { connection: connection() }))
+    const worker = (process, options) => keep(new Worker(queueName, process, { connection: connection(), drainDelay: 1, ...options }))
     try {
       await f({ queue, worker, keep })
     } finally {
@@ -28,7 +32,7 @@ function test(name, f) {
 }
 
 test('several workers', async ({ queue, worker, keep }) => {
-  const events = keep(new QueueEvents(queue.name, { connection }))
+  const events = keep(new QueueEvents(queue.name, { connection: connection() }))
   await events.waitUntilReady()
   const completed = new Set()
   events.on('completed', ({ jobId }) => completed.add(jobId))
@@ -109,7 +113,7 @@ test('priority and order', async ({ queue, worker }) => {
 
 test('a job of children', async ({ queue, worker, keep }) => {
   worker(async (job) => (job.name === 'parent' ? Object.values(await job.getChildrenValues()).sort() : job.data))
-  const flow = keep(new FlowProducer({ connection }))
+  const flow = keep(new FlowProducer({ connection: connection() }))
   const { job } = await flow.add({ name: 'parent', queueName: queue.name, children: [1, 2, 3].map((data) => ({ name: 'child', queueName: queue.name, data })) })
   await eventually('the parent', () => job.isCompleted())
   assert.deepEqual((await queue.getJob(job.id)).returnvalue, [1, 2, 3])
