@@ -217,11 +217,12 @@ func (w *worker) tellSettingsTo(pl *placement, to *remote) {
 // Notifies tells the classes.
 func (n *Node) Notifies() command.Event { return command.Event(n.classes.Load()) }
 
-// setNotify takes the classes that were set at a time in Unix milliseconds, unless those of now are newer.
+// setNotify takes the classes that were set at a time in Unix milliseconds, unless those of now are newer. Of those that were set
+// in the same millisecond all nodes take the same.
 func (n *Node) setNotify(classes command.Event, since int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if since < n.classesSince.Load() {
+	if was := n.classesSince.Load(); since < was || since == was && uint32(classes) < n.classes.Load() {
 		return
 	}
 	n.classesSince.Store(since)

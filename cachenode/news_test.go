@@ -220,3 +220,15 @@ func TestSettingsReachWhoComesLater(t *testing.T) {
 		t.Error("an older setting counts")
 	}
 }
+
+// Of settings of the same millisecond all nodes take the same, in whatever order they hear of them.
+func TestSettingsOfTheSameTime(t *testing.T) {
+	nodes := startCluster(t, 2, 1)
+	nodes[0].setNotify(1, 5)
+	nodes[0].setNotify(2, 5)
+	nodes[1].setNotify(2, 5)
+	nodes[1].setNotify(1, 5)
+	if a, b := nodes[0].Notifies(), nodes[1].Notifies(); a != b {
+		t.Errorf("%v and %v", a, b)
+	}
+}
