@@ -177,13 +177,16 @@ func (w *worker) stored(db int, key []byte) []byte {
 
 // forward sends a command to its owner. Its keys are in w.keys.
 func (w *worker) forward(pl *placement, place int16, c *call, out []byte) (reply []byte, done bool) {
+	if c.guest {
+		return w.turnAway(c, out)
+	}
 	l := w.link(pl.peers[place])
 	if l.conn == nil && !l.closed && !c.part {
 		// Nothing is entrusted to a connection that may never come about: the command waits here, and may go elsewhere.
 		l.admit(0)
 		return w.park(c, out)
 	}
-	if c.spec.Flags&command.Blocking != 0 && l.version >= peer.Wait.Since() && c.mayWait() && !c.guest {
+	if c.spec.Flags&command.Blocking != 0 && l.version >= peer.Wait.Since() && c.mayWait() {
 		w.waitThere(pl, l, c)
 		return out, false
 	}

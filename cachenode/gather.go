@@ -51,6 +51,9 @@ const crossSlot = "CROSSSLOT the keys of this command belong to different nodes.
 
 // split sends each owner its keys of a command, and merges what they answer. The keys are in w.keys.
 func (w *worker) split(pl *placement, c *call, out []byte) (reply []byte, done bool) {
+	if c.guest {
+		return w.turnAway(c, out)
+	}
 	if c.spec.Flags&command.Blocking != 0 && w.waitForAll(pl, c) {
 		return out, false
 	}

@@ -1,6 +1,7 @@
 package cachenode
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/command"
@@ -9,13 +10,14 @@ import (
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
-// guest is a command of another node's client that waits for keys of this node. Owned by the loop.
+// guest is a command of another node's client that may wait for keys of this node. Owned by the loop.
 type guest struct {
 	in     *inbound
 	id     uint64
 	spec   *command.Spec
 	db     int
-	waiter *command.Waiter
+	args   [][]byte
+	waiter *command.Waiter // nil while it does not wait
 	timer  *netloop.Timer
 	gone   bool     // nobody wants its reply
 	sent   bool     // the reply, and whether it was taken is not known yet
@@ -47,7 +49,7 @@ func (w *worker) waited(in *inbound, f *peer.Frame) error {
 	w.locate(&c)
 	for i := range w.keys {
 		if pl.owner[w.keys[i].Partition()] != self {
-			in.send(peer.Served, peer.FlagMoved, f.ID, raw)
+			w.turnAway(&c, nil)
 			return nil
 		}
 	}
@@ -56,22 +58,43 @@ func (w *worker) waited(in *inbound, f *peer.Frame) error {
 		in.reply(f.ID, appendFailure(nil, errBusy))
 		return nil
 	}
+	g := &guest{in: in, id: f.ID, spec: spec, db: c.db, args: make([][]byte, len(args))}
+	for i, arg := range args {
+		g.args[i] = bytes.Clone(arg)
+	}
+	c.to = g
 	reply, done := w.runHere(pl, &c, w.scratch[:0])
 	if done {
 		w.scratch = reply
-		in.reply(f.ID, reply)
+		g.Resolve(reply)
 	}
 	return nil
+}
+
+// turnAway tells the peer that the keys are not ours, or not any more.
+func (w *worker) turnAway(c *call, out []byte) (reply []byte, done bool) {
+	c.from.send(peer.Served, peer.FlagMoved, c.id, c.raw)
+	return out, false
+}
+
+// Resolve sends the reply of a command that need not wait, and keeps what would undo it until the peer has it.
+func (g *guest) Resolve(reply []byte) {
+	g.in.reply(g.id, reply)
+	if g.back = command.GiveBack(g.spec, g.args, bytes.Clone(reply)); g.back == nil {
+		return
+	}
+	if g.in.closed {
+		g.in.w.giveBack(g.db, g.back)
+		return
+	}
+	g.sent, g.in.guests[g.id] = true, g
 }
 
 // host lets a command wait here, and tells its node so.
 func (in *inbound) host(c *call, at *command.Waiter) {
 	w := in.w
-	g := &guest{in: in, id: c.id, spec: c.spec, db: c.db, waiter: at}
-	if in.closed {
-		g.dismiss()
-		return
-	}
+	g := c.to.(*guest)
+	g.waiter = at
 	in.guests[g.id] = g
 	left := int64(0)
 	g.timer = w.loop.NewTimer(func() { at.TimeOut() })
@@ -81,6 +104,9 @@ func (in *inbound) host(c *call, at *command.Waiter) {
 	}
 	in.send(peer.Waiting, 0, g.id, peer.AppendWait(nil, left, resp.AppendCommand(nil, at.Args())))
 	at.OnReply(func() { w.loop.Post(g.served) })
+	if in.closed {
+		g.dismiss()
+	}
 }
 
 // served sends the reply, and keeps what would undo it until the peer has it.
@@ -96,7 +122,7 @@ func (g *guest) served() {
 		in.send(peer.Served, peer.FlagMoved, g.id, resp.AppendCommand(nil, g.waiter.Args()))
 		return
 	}
-	g.back = command.GiveBack(g.spec, g.waiter.Args(), g.waiter.Reply())
+	g.back = command.GiveBack(g.spec, g.args, g.waiter.Reply())
 	if g.gone {
 		delete(in.guests, g.id)
 		in.w.giveBack(g.db, g.back)
@@ -117,9 +143,7 @@ func (g *guest) dismiss() {
 	case g.waiter.End(nil):
 		delete(g.in.guests, g.id)
 		g.waiter.Leave()
-		if g.timer != nil {
-			g.timer.Stop()
-		}
+		g.timer.Stop()
 	default:
 		g.gone = true // it was served just now: served takes it from here
 	}

@@ -181,7 +181,7 @@ func (l *link) Data(c *netloop.Conn, b []byte) int {
 		l.to.epoch.Store(f.Epoch)
 		if who := l.take(f.ID); who != nil {
 			who.answered(l.w, f, nil)
-		} else if f.Type == peer.Served || f.Type == peer.Waiting {
+		} else if l.version >= peer.Waited.Since() && (f.Type == peer.Served || f.Type == peer.Waiting || f.Type == peer.Reply) {
 			l.served(f)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // valve is what the connections of one node to others go through: they can be held up, each way, and cut.
 type valve struct {
 	mu     sync.Mutex
-	shut   map[string]chan struct{} // by the address of the peer; closed when it opens again
+	shut   map[string]chan struct{} // by the address of the peer, for what comes from there behind "<"; closed when it opens again
 	conns  map[net.Conn]string
 	copies sync.WaitGroup
 }
@@ -56,13 +56,12 @@ func (v *valve) dial(ctx context.Context, addr string) (net.Conn, error) {
 	v.mu.Lock()
 	v.conns[here], v.conns[there] = addr, addr
 	v.mu.Unlock()
-	for _, way := range [2][2]net.Conn{{here, there}, {there, here}} {
-		v.copies.Go(func() { v.copy(addr, way[0], way[1]) })
-	}
+	v.copies.Go(func() { v.copy(addr, addr, here, there) })
+	v.copies.Go(func() { v.copy(addr, "<"+addr, there, here) })
 	return mine, nil
 }
 
-func (v *valve) copy(addr string, from, to net.Conn) {
+func (v *valve) copy(addr, way string, from, to net.Conn) {
 	defer func() {
 		from.Close()
 		to.Close()
@@ -75,6 +74,9 @@ func (v *valve) copy(addr string, from, to net.Conn) {
 		n, err := from.Read(b)
 		v.mu.Lock()
 		gate := v.shut[addr]
+		if gate == nil {
+			gate = v.shut[way]
+		}
 		v.mu.Unlock()
 		if gate != nil {
 			<-gate
@@ -90,7 +92,7 @@ func (v *valve) copy(addr string, from, to net.Conn) {
 	}
 }
 
-// hold stops everything to and from a peer for a while, and returns then.
+// hold stops everything to and from a peer, or only from it, for a while, and returns then.
 func (v *valve) hold(addr string, how time.Duration) {
 	gate := make(chan struct{})
 	v.mu.Lock()

@@ -183,12 +183,17 @@ func (w *worker) giveBack(db int, back [][]byte) {
 
 // servedHere takes the reply that at has got in this node's store.
 func (l *leg) servedHere(at *command.Waiter) {
-	if l.here != at {
+	switch {
+	case l.here == at:
+		l.here = nil
+	case at.Reply() == nil && !at.Moved():
 		return // given up
 	}
-	l.here = nil
 	at.Leave()
 	if at.Moved() {
+		if l.here != nil {
+			return // it waits anew already
+		}
 		l.call.raw = resp.AppendCommand(nil, at.Args())
 		l.again()
 		return
@@ -261,6 +266,7 @@ func (l *leg) answered(w *worker, f *peer.Frame, err error) {
 			t.Reset(time.Duration(min(left, maxWaitMilli))*time.Millisecond + w.n.cfg.PeerTimeout)
 		}
 	default:
+		l.there.tell(peer.Waited, 0, f.ID) // if nobody wants it any more it is for us to give back
 		l.Resolve(f.Body)
 	}
 }
@@ -305,7 +311,7 @@ func (l *link) waitsAgain() {
 
 // waitForAll has a session's command wait for keys of several owners. It reports false for one that cannot be taken apart.
 func (w *worker) waitForAll(pl *placement, c *call) bool {
-	if !c.spec.PopsFirst() || !c.mayWait() || c.guest {
+	if !c.spec.PopsFirst() || !c.mayWait() {
 		return false
 	}
 	first, last := c.spec.PoppedKeys(c.args)

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/outrigger-proxy/outrigger/cachenode/redistest"
+	"github.com/outrigger-proxy/outrigger/cluster"
 	"github.com/outrigger-proxy/outrigger/protocol/resp"
 )
 
@@ -334,4 +335,62 @@ func TestElementsOfDeadNodesGoBack(t *testing.T) {
 	})
 	waitFor(t, "the other copy", func() bool { return slices.Equal(b.items(list), []string{"1", "2", "3"}) })
 	resume()
+}
+
+// What an owner has at once goes back as well, if the reply is lost with the connection, or comes when nobody waits for it.
+func TestElementsOfLostRepliesGoBack(t *testing.T) {
+	v := newValve(t)
+	a := startTuned(t, "a", 1, func(cfg *Config, _ *cluster.Config) { cfg.Dial, cfg.PeerTimeout = v.dial, time.Second })
+	b := startTuned(t, "b", 1, quick, a)
+	waitSettled(t, a, b)
+	list := a.place(t, b, a)
+	b.do("RPUSH", list, "1", "2")
+	c := a.line(t)
+	var held sync.WaitGroup
+	for cut, want := range map[bool]string{true: "*2\r\n" + bulk(list) + bulk("1"), false: "-TRYAGAIN the node"} {
+		a.do("EXISTS", list) // so that there is a connection
+		held.Go(func() { v.hold("<"+b.peerAddr(), 1500*time.Millisecond) })
+		waitFor(t, "the valve to shut", func() bool { v.mu.Lock(); defer v.mu.Unlock(); return len(v.shut) > 0 })
+		left := len(b.items(list)) - 1
+		c.issue("BLPOP", list, "5")
+		waitFor(t, "the element to be taken", func() bool { return len(b.items(list)) == left })
+		if cut {
+			v.cut(b.peerAddr())
+		}
+		c.gets(want)
+		if !cut {
+			if _, err := c.r.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the element to be back", func() bool { return len(b.items(list)) == left+1 })
+		} else {
+			a.do("LPUSH", list, "1")
+		}
+		held.Wait()
+	}
+	if got := b.items(list); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("%q is left", got)
+	}
+	waitFor(t, "no guest to be left", func() bool { return b.hosted() == 0 })
+}
+
+// A guest whose keys have gone to another node while they were fetched is told so: it may wait there.
+func TestGuestsAreTurnedAway(t *testing.T) {
+	nodes := startCluster(t, 3, 1)
+	a, keys := nodes[0], nodes[0].keyOfEach()
+	a.do("DBSIZE")
+	nodes[1].do("DBSIZE")
+	a.onLoops(t.Context(), func(w *worker) {
+		for in := range w.inbounds {
+			for _, args := range [][]string{{"BLPOP", keys[1], "0"}, {"BLPOP", keys[1], keys[2], "0"}} {
+				c := call{spec: w.n.table.Lookup([]byte("BLPOP")), raw: resp.AppendCommand(nil, redistest.Args(args)), proto: 2, guest: true, from: in, to: &guest{in: in}}
+				w.again(&c, func(c *call) ([]byte, bool) {
+					if reply, done := w.execute(c, nil); done {
+						t.Errorf("%q: %q", args, reply)
+					}
+					return nil, false
+				})
+			}
+		}
+	})
 }
