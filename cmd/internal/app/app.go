@@ -301,14 +301,14 @@ func (a *App) tryReload(given []config.Given) (changed []config.Setting, err err
 		return nil, config.Problems{{Where: next.Origin("primary_url"), Setting: "primary_url",
 			Message: "the first database cannot be added, nor the last removed, while the sidecar runs", Hint: "restart it"}}
 	}
-	if err := checkPrefixes(a.config, next); err != nil {
-		return nil, err
-	}
 	if err := checkKeys(a.config, next); err != nil {
 		return nil, err
 	}
 	checked, err := New(Options{Config: next, LogTo: io.Discard, previous: a.clients})
 	if err != nil {
+		return nil, err
+	}
+	if err := checkPrefixes(a.config, next); err != nil {
 		return nil, err
 	}
 	a.clients = checked.clients // for the plan that is carried out, which so derives no key a second time
