@@ -73,7 +73,7 @@ READWRITE x`, "\n")
 			t.Logf("seed %d", seed)
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			var history []string
-			for range 20_000 {
+			for range 10_000 {
 				p, who := one, "1 "
 				if rnd.IntN(4) == 0 {
 					p, who = two, "2 "

@@ -16,7 +16,7 @@ func dialAddr(t testing.TB, addr string) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc.SetDeadline(time.Now().Add(30 * time.Second))
+	nc.SetDeadline(time.Now().Add(2 * time.Minute)) // some tests send tens of thousands of commands
 	t.Cleanup(func() { nc.Close() })
 	return &client{t: t, nc: nc, r: bufio.NewReaderSize(nc, 1<<20)}
 }

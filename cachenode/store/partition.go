@@ -189,12 +189,15 @@ func (s *Store) FlushPartition(p, db int, now int64) (keys int) {
 func (s *Store) flushPartition(p, db int, now int64) (keys int) {
 	sh, part := s.partition(p)
 	version := sh.nextVersion(now, 0)
-	ahead, versions := sh.future(part, db, version)
 	for i := range part.floor {
 		if db < 0 || db == i {
 			part.floor[i] = version
 		}
 	}
+	if part.items == 0 && len(sh.leases.byKey) == 0 {
+		return 0
+	}
+	ahead, versions := sh.future(part, db, version)
 	sh.voidAll(p/shardCount, db)
 	keys = sh.clear(part, db)
 	for i := range ahead {
