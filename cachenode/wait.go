@@ -89,7 +89,8 @@ func (w *worker) legOf(c *call) *leg {
 		return l
 	}
 	wt := w.newWait(c)
-	l := wt.add(c)
+	l := wt.newLeg(c)
+	wt.legs = append(wt.legs, l)
 	wt.tries = len(wt.legs)
 	c.to = l
 	return l
@@ -104,11 +105,10 @@ func (w *worker) newWait(c *call) *wait {
 	return wt
 }
 
-// add makes a leg of c.
-func (wt *wait) add(c *call) *leg {
+// newLeg makes a leg of c.
+func (wt *wait) newLeg(c *call) *leg {
 	l := &leg{of: wt, call: *c}
 	l.call.raw, l.call.args, l.call.request, l.call.to = bytes.Clone(c.raw), nil, nil, l
-	wt.legs = append(wt.legs, l)
 	return l
 }
 
@@ -328,20 +328,30 @@ func (w *worker) waitForAll(pl *placement, c *call) bool {
 		parts = append(parts, args)
 		from = i + 1
 	}
+	whole, _ := c.to.(*leg) // nil, unless the ring has changed, and parted what was together
 	var wt *wait
-	if l, ok := c.to.(*leg); ok { // the ring has changed, and parted what was together
-		wt = l.of
-		wt.legs = slices.DeleteFunc(wt.legs, func(other *leg) bool { return other == l })
+	if whole != nil {
+		wt = whole.of
 	} else {
 		wt = w.newWait(c)
 	}
+	var fresh []*leg
 	for _, args := range parts {
 		part := *c
 		part.args, part.raw = args, resp.AppendCommand(nil, args)
-		wt.add(&part)
+		fresh = append(fresh, wt.newLeg(&part))
 	}
-	wt.tries = 0
-	wt.try()
+	looking := whole == nil || wt.tries < len(wt.legs)
+	at := max(0, slices.Index(wt.legs, whole))
+	wt.legs = slices.Replace(wt.legs, at, min(at+1, len(wt.legs)), fresh...)
+	if looking {
+		wt.try() // the first part, for whole was the leg that was looked at
+		return true
+	}
+	wt.tries = len(wt.legs)
+	for _, l := range fresh { // the others stand in their queues
+		l.again()
+	}
 	return true
 }
 

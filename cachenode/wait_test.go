@@ -237,6 +237,35 @@ func TestWaitingForKeysOfSeveralOwners(t *testing.T) {
 	}
 }
 
+// A node joins while a client waits for many keys of two: it goes on waiting for each, once, wherever it is now.
+func TestANewcomerPartsWaits(t *testing.T) {
+	nodes := startCluster(t, 2, 1)
+	var keys []string
+	for i := range 40 {
+		keys = append(keys, fmt.Sprint("queue", i))
+	}
+	clients := []*line{nodes[0].line(t), nodes[1].line(t)}
+	for _, c := range clients {
+		c.issue(append(append([]string{"BLPOP"}, keys...), "0")...)
+	}
+	for _, key := range keys {
+		waiters(t, nodes, key, len(clients))
+	}
+	nodes = append(nodes, startNode(t, "c", 1, nodes...))
+	waitSettled(t, nodes...)
+	for _, key := range keys {
+		waiters(t, nodes, key, len(clients))
+	}
+	writer := nodes[2].line(t)
+	writer.ask(":2\r\n", "RPUSH", keys[39], "v", "v")
+	for _, c := range clients {
+		c.gets("*2\r\n" + bulk(keys[39]) + bulk("v"))
+	}
+	for _, key := range keys {
+		waiters(t, nodes, key, 0)
+	}
+}
+
 // Consumers at all nodes take every element once, while each waits for the queues of all.
 func TestSharedQueuesLoseNothing(t *testing.T) {
 	nodes := startCluster(t, 3, 2)
