@@ -265,8 +265,7 @@ func (w *worker) freeForward(f *forwarded) {
 func (w *worker) runHere(pl *placement, c *call, out []byte) (reply []byte, done bool) {
 	for i := range w.keys {
 		if !w.n.settled(pl, w.keys[i].Partition()) {
-			w.pullFirst(pl, c)
-			return out, false
+			return w.pullFirst(pl, c, out)
 		}
 	}
 	return w.run(pl, c, out)

@@ -135,7 +135,7 @@ func (p *poll) ask() {
 		return
 	}
 	p.sent = now
-	hold := uint32(cache.Staleness().Milliseconds() / 5)
+	hold := uint32(min(cache.Staleness()/5, w.n.cfg.PeerTimeout/2).Milliseconds())
 	p.body = peer.AppendPoll(p.body[:0], peer.PollRequest{Since: p.since, Hold: hold, Set: p.set})
 	switch err := w.link(p.to).ask(peer.Poll, 0, pl.epoch, p.body, p); err {
 	case nil:

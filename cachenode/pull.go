@@ -40,8 +40,14 @@ func (n *Node) settled(pl *placement, p int) bool {
 	return pl.owner[p] == self && n.complete[p].Load() && pl.passedOn(p)
 }
 
-// pullFirst starts the search for the keys of c that are not settled; c runs when they are here.
-func (w *worker) pullFirst(pl *placement, c *call) {
+// pullFirst starts the search for the keys of c that are not settled; c runs when they are here. Those that wait for this are
+// bounded like those that wait for an owner.
+func (w *worker) pullFirst(pl *placement, c *call, out []byte) (reply []byte, done bool) {
+	if cfg := &w.n.cfg; len(w.pulling) >= cfg.MaxPeerRequests || w.pullBytes > 0 && w.pullBytes+len(c.raw) > cfg.MaxPeerBytes {
+		w.n.stats.busy.Add(1)
+		return appendFailure(out, errBusy), true
+	}
+	w.pullBytes += len(c.raw)
 	j := &job{call: *c, pl: pl, left: 1}
 	j.call.raw = append([]byte(nil), c.raw...)
 	j.call.args = nil
@@ -61,6 +67,7 @@ func (w *worker) pullFirst(pl *placement, c *call) {
 		kp.next(w)
 	}
 	j.done(w)
+	return out, false
 }
 
 // next asks the next source, if it has to.
@@ -134,6 +141,7 @@ func (j *job) done(w *worker) {
 	if j.left--; j.left > 0 {
 		return
 	}
+	w.pullBytes -= len(j.call.raw)
 	if j.blind && w.n.placement.Load() == j.pl {
 		w.again(&j.call, func(c *call) ([]byte, bool) { return w.park(c, nil) })
 		return

@@ -30,6 +30,7 @@ type worker struct {
 	parkedBytes int     // of their text
 	parkTimer   *netloop.Timer
 	pulling     map[*keyPull]struct{} // wait for an answer
+	pullBytes   int                   // of the text of commands that wait for it
 	held        []heldPull
 	heldTimer   *netloop.Timer
 
