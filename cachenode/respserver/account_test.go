@@ -113,9 +113,11 @@ func TestBuffersMakeKeysGiveWay(t *testing.T) {
 		c.want("+OK\r\n", "SET", "key0", "v")
 		return n.store.CountDB(0, nil) < keys*3/4
 	})
-	if n.store.Used() > budget {
-		t.Errorf("%d bytes used of %d", n.store.Used(), budget)
-	}
+	// The rest of the large value may still be coming; the next write makes room for it.
+	eventually(t, "the budget to be kept", func() bool {
+		c.want("+OK\r\n", "SET", "key0", "v")
+		return n.store.Used() <= budget
+	})
 }
 
 // What is sent behind a command that waits for a key takes memory, too.
