@@ -74,13 +74,17 @@ type peerReply struct {
 // Resolve sends it.
 func (r *peerReply) Resolve(reply []byte) { r.in.reply(r.id, reply) }
 
-// warm has the processor load what commands on keys will touch.
+// warm has the processor load what commands on keys will touch, where they are executed here.
 func (w *worker) warm(db int, keys [][]byte) {
 	const longest = 256 // who has longer keys has other worries
+	pl := w.n.placement.Load()
 	w.keys, w.keyBytes = w.keys[:0], w.keyBytes[:0]
 	for _, key := range keys {
-		if len(key) <= longest {
-			w.keys = append(w.keys, w.n.store.Key(w.stored(db, key)))
+		if len(key) > longest {
+			continue
+		}
+		if k := w.n.store.Key(w.stored(db, key)); pl.owner[k.Partition()] == self {
+			w.keys = append(w.keys, k)
 		}
 	}
 	w.n.store.Warm(w.keys)
